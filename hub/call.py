@@ -1,0 +1,164 @@
+"""The vocabulary of the governed path: plain frozen values that every room speaks. Imports nothing of ours.
+
+A request is a `Call`. Who makes it is a `Caller`. What policy says of it is a `Decision`. What came back is a `Reply`.
+None of these knows a wire protocol, a store or a clock.
+"""
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+Kind = Literal["tool", "prompt", "resource"]
+"""What a target is at its upstream. `model` and `agent` join with their edges."""
+
+
+class Credential(Struct, frozen=True):
+    """What the caller presented. `secret` is empty when nothing was presented; it must never be shown."""
+
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        return "Credential(present)" if self.secret else "Credential(absent)"
+
+
+class Trace(Struct, frozen=True):
+    """W3C trace context of a call. `trace_id` 32 hex digits, `span_id` 16 (ours), `parent_id` 16 or empty (theirs)."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""
+    sampled: bool = False
+    state: str = ""
+
+    @property
+    def traceparent(self) -> str:
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+class Target(Struct, frozen=True):
+    """The stable identity policy, grants and records speak of: never the advertised name."""
+
+    upstream: str
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.upstream}/{self.name}"
+
+
+class Grant(Struct, frozen=True):
+    """One thing a caller may use. Patterns are shell globs (`fnmatch` case-sensitive rules).
+
+    `virtual_server`, `model`, `agent`: which door the grant opens; empty means the grant is not about that kind of door.
+    `tools`, `prompts`, `resources`: patterns over `upstream/name`; a pattern without `/` matches the name at any upstream.
+    `deny`: patterns of the same form, over all three kinds; a deny in any grant of the caller wins over every allow.
+    """
+
+    virtual_server: str = ""
+    model: str = ""
+    agent: str = ""
+    tools: tuple[str, ...] = ("*",)
+    prompts: tuple[str, ...] = ("*",)
+    resources: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+
+
+class Caller(Struct, frozen=True):
+    """Who is asking. `subject` is `key:<id>`, `user:<id>`, `app:<id>` or `agent:<id>`; `grants_version` changes when the grants do."""
+
+    org: str
+    subject: str
+    key_id: str
+    grants: tuple[Grant, ...] = ()
+    grants_version: str = ""
+    roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()
+
+
+class Call(Struct, frozen=True):
+    """One request on the governed path. The edge fills the first block; `resolve` fills the second.
+
+    `payload` is the raw JSON of what is sent on (for MCP: `params`), empty when there is none; it is never re-encoded beyond the
+    fields the hub owns. `deadline` is in monotonic seconds. `kind` names the operation, as in records: `mcp.tools.call`.
+    """
+
+    id: str
+    kind: str
+    method: str
+    door: str
+    payload: bytes
+    credential: Credential
+    deadline: float
+    name: str = ""
+    era: str = ""
+    parent: str = ""
+    client_id: str = ""
+    trace: Trace | None = None
+
+    target: Target | None = None
+    arguments: Any = None
+    flags: tuple[str, ...] = ()
+
+
+class Decision(Struct, frozen=True):
+    """What policy said. `reasons` are the ids of the deciding policies, `policy_set` the hash of the set they stand in."""
+
+    allow: bool
+    reasons: tuple[str, ...] = ()
+    policy_set: str = ""
+    errors: tuple[str, ...] = ()
+    obligations: tuple[str, ...] = ()
+
+
+class Usage(Struct, frozen=True):
+    """What a call consumed. Money is integer nano-dollars."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class Reply(Struct, frozen=True):
+    """What came back: raw JSON of the result, or raw JSON of the peer's own error object. Exactly one of the two is set."""
+
+    result: bytes = b""
+    error: bytes = b""
+    is_error: bool = False
+    usage: Usage = Usage()
+
+
+class Chunk(Struct, frozen=True):
+    """A message that precedes the reply and belongs to it, such as a progress notification."""
+
+    method: str
+    params: bytes
+
+
+Emit = Callable[[Chunk], Awaitable[None]]
+"""Where an upstream puts the chunks that precede its reply. Awaiting it applies back pressure."""
+
+
+class Upstream(Protocol):
+    """Anything a call can be sent to. Cancelling `send` cancels the work downstream."""
+
+    async def send(self, call: Call, emit: Emit) -> Reply:
+        """Send `call.payload` and wait for the reply. Raises a `Refusal` when no reply can be had."""
+        ...
+
+
+def new_id() -> str:
+    """A UUIDv7 (RFC 9562, section 5.7): sortable by time, 74 random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def timestamp() -> str:
+    """Now, as an RFC 3339 string in UTC with microseconds. For reading only: order is the tree index, never the clock."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

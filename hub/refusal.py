@@ -1,0 +1,168 @@
+"""Every way the hub says no, each with a reader in mind.
+
+::
+
+    Refusal                    code                  HTTP  JSON-RPC
+      Malformed
+        ParseFailed            parse_error            400   -32700   the body is not JSON
+        InvalidRequest         invalid_request        400   -32600   JSON, but not a request we can read
+        InvalidParams          invalid_params         200   -32602   a request whose parameters do not fit
+        MethodNotFound         method_not_found       200*  -32601   (* 404 in the 2026-07-28 era)
+        HeaderMismatch         header_mismatch        400   -32020   2026-07-28: headers and body disagree
+        MissingCapability      missing_capability     400   -32021   2026-07-28: client lacks a capability
+        UnsupportedVersion     unsupported_version    400   -32022   2026-07-28: no such protocol version here
+        TooLarge               too_large              413   -31413
+        WrongMediaType         wrong_media_type       415   -31415
+        NotAcceptable          not_acceptable         406   -31406
+        TimedOutReading        request_timeout        408   -31408   headers or body came too slowly
+      Unauthenticated          unauthenticated        401   -31401   absent, unknown, expired and revoked look the same
+      WrongHost                host_refused           403   -31403   Host or Origin is not ours (DNS rebinding)
+      NotFound                 not_found              404   -31404   no such virtual server, or not for this caller
+      SessionNotFound          session_not_found      404   -31404   older era: initialize again
+      Denied                   denied                 200   -31403   grants or policy said no
+      Limited                  limited                429   -31429   carries the time to wait
+      Unavailable
+        JournalDown            journal_unavailable    503   -31503   no evidence, no action
+        StoreDown              store_unavailable      503   -31503
+        Draining               draining               503   -31503   the hub is stopping
+        UpstreamDown           upstream_unavailable   200   -31502   the server behind the tool cannot be reached
+        UpstreamTimeout        upstream_timeout       200   -31504
+        UpstreamFault          upstream_fault         200   -31502   it answered something that is not an answer
+      OutcomeUnrecorded        outcome_unrecorded     503   -31500   it may have taken effect: do not retry blindly
+      Internal                 internal               500   -32603   a fault of ours
+
+Own JSON-RPC codes lie outside the range JSON-RPC reserves (-32768 to -32000). Messages are safe to show: they carry no secret, no
+address and no stack. What an operator needs beyond them goes to the log under the same request id.
+"""
+
+from typing import Any, ClassVar
+
+
+class Refusal(Exception):
+    """A typed no. `message` is one sentence, safe to show; `data` joins the wire error, `retry_after` is in seconds."""
+
+    code: ClassVar[str] = "refused"
+    status: ClassVar[int] = 400
+    rpc: ClassVar[int] = -32600
+
+    def __init__(self, message: str, *, retry_after: float | None = None, data: dict[str, Any] | None = None, detail: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+        self.data = data or {}
+        self.detail = detail
+        """For the operator's log only."""
+
+
+class Malformed(Refusal):
+    code = "malformed"
+
+
+class ParseFailed(Malformed):
+    code, rpc = "parse_error", -32700
+
+
+class InvalidRequest(Malformed):
+    code, rpc = "invalid_request", -32600
+
+
+class InvalidParams(Malformed):
+    code, status, rpc = "invalid_params", 200, -32602
+
+
+class MethodNotFound(Malformed):
+    code, status, rpc = "method_not_found", 200, -32601
+
+
+class HeaderMismatch(Malformed):
+    code, rpc = "header_mismatch", -32020
+
+
+class MissingCapability(Malformed):
+    code, rpc = "missing_capability", -32021
+
+
+class UnsupportedVersion(Malformed):
+    code, rpc = "unsupported_version", -32022
+
+
+class TooLarge(Malformed):
+    code, status, rpc = "too_large", 413, -31413
+
+
+class WrongMediaType(Malformed):
+    code, status, rpc = "wrong_media_type", 415, -31415
+
+
+class NotAcceptable(Malformed):
+    code, status, rpc = "not_acceptable", 406, -31406
+
+
+class TimedOutReading(Malformed):
+    code, status, rpc = "request_timeout", 408, -31408
+
+
+class Unauthenticated(Refusal):
+    code, status, rpc = "unauthenticated", 401, -31401
+
+    def __init__(self) -> None:
+        super().__init__("a valid hub key is required")
+
+
+class WrongHost(Refusal):
+    code, status, rpc = "host_refused", 403, -31403
+
+
+class NotFound(Refusal):
+    code, status, rpc = "not_found", 404, -31404
+
+
+class SessionNotFound(Refusal):
+    code, status, rpc = "session_not_found", 404, -31404
+
+
+class Denied(Refusal):
+    code, status, rpc = "denied", 200, -31403
+
+
+class Limited(Refusal):
+    code, status, rpc = "limited", 429, -31429
+
+
+class Unavailable(Refusal):
+    code, status, rpc = "unavailable", 503, -31503
+
+
+class JournalDown(Unavailable):
+    code = "journal_unavailable"
+
+
+class StoreDown(Unavailable):
+    code = "store_unavailable"
+
+
+class Draining(Unavailable):
+    code = "draining"
+
+
+class UpstreamDown(Unavailable):
+    code, status, rpc = "upstream_unavailable", 200, -31502
+
+
+class UpstreamTimeout(Unavailable):
+    code, status, rpc = "upstream_timeout", 200, -31504
+
+
+class UpstreamFault(Unavailable):
+    code, status, rpc = "upstream_fault", 200, -31502
+
+
+class OutcomeUnrecorded(Refusal):
+    code, status, rpc = "outcome_unrecorded", 503, -31500
+
+    def __init__(self) -> None:
+        super().__init__("the call was sent but its outcome could not be recorded: it may have taken effect, do not retry blindly")
+
+
+class Internal(Refusal):
+    code, status, rpc = "internal", 500, -32603

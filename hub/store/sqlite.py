@@ -1,0 +1,215 @@
+"""SQLite for one process: a single writer thread that groups what has arrived into one durable transaction.
+
+It does not know what the operations mean. Durability: WAL with `synchronous=FULL`, so an operation's result is delivered only
+after the commit that holds it was synced. Reads have a connection and a thread of their own and see only committed state.
+"""
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hub.refusal import StoreDown
+
+BATCH = 512
+"""Operations a single transaction takes at most."""
+
+Operation = Callable[[sqlite3.Connection], Any]
+_Item = tuple[Operation, asyncio.Future[Any]]
+
+
+class Locked(Exception):
+    """Another process serves from this database."""
+
+
+class Database:
+    """One SQLite file, held by one process for as long as it is open (a second one is refused: DECISIONS, one writer)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock_file: int | None = None
+        self._writes: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._reads: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._observe: Callable[[int, float], None] | None = None
+
+    def on_commit(self, observe: Callable[[int, float], None]) -> None:
+        """Have `observe(operations, seconds)` called in the writer thread after each commit."""
+        self._observe = observe
+
+    def open(self) -> None:
+        """Take the file's lock, migrate, start the threads. Raises `Locked`, or `sqlite3.Error` where the file cannot be used."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock_file)
+            self._lock_file = None
+            raise Locked(f"{self.path} is in use by another hub") from None
+        with sqlite3.connect(self.path, isolation_level=None) as connection:
+            _prepare(connection)
+            migrate(connection)
+        connection.close()
+        self._loop = asyncio.get_running_loop()
+        for name, source, run in (("writer", self._writes, self._write_loop), ("reader", self._reads, self._read_loop)):
+            thread = threading.Thread(target=run, args=(source,), name=f"hub-sqlite-{name}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    async def close(self) -> None:
+        """Finish what was queued, close the connections, release the lock."""
+        self._writes.put(None)
+        self._reads.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._threads.clear()
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def write(self, operation: Operation) -> asyncio.Future[Any]:
+        """Queue `operation(connection)`; the future ends when the commit that holds it is durable.
+
+        Operations are run in the order given. One that raises fails alone: the others of its batch are run again without it, so an
+        operation must be free of effects outside the database until its future has ended. Raises `StoreDown` through the future.
+        """
+        return self._submit(self._writes, operation)
+
+    def read(self, operation: Operation) -> asyncio.Future[Any]:
+        """Run `operation(connection)` on the reading connection."""
+        return self._submit(self._reads, operation)
+
+    def _submit(self, where: "queue.SimpleQueue[_Item | None]", operation: Operation) -> asyncio.Future[Any]:
+        if self._loop is None:
+            raise StoreDown("the database is not open")
+        future = self._loop.create_future()
+        where.put((operation, future))
+        return future
+
+    def _write_loop(self, source: "queue.SimpleQueue[_Item | None]") -> None:
+        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
+        _prepare(connection)
+        while batch := _take(source):
+            self._settle(_commit(connection, batch, self._observe))
+        connection.close()
+
+    def _read_loop(self, source: "queue.SimpleQueue[_Item | None]") -> None:
+        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
+        _prepare(connection)
+        connection.execute("PRAGMA query_only=ON")
+        while (item := source.get()) is not None:
+            operation, future = item
+            try:
+                result: Any = operation(connection)
+            except Exception as error:
+                self._settle([(future, None, _typed(error))])
+            else:
+                self._settle([(future, result, None)])
+        connection.close()
+
+    def _settle(self, outcomes: "list[_Outcome]") -> None:
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(_deliver, outcomes)
+        except RuntimeError:  # the loop is gone: nobody waits any more
+            return
+
+
+_Outcome = tuple[asyncio.Future[Any], Any, Exception | None]
+
+
+def _deliver(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+
+def _take(source: "queue.SimpleQueue[_Item | None]") -> list[_Item]:
+    """Wait for one operation, then take what else has already arrived. Empty means: stop."""
+    first = source.get()
+    if first is None:
+        return []
+    batch = [first]
+    while len(batch) < BATCH:
+        try:
+            item = source.get_nowait()
+        except queue.Empty:
+            break
+        if item is None:
+            source.put(None)
+            break
+        batch.append(item)
+    return batch
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Item], observe: Callable[[int, float], None] | None) -> list[_Outcome]:
+    started = time.perf_counter()
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes: list[_Outcome] = [(future, operation(connection), None) for operation, future in batch]
+        connection.execute("COMMIT")
+    except Exception as error:
+        _roll_back(connection)
+        if len(batch) == 1:
+            return [(batch[0][1], None, _typed(error))]
+        return [outcome for item in batch for outcome in _commit(connection, [item], observe)]
+    if observe is not None:
+        observe(len(batch), time.perf_counter() - started)
+    return outcomes
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error:  # SQLite has already rolled back by itself (disk full, I/O error)
+        return
+
+
+def _typed(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+        return StoreDown("the database cannot be used at the moment", detail=f"{type(error).__name__}: {error}")
+    return error
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA busy_timeout=2000")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """(number, name, SQL) of every migration, in order. Forward only."""
+    folder = resources.files("hub.store") / "migrations" / "sqlite"
+    files: Iterable[Any] = folder.iterdir()
+    return sorted((int(f.name.split("_")[0]), f.name, f.read_text()) for f in files if f.name.endswith(".sql"))
+
+
+def applied(connection: sqlite3.Connection) -> int:
+    """The number of the last migration this database has."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> list[str]:
+    """Apply what is missing, each migration in one transaction; return the names applied."""
+    done: list[str] = []
+    for number, name, sql in migrations():
+        if number <= applied(connection):
+            continue
+        connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
+        done.append(name)
+    return done
