@@ -78,6 +78,7 @@ class Caller(Struct, frozen=True):
     roles: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ()
     chain: tuple[str, ...] = ()
+    key_name: str = ""
 
 
 class Call(Struct, frozen=True):
@@ -102,6 +103,8 @@ class Call(Struct, frozen=True):
 
     target: Target | None = None
     arguments: Any = None
+    committed: bytes = b""
+    """What the record commits to: the raw `arguments` (for a resource its uri) as the caller sent them; empty: the payload."""
     flags: tuple[str, ...] = ()
 
 

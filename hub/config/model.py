@@ -10,6 +10,8 @@ from msgspec import Meta, Struct, field
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Lower-case letters, digits, `_` and `-`.")]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Owner = Annotated[Name, Meta(description="The organisation it belongs to.")]
+Shared = Annotated[bool, Meta(description="Whether every organisation may use it.")]
 
 
 class Secret(Struct, frozen=True):
@@ -28,9 +30,11 @@ class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Server(Part, frozen=True):
-    host: str = "127.0.0.1"
+    """Where the hub listens, and how long it waits."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="0 takes a free port.")] = 8080
-    workers: Count = 1
+    workers: Annotated[Count, Meta(description="Processes that serve. More than one needs PostgreSQL and Redis.")] = 1
     allowed_hosts: Annotated[tuple[str, ...], Meta(description="Host headers accepted besides the loopback names and `host`.")] = ()
     allowed_origins: Annotated[tuple[str, ...], Meta(description="Origin headers accepted besides the hub's own.")] = ()
     trusted_proxies: Annotated[tuple[str, ...], Meta(description="Addresses whose X-Forwarded-* headers are believed.")] = ()
@@ -41,40 +45,51 @@ class Server(Part, frozen=True):
 
 
 class Stores(Part, frozen=True):
-    database: str = "sqlite:///.hub/hub.db"
-    redis: str = ""
+    """Where the hub keeps its journal, its keys and its counters."""
+
+    database: Annotated[str, Meta(description="URL of the database. Relative paths count from the working directory.")] = (
+        "sqlite:///.hub/hub.db"
+    )
+    redis: Annotated[str, Meta(description="URL of Redis, for several workers or replicas; empty: none.")] = ""
 
 
 class Secrets(Part, frozen=True):
     """Key material given from outside; unset: made at first start in `.hub/secret/`."""
 
-    master: Secret | None = None
-    log: Secret | None = None
+    master: Annotated[Secret | None, Meta(description="Master key, 32 bytes in base64: key hashes and cursors derive from it.")] = None
+    log: Annotated[Secret | None, Meta(description="Seed of the Ed25519 key that signs checkpoints, 32 bytes in base64.")] = None
 
 
 class Org(Part, frozen=True):
-    title: str = ""
+    """An organisation. Where any is declared, `org` elsewhere must name one of them or `default`."""
+
+    title: Annotated[str, Meta(description="Name for people.")] = ""
 
 
 class GrantSpec(Part, frozen=True):
-    """See `hub.call.Grant`: the same fields."""
+    """One thing a caller may use. Patterns are globs over `upstream/name`; one without `/` matches the name at any upstream."""
 
-    virtual_server: str = ""
-    model: str = ""
-    agent: str = ""
-    tools: tuple[str, ...] = ("*",)
-    prompts: tuple[str, ...] = ("*",)
-    resources: tuple[str, ...] = ("*",)
-    deny: tuple[str, ...] = ()
+    virtual_server: Annotated[str, Meta(description="Virtual servers it opens: a name or a glob, within the key's organisation.")] = ""
+    model: Annotated[str, Meta(description="Models it opens.")] = ""
+    agent: Annotated[str, Meta(description="Agents it opens.")] = ""
+    tools: Annotated[tuple[str, ...], Meta(description="Tools it opens there.")] = ("*",)
+    prompts: Annotated[tuple[str, ...], Meta(description="Prompts it opens there.")] = ("*",)
+    resources: Annotated[tuple[str, ...], Meta(description="Resources it opens there.")] = ("*",)
+    deny: Annotated[tuple[str, ...], Meta(description="Never, of any kind: wins over what any grant of the key allows.")] = ()
 
 
 class KeySpec(Part, frozen=True):
+    """A key declared in the file. It is never written to the database; taking it out of the file revokes it."""
+
     name: Name
-    secret: Secret
-    org: Name = "default"
-    subject: Annotated[str, Meta(pattern=r"^(user|app|agent):[A-Za-z0-9_.@-]{1,128}$")] = ""
-    grants: tuple[GrantSpec, ...] = ()
-    roles: tuple[Literal["admin", "auditor"], ...] = ()
+    secret: Annotated[Secret, Meta(description="The key itself, as `hub keys mint` prints one.")]
+    org: Owner = "default"
+    subject: Annotated[
+        str,
+        Meta(pattern=r"^(user|app|agent):[A-Za-z0-9_.@-]{1,128}$", description="Who it stands for: `user:…`, `app:…` or `agent:…`."),
+    ] = ""
+    grants: Annotated[tuple[GrantSpec, ...], Meta(description="What it may use.")] = ()
+    roles: Annotated[tuple[Literal["admin", "auditor"], ...], Meta(description="What it may do on the admin API.")] = ()
     expires: Annotated[str, Meta(description="RFC 3339 time after which the key is refused.")] = ""
 
 
@@ -82,7 +97,7 @@ class LimitSpec(Part, frozen=True):
     """One rule. It counts separately for each key, subject, organisation or (organisation, tool) it matches."""
 
     name: Name
-    scope: Literal["key", "subject", "org", "tool"]
+    scope: Annotated[Literal["key", "subject", "org", "tool"], Meta(description="What is counted separately.")]
     match: Annotated[str, Meta(description="Glob over the key's name or id, the subject, the organisation or `upstream/tool`.")] = "*"
     org: Annotated[str, Meta(description="Only for callers of this organisation; `*` is all.")] = "*"
     per_minute: Annotated[int, Meta(ge=1, description="Requests a minute (GCRA).")] | None = None
@@ -95,26 +110,38 @@ class PolicySpec(Part, frozen=True):
     """Cedar policies, inline or in a file beside `hub.yaml`. Exactly one of `cedar` and `file`."""
 
     org: Annotated[str, Meta(description="Whose calls it judges; `*` is all.")] = "default"
-    cedar: str = ""
-    file: str = ""
+    cedar: Annotated[str, Meta(description="Policies as text.")] = ""
+    file: Annotated[str, Meta(description="File that holds them, relative to `hub.yaml`.")] = ""
 
 
 class Policies(Part, frozen=True):
+    """What is decided on each call, after the caller is known."""
+
     default: Annotated[
         Literal["grants", "deny"],
-        Meta(description="`grants`: what a key's grants allow is allowed unless a policy forbids. `deny`: a Cedar permit is needed as well."),
+        Meta(
+            description="`grants`: what a key's grants allow is allowed unless a policy forbids. `deny`: a Cedar permit is needed as well."
+        ),
     ] = "grants"
-    sets: dict[Name, PolicySpec] = field(default_factory=dict[str, PolicySpec])
+    sets: Annotated[dict[Name, PolicySpec], Meta(description="Policies by name of their set.")] = field(
+        default_factory=dict[str, PolicySpec]
+    )
 
 
 class Stdio(Part, frozen=True):
-    command: str
-    args: tuple[str, ...] = ()
-    env: dict[str, str | Secret] = field(default_factory=dict[str, str | Secret])
-    cwd: str = ""
+    """A program the hub starts and speaks to over its pipes."""
+
+    command: Annotated[str, Meta(description="Program, by path or by name on the hub's PATH. No shell is involved.")]
+    args: Annotated[tuple[str, ...], Meta(description="Its arguments.")] = ()
+    env: Annotated[dict[str, str | Secret], Meta(description="Its environment: nothing else of the hub's is passed on.")] = field(
+        default_factory=dict[str, str | Secret]
+    )
+    cwd: Annotated[str, Meta(description="Its working directory; unset: the hub's.")] = ""
 
 
 class Breaker(Part, frozen=True):
+    """When a failing server is left alone."""
+
     failures: Annotated[Count, Meta(description="Failures in a row that open it.")] = 5
     open_for: Annotated[Positive, Meta(description="Seconds until one call is let through again.")] = 10.0
 
@@ -122,73 +149,95 @@ class Breaker(Part, frozen=True):
 class UpstreamSpec(Part, frozen=True):
     """A downstream MCP server. Exactly one of `stdio` and `url`."""
 
-    org: Name = "default"
-    shared: bool = False
-    stdio: Stdio | None = None
-    url: str = ""
-    protocol: Annotated[str, Meta(pattern=r"^(auto|2024-11-05|2025-03-26|2025-06-18|2025-11-25|2026-07-28)$")] = "auto"
-    headers: dict[str, str | Secret] = field(default_factory=dict[str, str | Secret])
+    org: Owner = "default"
+    shared: Shared = False
+    stdio: Annotated[Stdio | None, Meta(description="The program to start.")] = None
+    url: Annotated[str, Meta(description="Address of its streamable HTTP endpoint.")] = ""
+    protocol: Annotated[
+        str,
+        Meta(
+            pattern=r"^(auto|2024-11-05|2025-03-26|2025-06-18|2025-11-25|2026-07-28)$",
+            description="MCP version to speak with it; `auto` finds out.",
+        ),
+    ] = "auto"
+    headers: Annotated[dict[str, str | Secret], Meta(description="Headers of each request to `url`.")] = field(
+        default_factory=dict[str, str | Secret]
+    )
     timeout: Annotated[Positive, Meta(description="Seconds without an answer or progress before a call is given up.")] = 60.0
     max_timeout: Annotated[Positive, Meta(description="Seconds a call may take at most, progress or not.")] = 600.0
     start_timeout: Annotated[Positive, Meta(description="Seconds for start and handshake.")] = 30.0
     idle_stop: Annotated[float, Meta(ge=0, description="Seconds without a call after which a stdio server is stopped; 0 never.")] = 600.0
     max_result: Annotated[int, Meta(ge=1024, description="Largest message taken from the server, in bytes.")] = 16 * 1024 * 1024
     concurrency: Annotated[Count, Meta(description="Calls in flight to this server.")] = 256
-    breaker: Breaker = Breaker()
+    breaker: Annotated[Breaker, Meta(description="When it is left alone.")] = Breaker()
 
 
 class Include(Part, frozen=True):
     """What to take of one upstream: exact names or globs. Left out: all of that kind. Empty list: none."""
 
-    from_: str = field(name="from")
-    tools: tuple[str, ...] = ("*",)
-    prompts: tuple[str, ...] = ("*",)
-    resources: tuple[str, ...] = ("*",)
+    from_: Annotated[str, Meta(description="Name of the upstream.")] = field(name="from")
+    tools: Annotated[tuple[str, ...], Meta(description="Tools to take.")] = ("*",)
+    prompts: Annotated[tuple[str, ...], Meta(description="Prompts to take.")] = ("*",)
+    resources: Annotated[tuple[str, ...], Meta(description="Resources and templates to take, by URI.")] = ("*",)
     exclude: Annotated[tuple[str, ...], Meta(description="Names or globs left out, of any kind; wins over the lists.")] = ()
 
 
 class Naming(Part, frozen=True):
-    prefix: Annotated[
-        Literal["never", "auto", "always"], Meta(description="`auto`: only where two upstreams have the same name.")
-    ] = "auto"
-    separator: Annotated[str, Meta(pattern=r"^[_.-]{1,2}$")] = "_"
-    max_length: Annotated[int, Meta(ge=8, le=128)] = 64
+    """How names of several upstreams are kept apart."""
+
+    prefix: Annotated[Literal["never", "auto", "always"], Meta(description="`auto`: only where two upstreams have the same name.")] = "auto"
+    separator: Annotated[str, Meta(pattern=r"^[_.-]{1,2}$", description="Stands between the upstream's name and the tool's.")] = "_"
+    max_length: Annotated[int, Meta(ge=8, le=128, description="Longest name shown; a longer one is shortened and marked by a hash.")] = 64
 
 
 class Override(Part, frozen=True):
     """How one tool or prompt is shown. Keyed by `upstream/name` in `virtual_servers.<name>.tools`."""
 
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")] = ""
-    title: str | None = None
-    description: str | None = None
-    annotations: dict[str, Any] | None = None
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="Name shown; unset: as the naming rules give.")] = ""
+    title: Annotated[str, Meta(description="Title shown in place of the upstream's.")] | None = None
+    description: Annotated[str, Meta(description="Description shown in place of the upstream's.")] | None = None
+    annotations: Annotated[dict[str, Any], Meta(description="Annotations laid over the upstream's, such as `readOnlyHint`.")] | None = None
 
 
 class VirtualServerSpec(Part, frozen=True):
-    org: Name = "default"
-    shared: bool = False
-    title: str = ""
-    instructions: str = ""
-    include: tuple[Include, ...] = ()
+    """A curated view over upstreams, served at `/mcp/<name>`."""
+
+    org: Owner = "default"
+    shared: Shared = False
+    title: Annotated[str, Meta(description="Name for people, given to clients.")] = ""
+    instructions: Annotated[str, Meta(description="What clients are told about the server as a whole.")] = ""
+    include: Annotated[tuple[Include, ...], Meta(description="What to take, upstream by upstream.")] = ()
     exclude: Annotated[tuple[str, ...], Meta(description="Patterns over `upstream/name` or the name, of any kind; deny wins.")] = ()
-    naming: Naming = Naming()
-    tools: dict[str, Override] = field(default_factory=dict[str, Override])
-    prompts: dict[str, Override] = field(default_factory=dict[str, Override])
+    naming: Annotated[Naming, Meta(description="How names are kept apart.")] = Naming()
+    tools: Annotated[dict[str, Override], Meta(description="How single tools are shown, by `upstream/name`.")] = field(
+        default_factory=dict[str, Override]
+    )
+    prompts: Annotated[dict[str, Override], Meta(description="How single prompts are shown, by `upstream/name`.")] = field(
+        default_factory=dict[str, Override]
+    )
 
 
 class Audit(Part, frozen=True):
+    """The journal of calls."""
+
     origin: Annotated[str, Meta(description="Name of this hub in checkpoints; unset: a random one made at first start.")] = ""
-    checkpoint_every: Positive = 1.0
+    checkpoint_every: Annotated[
+        Positive, Meta(description="Seconds between signed checkpoints of an organisation that has new records.")
+    ] = 1.0
 
 
 class Telemetry(Part, frozen=True):
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["auto", "text", "json"] = "auto"
+    """The operator's log."""
+
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="Least severe level written.")] = "info"
+    log_format: Annotated[Literal["auto", "text", "json"], Meta(description="`auto`: text on a terminal, else JSON.")] = "auto"
 
 
 class Egress(Part, frozen=True):
+    """The client behind every outbound HTTP request."""
+
     connections: Annotated[Count, Meta(description="Connections to one destination at most.")] = 256
-    connect_timeout: Positive = 5.0
+    connect_timeout: Annotated[Positive, Meta(description="Seconds to connect.")] = 5.0
     ca_file: Annotated[str, Meta(description="PEM bundle trusted instead of the system's.")] = ""
 
 
@@ -198,12 +247,16 @@ class Config(Part, frozen=True):
     server: Server = Server()
     stores: Stores = Stores()
     secrets: Secrets = Secrets()
-    orgs: dict[Name, Org] = field(default_factory=dict[str, Org])
-    keys: tuple[KeySpec, ...] = ()
-    limits: tuple[LimitSpec, ...] = ()
+    orgs: Annotated[dict[Name, Org], Meta(description="Organisations, by name.")] = field(default_factory=dict[str, Org])
+    keys: Annotated[tuple[KeySpec, ...], Meta(description="Declared keys. `hub keys create` makes stored ones.")] = ()
+    limits: Annotated[tuple[LimitSpec, ...], Meta(description="Limits on requests; every one that matches must have room.")] = ()
     policies: Policies = Policies()
-    upstreams: dict[Name, UpstreamSpec] = field(default_factory=dict[str, UpstreamSpec])
-    virtual_servers: dict[Name, VirtualServerSpec] = field(default_factory=dict[str, VirtualServerSpec])
+    upstreams: Annotated[dict[Name, UpstreamSpec], Meta(description="Downstream MCP servers, by name.")] = field(
+        default_factory=dict[str, UpstreamSpec]
+    )
+    virtual_servers: Annotated[dict[Name, VirtualServerSpec], Meta(description="What clients connect to, by name.")] = field(
+        default_factory=dict[str, VirtualServerSpec]
+    )
     audit: Audit = Audit()
     telemetry: Telemetry = Telemetry()
     egress: Egress = Egress()

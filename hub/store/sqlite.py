@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class Database:
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._observe: Callable[[int, float], None] | None = None
+        self._serving = False
 
     def on_commit(self, observe: Callable[[int, float], None]) -> None:
         """Have `observe(operations, seconds)` called in the writer thread after each commit."""
@@ -55,23 +57,31 @@ class Database:
             os.close(self._lock_file)
             self._lock_file = None
             raise Locked(f"{self.path} is in use by another hub") from None
-        with sqlite3.connect(self.path, isolation_level=None) as connection:
-            _prepare(connection)
-            migrate(connection)
-        connection.close()
+        try:
+            with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+                _prepare(connection)
+                migrate(connection)
+        except BaseException:
+            self._unlock()
+            raise
         self._loop = asyncio.get_running_loop()
+        self._serving = True
         for name, source, run in (("writer", self._writes, self._write_loop), ("reader", self._reads, self._read_loop)):
             thread = threading.Thread(target=run, args=(source,), name=f"hub-sqlite-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     async def close(self) -> None:
-        """Finish what was queued, close the connections, release the lock."""
+        """Finish what was queued, close the connections, release the lock. What is asked from now on is refused."""
+        self._serving = False
         self._writes.put(None)
         self._reads.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         self._threads.clear()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
@@ -80,7 +90,8 @@ class Database:
         """Queue `operation(connection)`; the future ends when the commit that holds it is durable.
 
         Operations are run in the order given. One that raises fails alone: the others of its batch are run again without it, so an
-        operation must be free of effects outside the database until its future has ended. Raises `StoreDown` through the future.
+        operation must be free of effects outside the database until its future has ended. Raises `StoreDown` through the future, and
+        at once where the database is not open.
         """
         return self._submit(self._writes, operation)
 
@@ -89,7 +100,7 @@ class Database:
         return self._submit(self._reads, operation)
 
     def _submit(self, where: "queue.SimpleQueue[_Item | None]", operation: Operation) -> asyncio.Future[Any]:
-        if self._loop is None:
+        if self._loop is None or not self._serving:
             raise StoreDown("the database is not open")
         future = self._loop.create_future()
         where.put((operation, future))

@@ -1,0 +1,98 @@
+# Everything a contributor or an operator runs. What a target needs it makes by itself; a second run does nothing twice.
+# PYTHON=/path/to/python3.11 chooses the interpreter; ARGS="..." goes on to the command a target runs.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup setup-dev setup-demo setup-test run test check lint types floors bench bench-peers docs lock clean clean-demo
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-warn-script-location
+VENV := .venv/.stamps
+DEMO := .cache/demo
+
+export PIP_ROOT_USER_ACTION := ignore
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+# The Node.js and the pyright that the pinned packages carry, never others.
+export PYRIGHT_PYTHON_GLOBAL_NODE := 0
+export PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT := 1
+
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/run ## .venv with the pinned packages the hub needs, and the hub itself
+
+setup-dev: $(VENV)/dev ## the same, and what the checks and tests need
+
+setup-demo: $(DEMO)/.installed ## the downstream servers of the demo, under .cache/demo
+	@if [ -f $(DEMO)/left-out ]; then cat $(DEMO)/left-out; fi
+
+setup-test: $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed # what the tests need besides Python packages
+
+run: setup setup-demo ## the hub with demo/hub.yaml on 127.0.0.1:8080
+	@exec $(BIN)/hub serve --config demo/hub.yaml $(ARGS)
+
+test: setup-test check ## everything: the checks, then all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: lint types floors ## lint, types and import floors
+
+lint: setup-dev
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "not formatted: run '$(BIN)/ruff format .'"; exit 1; }
+	@echo "lint: ok"
+
+types: setup-dev
+	@$(BIN)/pyright
+
+floors: setup-dev
+	@$(BIN)/lint-imports --no-cache
+
+bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json
+	@$(BIN)/python -m tests.bench.run $(ARGS)
+
+bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.installed ## the same beside FastMCP, an SDK proxy and ContextForge
+	@$(BIN)/python -m tests.bench.run --peers $(ARGS)
+
+docs: setup ## regenerate docs/configuration.md from the configuration's classes
+	@$(BIN)/python -c 'import hub.config.reference as r; open("docs/configuration.md", "w").write(r.reference())'
+
+lock: setup-dev ## compile the pins in requirements/ anew
+	@sh scripts/lock.sh $(ARGS)
+
+clean: ## remove everything that was installed or built; keeps .hub
+	rm -rf .venv .cache .ruff_cache .import_linter_cache .hypothesis bench-results *.egg-info
+
+clean-demo:
+	rm -rf $(DEMO)
+
+$(VENV)/venv: scripts/venv.sh
+	@sh scripts/venv.sh .venv
+	@mkdir -p $(VENV) && touch $@
+
+$(VENV)/run: $(VENV)/venv requirements/run.txt requirements/build.txt pyproject.toml
+	@echo "Installing the hub and the packages it needs into .venv (once, about half a minute) ..."
+	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements/dev.txt
+	@echo "Installing what the checks and tests need into .venv (once) ..."
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(DEMO)/.installed: $(VENV)/venv requirements/demo.txt requirements/node.txt requirements/npm-demo/package-lock.json scripts/demo_servers.sh
+	@echo "Installing the demo's downstream servers into $(DEMO) (once) ..."
+	@sh scripts/venv.sh $(DEMO)/venv
+	@$(DEMO)/venv/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r requirements/demo.txt
+	@sh scripts/demo_servers.sh
+	@touch $@
+
+.cache/tests/.installed: $(VENV)/dev $(DEMO)/.installed tests/services/install.sh tests/services/npm/package-lock.json
+	@echo "Installing the clients the tests use into .cache/tests (once) ..."
+	@sh tests/services/install.sh
+	@touch $@
+
+.cache/%/.installed: requirements/%.txt
+	@echo "Installing what the comparison needs into .cache/$* (once) ..."
+	@sh scripts/venv.sh .cache/$*
+	@.cache/$*/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r $<
+	@touch $@

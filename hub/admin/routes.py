@@ -1,0 +1,160 @@
+"""Operators' routes: keys and status under `/admin/v1`, `/metrics`, `/health`. Errors are RFC 9457 problem documents.
+
+Everything but the health checks needs a key with the admin role (reading: auditor as well). Administrators of the organisation
+`default` run the hub; those of any other see and change the keys of their own organisation and nothing else.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hub.audit import record
+from hub.call import Caller, Credential, Grant
+from hub.pipeline import Steps, authenticate
+from hub.refusal import Denied, InvalidParams, InvalidRequest, Refusal
+from hub.telemetry.metrics import CONTENT_TYPE
+
+log = logging.getLogger("hub.admin")
+
+Handler = Callable[[Request], Awaitable[Response]]
+OPERATORS = "default"
+"""The organisation whose administrators run the hub."""
+
+_MAX_BODY = 64 * 1024
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /admin/v1/keys`."""
+
+    name: str
+    org: str = "default"
+    subject: str = ""
+    grants: tuple[Grant, ...] = ()
+    roles: tuple[str, ...] = ()
+    expires: str = ""
+
+
+class Admin:
+    """The operators' application. `status` returns what `/admin/v1/status` shows; `ready` the reasons why the hub is not ready."""
+
+    def __init__(self, steps: Steps, status: Callable[[], dict[str, Any]], ready: Callable[[], list[str]]) -> None:
+        self._steps = steps
+        self._status = status
+        self._ready = ready
+        self.app = Starlette(
+            routes=[
+                Route("/health", self._health),
+                Route("/health/ready", self._readiness),
+                Route("/metrics", self._guarded(self._metrics, "admin", "auditor")),
+                Route("/admin/v1/status", self._guarded(self._show_status, "admin", "auditor")),
+                Route("/admin/v1/keys", self._guarded(self._list_keys, "admin", "auditor"), methods=["GET"]),
+                Route("/admin/v1/keys", self._guarded(self._create_key, "admin"), methods=["POST"]),
+                Route("/admin/v1/keys/{key}", self._guarded(self._revoke_key, "admin"), methods=["DELETE"]),
+            ],
+            exception_handlers={404: _not_found, 405: _not_found},
+        )
+
+    def _guarded(self, handler: Callable[[Request, Caller], Awaitable[Response]], *roles: str) -> Handler:
+        async def guarded(request: Request) -> Response:
+            try:
+                caller = self._admit(request, roles)
+                return await handler(request, caller)
+            except Refusal as refusal:
+                return problem(refusal)
+            except ValueError as error:
+                return problem(InvalidParams(str(error)))
+
+        return guarded
+
+    def _admit(self, request: Request, roles: tuple[str, ...]) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        secret = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key") or request.headers.get("hub-key") or ""
+        caller = authenticate(self._steps, Credential(secret), request.client.host if request.client else "")
+        if not set(roles) & set(caller.roles):
+            raise Denied(f"this needs a key with the role {' or '.join(roles)}")
+        return caller
+
+    def _of_hub(self, caller: Caller) -> None:
+        """What shows the whole hub is for the hub's own operators only."""
+        if scope_of(caller) is not None:
+            raise Denied(f"this needs a key of the organisation {OPERATORS}")
+
+    async def _health(self, request: Request) -> Response:
+        return _json(200, {"status": "ok"})
+
+    async def _readiness(self, request: Request) -> Response:
+        reasons = self._ready()
+        return _json(503 if reasons else 200, {"status": "not ready" if reasons else "ready", "reasons": reasons})
+
+    async def _metrics(self, request: Request, caller: Caller) -> Response:
+        self._of_hub(caller)
+        return Response(self._steps.metrics.render(), media_type=CONTENT_TYPE)
+
+    async def _show_status(self, request: Request, caller: Caller) -> Response:
+        self._of_hub(caller)
+        return _json(200, self._status())
+
+    async def _list_keys(self, request: Request, caller: Caller) -> Response:
+        org = scope_of(caller) or request.query_params.get("org")
+        return _json(200, {"keys": await self._steps.identity.list(org)})
+
+    async def _create_key(self, request: Request, caller: Caller) -> Response:
+        body = await request.body()
+        if len(body) > _MAX_BODY:
+            raise InvalidRequest("the body is too large")
+        try:
+            wanted = msgspec.json.decode(body, type=NewKey)
+        except msgspec.MsgspecError as error:
+            raise InvalidParams(f"not a key to create: {error}") from None
+        if scope_of(caller) not in (None, wanted.org):
+            raise Denied("this key administers its own organisation only")
+        made = await self._steps.identity.create(
+            wanted.org, wanted.name, subject=wanted.subject, grants=wanted.grants, roles=wanted.roles, expires=wanted.expires
+        )
+        await self._recorded(caller, made.kind, made.key.org, made.record)
+        return _json(201, {"key": made.text, "info": made.key})
+
+    async def _revoke_key(self, request: Request, caller: Caller) -> Response:
+        change = await self._steps.identity.revoke(scope_of(caller), request.path_params["key"])
+        await self._recorded(caller, change.kind, change.key.org, change.record)
+        return _json(200, {"revoked": change.key})
+
+    async def _recorded(self, caller: Caller, kind: str, org: str, fields: dict[str, Any]) -> None:
+        actor = {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
+        await self._steps.journal.append(org, record.event(kind, actor=actor, change=fields))
+
+
+def scope_of(caller: Caller) -> str | None:
+    """The organisation an administrator is confined to; None for the hub's own operators, who administer all."""
+    return None if caller.org == OPERATORS else caller.org
+
+
+def problem(refusal: Refusal) -> Response:
+    """RFC 9457. A refusal that is an answer (200) on the protocol edges is a 403 or 400 here."""
+    status = refusal.status if refusal.status != 200 else 403 if isinstance(refusal, Denied) else 400
+    body = {
+        "type": "about:blank",
+        "title": refusal.code.replace("_", " "),
+        "status": status,
+        "detail": refusal.message,
+        "code": refusal.code,
+    }
+    headers = {"www-authenticate": 'Bearer realm="hub"'} if status == 401 else {}
+    return Response(orjson.dumps(body | refusal.data), status, headers, media_type="application/problem+json")
+
+
+def _json(status: int, value: Any) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    body = {"type": "about:blank", "title": "not found" if status == 404 else "method not allowed", "status": status, "code": "not_found"}
+    return Response(orjson.dumps(body), status, media_type="application/problem+json")

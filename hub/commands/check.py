@@ -1,0 +1,80 @@
+"""`hub check`: everything that is wrong with a configuration, before a hub runs it."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hub.commands.options import Json
+from hub.commands.output import Failed, emit, note
+
+if TYPE_CHECKING:
+    from hub.config.load import Loaded
+
+
+def check(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The hub.yaml to check.", show_default=False)],
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also start the upstreams and compile virtual servers and policies on what they offer.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Report every problem of a configuration with its line.
+
+    Example: hub check hub.yaml --connect
+    """
+    from hub.config.load import ConfigError, load
+
+    try:
+        loaded = load(config)
+    except ConfigError as error:
+        problems = [{"line": one.line, "column": one.column, "path": one.path, "message": one.message} for one in error.problems]
+        _refuse(config, problems, error.lines(), as_json)
+        raise typer.Exit(1) from None
+    sentences = _deeper(loaded) or (asyncio.run(_connected(loaded)) if connect else [])
+    if sentences:
+        problems = [{"line": 0, "column": 0, "path": "", "message": sentence} for sentence in sentences]
+        _refuse(config, problems, [f"{config}: {sentence}" for sentence in sentences], as_json)
+        raise typer.Exit(1)
+    warnings = [f"{config}:{warning}" for warning in loaded.warnings]
+    for warning in warnings:
+        note(f"warning: {warning}")
+    parts = loaded.config
+    counts = {"upstreams": len(parts.upstreams), "virtual_servers": len(parts.virtual_servers), "keys": len(parts.keys)}
+    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    emit({"ok": True, **counts, "hash": loaded.hash, "problems": [], "warnings": warnings}, f"{config} is good: {told}", as_json)
+
+
+def _refuse(config: Path, problems: list[dict[str, Any]], lines: list[str], as_json: bool) -> None:
+    for line in lines:
+        note(line)
+    if as_json:
+        emit({"ok": False, "config": str(config), "problems": problems}, "", as_json)
+
+
+def _deeper(loaded: "Loaded") -> list[str]:
+    """What needs the parts' own knowledge: checksums of declared keys, and Cedar's view of the policies."""
+    from hub.identity.admin import declared
+    from hub.policy.decide import Policy, PolicyInvalid
+
+    sentences: list[str] = []
+    try:
+        declared(loaded.config.keys)
+    except ValueError as error:
+        sentences.append(str(error))
+    doors = {name: spec.org for name, spec in loaded.config.virtual_servers.items()}
+    try:
+        Policy.compile(loaded.config.policies, loaded.base, [], doors, loaded.config.upstreams)
+    except PolicyInvalid as error:
+        sentences += error.messages
+    return sentences
+
+
+async def _connected(loaded: "Loaded") -> list[str]:
+    from hub.app import dry_run
+
+    try:
+        return await dry_run(loaded)
+    except OSError as error:
+        raise Failed(f"the upstreams could not be started: {error.strerror or error}") from None

@@ -1,0 +1,129 @@
+"""The hub's database, opened by a command: for writing under the hub's own lock, for reading beside a running hub."""
+
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import structs
+
+from hub import __version__
+from hub.audit.checkpoint import Signer
+from hub.audit.journal import Journal
+from hub.audit.record import event
+from hub.call import Grant
+from hub.cli import default_config
+from hub.commands.output import Failed
+from hub.commands.place import located, reading
+from hub.config.load import ConfigError, Loaded, database_file, load, secret_folder
+from hub.identity import rows
+from hub.identity.admin import Admin, declared
+from hub.identity.entry import KeyInfo
+from hub.store.secrets import Secrets, UnusableSecret
+from hub.store.sqlite import Database, Locked
+
+_ACTOR = {"kind": "operator", "id": "command-line", "sub": "operator"}
+
+
+@asynccontextmanager
+async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Journal]]:
+    """Keys and journal of a hub that is not running. Raises `Failed` where it runs."""
+    loaded = located(config)
+    secrets = _secrets(loaded)
+    database = Database(database_file(loaded.config))
+    try:
+        database.open()
+    except Locked:
+        raise Failed("the hub is running: give its admin key with --admin-key or HUB_ADMIN_KEY") from None
+    audit = loaded.config.audit
+    journal = Journal(
+        database,
+        Signer(secrets.log_seed),
+        origin=audit.origin,
+        checkpoint_every=audit.checkpoint_every,
+        build=f"countersign/{__version__}",
+        config_hash=loaded.hash,
+    )
+    try:
+        await journal.open()
+        yield Admin(database, secrets.derive("key pepper")), journal
+    finally:
+        await journal.close()
+        await database.close()
+
+
+async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
+    """Make the key that `body` (as of `POST /admin/v1/keys`) describes, recorded in the journal."""
+    try:
+        grants = msgspec.convert(body["grants"], tuple[Grant, ...])
+    except msgspec.ValidationError as error:
+        raise Failed(f"these grants do not fit: {error}", code=2) from None
+    async with _administered(config) as (admin, journal):
+        made = await admin.create(
+            body["org"],
+            body["name"],
+            subject=body["subject"],
+            grants=grants,
+            roles=body["roles"],
+            expires=body["expires"],
+            taken=[key.name for key in _declared(config)],
+        )
+        await journal.append(made.key.org, event(made.kind, actor=_ACTOR, change=made.record))
+    return {"key": made.text, "info": msgspec.to_builtins(made.key)}
+
+
+async def revoke(config: Path | None, name_or_id: str) -> dict[str, Any]:
+    """Revoke a stored or declared key, recorded in the journal."""
+    async with _administered(config) as (admin, journal):
+        gone = await admin.revoke(None, name_or_id, declared=_declared(config))
+        await journal.append(gone.key.org, event(gone.kind, actor=_ACTOR, change=gone.record))
+    return {"revoked": msgspec.to_builtins(gone.key)}
+
+
+def listed(config: Path | None, org: str | None) -> list[dict[str, Any]]:
+    """The stored keys, then the declared ones."""
+    with reading(config) as connection:
+        stored, graves = rows.every(connection, org), rows.buried(connection)
+    mine = (key for key in _declared(config) if org in (None, key.org))
+    return [msgspec.to_builtins(key) for key in (*stored, *(structs.replace(key, revoked=graves.get(key.id, "")) for key in mine))]
+
+
+def _declared(config: Path | None) -> tuple[KeyInfo, ...]:
+    """The keys of the configuration; none where it cannot be resolved here, as without the hub's environment."""
+    try:
+        return declared(load(config or default_config()).config.keys)
+    except (ConfigError, ValueError):
+        return ()
+
+
+def _secrets(loaded: Loaded) -> Secrets:
+    given = loaded.config.secrets
+    try:
+        return Secrets.load(
+            secret_folder(loaded.config), given.master.value if given.master else None, given.log.value if given.log else None
+        )
+    except UnusableSecret as error:
+        raise Failed(str(error)) from None
+
+
+def migrate(config: Path | None) -> list[str]:
+    """Bring the database of a hub that is not running up to date; the names of the migrations applied."""
+    import fcntl
+
+    from hub.store.sqlite import migrate as apply
+
+    path = database_file(located(config).config)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with Path(f"{path}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failed("the hub is running: it has brought its database up to date when it started") from None
+        connection = sqlite3.connect(path, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return apply(connection)
+        finally:
+            connection.close()

@@ -1,0 +1,129 @@
+"""`hub keys`: make, list and revoke keys, through the running hub or in its database."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+import typer
+
+from hub.commands.options import AdminKey, Config, Json, Url
+from hub.commands.output import Failed, emit, note, table
+
+app = typer.Typer(help="Keys: make, list and revoke them.", no_args_is_help=True)
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_Org = Annotated[str | None, typer.Option("--org", help="Organisation; default: all.", show_default=False)]
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the key: lower-case letters, digits, `_` and `-`.")],
+    org: Annotated[str, typer.Option("--org", help="Organisation it belongs to.")] = "default",
+    subject: Annotated[str, typer.Option("--subject", help="Whom it stands for: user:…, app:… or agent:….")] = "",
+    server: Annotated[
+        list[str] | None, typer.Option("--server", "-s", help="Virtual server it opens, a name or a glob; repeatable.")
+    ] = None,
+    tool: Annotated[
+        list[str] | None, typer.Option("--tool", help="Tools it may use there: `upstream/name` or globs; repeatable; default: all.")
+    ] = None,
+    deny: Annotated[list[str] | None, typer.Option("--deny", help="Never, whatever else is granted; repeatable.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", help="admin or auditor; repeatable.")] = None,
+    expires: Annotated[str, typer.Option("--expires", help="RFC 3339 time, or a time from now such as 1h, 30d.")] = "",
+    url: Url = None,
+    admin_key: AdminKey = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Make a stored key and show it, once.
+
+    Example: hub keys create alice --subject user:alice --server demo --expires 30d
+    """
+    if not server and not role:
+        raise Failed("a key must open something: give --server NAME, or --role", code=2)
+    shared = {name: patterns for name, patterns in (("tools", tool), ("deny", deny)) if patterns}
+    body: dict[str, Any] = {
+        "name": name,
+        "org": org,
+        "subject": subject,
+        "grants": [{"virtual_server": each, **shared} for each in server or []],
+        "roles": role or [],
+        "expires": _instant(expires),
+    }
+    from hub.commands import api, direct
+
+    made = api.attempt("POST", "/admin/v1/keys", admin_key, url, config, body)
+    if made is None:
+        made = asyncio.run(direct.create(config, body))
+    if not as_json:
+        note("This key is shown once; the hub keeps only a hash of it.")
+    emit(made, str(made["key"]), as_json)
+
+
+@app.command("mint")
+def mint(as_json: Json = False) -> None:
+    """Print a new key for `keys:` of hub.yaml. Nothing is stored: the key works once the configuration refers to it.
+
+    Example: export HUB_CI_KEY=$(hub keys mint)
+    """
+    from hub.identity.keys import mint as make
+
+    made = make()
+    emit({"key": made.text, "id": made.id}, made.text, as_json)
+
+
+@app.command("list")
+def list_keys(org: _Org = None, url: Url = None, admin_key: AdminKey = None, config: Config = None, as_json: Json = False) -> None:
+    """List keys, also revoked ones. Declared keys are listed by the running hub only.
+
+    Example: hub keys list --org acme
+    """
+    from hub.commands import api, direct
+
+    path = "/admin/v1/keys" + (f"?{urlencode({'org': org})}" if org else "")
+    found = api.attempt("GET", path, admin_key, url, config)
+    keys: list[dict[str, Any]] = direct.listed(config, org) if found is None else found["keys"]
+    head = ("ID", "NAME", "ORG", "SUBJECT", "ROLES", "OPENS", "EXPIRES", "STATE")
+    emit({"keys": keys}, table(head, [_row(key) for key in keys]), as_json)
+
+
+@app.command("revoke")
+def revoke(
+    key: Annotated[str, typer.Argument(help="Id or name of the key.")],
+    url: Url = None,
+    admin_key: AdminKey = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Revoke a key, for good. A running hub refuses it within a second and cuts its streams.
+
+    Example: hub keys revoke alice
+    """
+    from hub.commands import api, direct
+
+    gone = api.attempt("DELETE", f"/admin/v1/keys/{quote(key, safe='')}", admin_key, url, config)
+    if gone is None:
+        gone = asyncio.run(direct.revoke(config, key))
+    emit(gone, f"Revoked {gone['revoked'].get('name') or key} ({gone['revoked'].get('id')}).", as_json)
+
+
+def _instant(text: str) -> str:
+    """An RFC 3339 time as given, or the time a span from now."""
+    if not text or not (text[:-1].isascii() and text[:-1].isdigit() and text[-1] in _UNITS):
+        return text
+    try:
+        end = datetime.now(UTC) + timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+    except OverflowError:
+        raise Failed(f"--expires {text} lies too far ahead", code=2) from None
+    return end.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _row(key: dict[str, Any]) -> tuple[str, ...]:
+    opens = ",".join(grant.get("virtual_server") or "-" for grant in key.get("grants", ()))
+    state = "revoked" if key.get("revoked") else "expired" if _past(str(key.get("expires") or "")) else "live"
+    texts = (str(key.get(field) or "") for field in ("id", "name", "org", "subject"))
+    return (*texts, ",".join(key.get("roles", ())), opens, str(key.get("expires") or "never"), state)
+
+
+def _past(expires: str) -> bool:
+    return bool(expires) and datetime.fromisoformat(expires) <= datetime.now(UTC)

@@ -1,0 +1,75 @@
+"""A file as a `Config`, with all that is wrong with it. It reads the file, the environment and `${file:…}` files, and starts nothing."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from hub.config import rules
+from hub.config.canonical import digest
+from hub.config.convert import convert
+from hub.config.model import Config
+from hub.config.problem import ConfigError, Problem
+from hub.config.tree import MAX_BYTES, Node, Unreadable, parse
+
+__all__ = ["ConfigError", "Loaded", "Problem", "database_file", "load", "secret_folder"]
+
+
+class Loaded(Struct, frozen=True):
+    """A usable configuration.
+
+    `hash` is `sha256:…` of its canonical content, in which secrets stand as the references they came from: it does not change when
+    only a secret's value does, while `config` then compares unequal. `base` is the folder that relative policy and secret files count from.
+    """
+
+    config: Config
+    hash: str
+    source: Path | None
+    base: Path
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(path: Path | None, *, environ: Mapping[str, str] | None = None, only: Collection[str] | None = None) -> Loaded:
+    """Read `path`; None is the embedded defaults. Raises `ConfigError` with every problem.
+
+    `only` names the top-level sections to look at, for commands that must work where the rest cannot be resolved.
+    """
+    variables = os.environ if environ is None else environ
+    base = Path.cwd() if path is None else path.resolve().parent
+    problems: list[Problem] = []
+    root = None if path is None else _parsed(path, problems)
+    if root is not None and only is not None:
+        root.entries = [entry for entry in root.entries if entry[0].text in only]
+    made = convert(root, Config, variables, base)
+    problems += made.problems
+    problems += rules.problems(made.value, made.places, base)
+    if problems:
+        raise ConfigError(problems, path)
+    warnings = tuple(rules.warnings(made.value, made.places, base))
+    return Loaded(made.value, digest(made.value, made.places), path, base, warnings)
+
+
+def database_file(config: Config) -> Path:
+    """The SQLite file of `stores.database`; a relative one counts from the working directory."""
+    return Path(config.stores.database.removeprefix("sqlite:///"))
+
+
+def secret_folder(config: Config) -> Path:
+    """Where key material is kept that is not given from outside: beside the database."""
+    return database_file(config).parent / "secret"
+
+
+def _parsed(path: Path, problems: list[Problem]) -> Node | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise Unreadable(f"larger than {MAX_BYTES} bytes")
+        return parse(content.decode("utf-8-sig"), problems)
+    except OSError as error:
+        raise ConfigError([Problem(0, 0, "", f"it cannot be read: {error.strerror}")], path) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(0, 0, "", "not UTF-8 text")], path) from None
+    except Unreadable as error:
+        raise ConfigError([*problems, error.problem], path) from None

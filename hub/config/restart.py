@@ -1,0 +1,24 @@
+"""Which differences of two configurations a reload cannot bring about."""
+
+from hub.config.model import Config
+
+_FIXED = (
+    "server.host",
+    "server.port",
+    "server.workers",
+    "stores.database",
+    "stores.redis",
+    "secrets.master",
+    "secrets.log",
+    "audit.origin",
+)
+
+
+def changes_that_need_restart(old: Config, new: Config) -> list[str]:
+    """Dotted keys that differ and are read only at start, in the order of the file. No value is told."""
+    return [key for key in _FIXED if _at(old, key) != _at(new, key)]
+
+
+def _at(config: Config, key: str) -> object:
+    section, name = key.split(".")
+    return getattr(getattr(config, section), name)

@@ -1,0 +1,213 @@
+"""What values of a configuration must mean together: references, exclusions, what this version can serve. Types are checked before."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from hub.config.convert import Place
+from hub.config.model import Config, Include, KeySpec, Secret, UpstreamSpec, VirtualServerSpec
+from hub.config.problem import Keys, Problem, dotted, suggestion
+
+NEEDS_STORES = "this needs PostgreSQL and Redis, which this version does not have yet"
+"""Why several workers and databases other than SQLite are refused."""
+
+_KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_GLOB = frozenset("*?[")
+
+Fault = tuple[Keys, str]
+
+
+class Checked:
+    """A configuration with the places of its parts, as the rules see it."""
+
+    def __init__(self, config: Config, places: Mapping[Keys, Place], base: Path) -> None:
+        self.config = config
+        self.base = base
+        self._places = places
+
+    def declared(self, section: str) -> list[str]:
+        """Names written under a section, also those whose content is at fault."""
+        return [str(path[1]) for path in self._places if len(path) == 2 and path[0] == section]
+
+    def written(self, path: Keys) -> bool:
+        """Whether the file has something at this path, usable or not. An empty text, as of an unset reference, is nothing."""
+        place = self._places.get(path)
+        return place is not None and (place.text is None or bool(place.text.value))
+
+    def problem(self, fault: Fault) -> Problem:
+        path, message = fault
+        at = path
+        while at and at not in self._places:
+            at = at[:-1]
+        place = self._places.get(at, Place(0, 0))
+        return Problem(place.line, place.column, dotted(path), message)
+
+
+def problems(config: Config, places: Mapping[Keys, Place], base: Path) -> list[Problem]:
+    """Every rule the configuration breaks."""
+    checked = Checked(config, places, base)
+    return [checked.problem(fault) for rule in RULES for fault in rule(checked)]
+
+
+def warnings(config: Config, places: Mapping[Keys, Place], base: Path) -> list[Problem]:
+    """What is allowed but has no effect."""
+    if not config.stores.redis:
+        return []
+    return [Checked(config, places, base).problem((("stores", "redis"), "not used: this version serves from one process without Redis"))]
+
+
+def _stores(checked: Checked) -> Iterator[Fault]:
+    if checked.config.server.workers > 1:
+        yield ("server", "workers"), f"more than one worker: {NEEDS_STORES}"
+    database = checked.config.stores.database
+    if not database.startswith("sqlite:"):
+        yield ("stores", "database"), f"a database other than SQLite: {NEEDS_STORES}"
+    elif not database.removeprefix("sqlite:///") or not database.startswith("sqlite:///"):
+        yield ("stores", "database"), "write `sqlite:///path` for a relative path, `sqlite:////path` for an absolute one"
+
+
+def _orgs(checked: Checked) -> Iterator[Fault]:
+    known = checked.declared("orgs")
+    if not known:
+        return
+    owners: list[tuple[Keys, str]] = [(("keys", i, "org"), key.org) for i, key in enumerate(checked.config.keys)]
+    owners += [(("limits", i, "org"), limit.org) for i, limit in enumerate(checked.config.limits) if limit.org != "*"]
+    owners += [(("policies", "sets", name, "org"), one.org) for name, one in checked.config.policies.sets.items() if one.org != "*"]
+    owners += [(("upstreams", name, "org"), one.org) for name, one in checked.config.upstreams.items()]
+    owners += [(("virtual_servers", name, "org"), one.org) for name, one in checked.config.virtual_servers.items()]
+    for path, org in owners:
+        if org != "default" and org not in known:
+            yield path, f"no organisation `{org}` is declared{suggestion(org, known)}"
+
+
+def _names(checked: Checked) -> Iterator[Fault]:
+    for section, names in (("keys", [key.name for key in checked.config.keys]), ("limits", [one.name for one in checked.config.limits])):
+        seen: set[str] = set()
+        for index, name in enumerate(names):
+            if name in seen:
+                yield (section, index, "name"), f"the name `{name}` is taken: names are unique in the hub, whatever the organisation"
+            seen.add(name)
+
+
+def _keys(checked: Checked) -> Iterator[Fault]:
+    for index, key in enumerate(checked.config.keys):
+        path: Keys = ("keys", index)
+        if key.secret.value and not _KEY_FORMAT.fullmatch(key.secret.value):
+            yield (*path, "secret"), "its value is not in the hub's key format; `hub keys mint` prints one"
+        if key.expires and not _is_instant(key.expires):
+            yield (*path, "expires"), "not an RFC 3339 time with an offset, such as 2030-01-31T12:00:00Z"
+        yield from _grants(checked, key, path)
+
+
+def _grants(checked: Checked, key: KeySpec, path: Keys) -> Iterator[Fault]:
+    for index, grant in enumerate(key.grants):
+        at = (*path, "grants", index)
+        if not (grant.virtual_server or grant.model or grant.agent or grant.deny):
+            yield at, "it opens nothing; name a `virtual_server`, `model` or `agent`"
+        name = grant.virtual_server
+        if name and not _GLOB & set(name):
+            known = checked.declared("virtual_servers")
+            spec = checked.config.virtual_servers.get(name)
+            if name not in known:
+                yield (*at, "virtual_server"), f"no virtual server `{name}` is declared{suggestion(name, known)}"
+            elif spec and spec.org != key.org and not spec.shared:
+                yield (*at, "virtual_server"), f"`{name}` belongs to organisation `{spec.org}` and is not shared with `{key.org}`"
+
+
+def _limits(checked: Checked) -> Iterator[Fault]:
+    for index, limit in enumerate(checked.config.limits):
+        if limit.per_minute is None and limit.concurrency is None and limit.per_day is None:
+            yield ("limits", index), "it limits nothing; give `per_minute`, `concurrency` or `per_day`"
+        if limit.burst is not None and limit.per_minute is None:
+            yield ("limits", index, "burst"), "it has a meaning only beside `per_minute`"
+
+
+def _policies(checked: Checked) -> Iterator[Fault]:
+    for name, spec in checked.config.policies.sets.items():
+        path: Keys = ("policies", "sets", name)
+        if checked.written((*path, "cedar")) == checked.written((*path, "file")):
+            yield path, "give exactly one of `cedar` and `file`"
+        elif spec.file and not (checked.base / spec.file).is_file():
+            yield (*path, "file"), f"there is no file {spec.file} beside the configuration"
+
+
+def _upstreams(checked: Checked) -> Iterator[Fault]:
+    for name, spec in checked.config.upstreams.items():
+        path: Keys = ("upstreams", name)
+        if checked.written((*path, "stdio")) == checked.written((*path, "url")):
+            yield path, "give exactly one of `stdio` and `url`"
+        if spec.url:
+            yield from _url(spec.url, (*path, "url"))
+        elif spec.headers:
+            yield (*path, "headers"), "they have a meaning only beside `url`"
+        if spec.max_timeout < spec.timeout:
+            yield (*path, "max_timeout"), "it must not be less than `timeout`"
+        yield from _headers(spec, path)
+        yield from _environment(spec, path)
+
+
+def _url(url: str, path: Keys) -> Iterator[Fault]:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() for character in url):
+        yield path, "not an http or https URL"
+
+
+def _headers(spec: UpstreamSpec, path: Keys) -> Iterator[Fault]:
+    for name, value in spec.headers.items():
+        text = value.value if isinstance(value, Secret) else value
+        if not _HEADER.fullmatch(name):
+            yield (*path, "headers", name), "not a header name"
+        if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in text):
+            yield (*path, "headers", name), "a header value may not hold line breaks or control characters"
+
+
+def _environment(spec: UpstreamSpec, path: Keys) -> Iterator[Fault]:
+    if spec.stdio is None:
+        return
+    if not spec.stdio.command:
+        yield (*path, "stdio", "command"), "it is empty"
+    for name, value in spec.stdio.env.items():
+        text = value.value if isinstance(value, Secret) else value
+        if not name or "=" in name or "\0" in name or "\0" in text:
+            yield (*path, "stdio", "env", name), "not an environment variable: no `=` in the name, no NUL byte anywhere"
+
+
+def _virtual_servers(checked: Checked) -> Iterator[Fault]:
+    for name, spec in checked.config.virtual_servers.items():
+        path: Keys = ("virtual_servers", name)
+        for index, include in enumerate(spec.include):
+            yield from _include(checked, spec, include, (*path, "include", index, "from"))
+        included = [include.from_ for include in spec.include]
+        for kind, overrides in (("tools", spec.tools), ("prompts", spec.prompts)):
+            for key in overrides:
+                upstream, slash, rest = key.partition("/")
+                if not slash or not rest:
+                    yield (*path, kind, key), "the key must be `upstream/name`"
+                elif upstream not in included:
+                    yield (*path, kind, key), f"`{upstream}` is not included by this virtual server{suggestion(upstream, included)}"
+
+
+def _include(checked: Checked, spec: VirtualServerSpec, include: Include, path: Keys) -> Iterator[Fault]:
+    known = checked.declared("upstreams")
+    upstream = checked.config.upstreams.get(include.from_)
+    if include.from_ not in known:
+        yield path, f"no upstream `{include.from_}` is declared{suggestion(include.from_, known)}"
+    elif upstream and not upstream.shared and upstream.org != spec.org:
+        yield path, f"the upstream `{include.from_}` belongs to organisation `{upstream.org}` and is not shared with `{spec.org}`"
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        return "T" in text.upper() and datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (_stores, _orgs, _names, _keys, _limits, _policies, _upstreams, _virtual_servers)

@@ -1,0 +1,45 @@
+"""Which names hold secrets, and which texts hold one in the open. It knows names and texts, not the configuration."""
+
+import re
+
+from hub.config.interpolate import OUTSIDE, Expanded
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SECRET = {"key", "keys", "pat", "pass", "pwd", "auth", "authorization", "cookie", "credential", "credentials", "jwt", "tokens", "secrets"}
+_ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "apikey")
+_USERINFO = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@\s:?#]*:(?P<password>[^/@\s]+)@")
+_PARAMETER = re.compile(r"[?&](?P<name>[^=&#]+)=(?P<value>[^&#]+)")
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable or header of this name holds a secret: judged by its last word, so `TOKEN_FILE` and `KEY_ID` do not."""
+    words = [word.lower() for word in _WORDS.findall(name) if not word.isdigit()]
+    if not words or name == "PWD":
+        return False
+    return words[-1] in _SECRET or words[-1].endswith(_ENDINGS)
+
+
+def literal(text: Expanded) -> bool:
+    """Whether the text is written in the file with no part from outside. An empty text holds nothing."""
+    return bool(text.static) and not text.outside
+
+
+def url_with_literal_secret(text: Expanded) -> str:
+    """What of a URL is a secret in the open: `password`, the name of a query parameter, or nothing."""
+    found = _USERINFO.search(text.static)
+    if found and OUTSIDE not in found["password"]:
+        return "the password"
+    for match in _PARAMETER.finditer(text.static):
+        if looks_secret(match["name"]) and OUTSIDE not in match["value"]:
+            return f"the parameter `{match['name']}`"
+    return ""
+
+
+def holds_secret(text: Expanded) -> bool:
+    """Whether what came from outside must not be shown or hashed.
+
+    So it is when it came from a file, from a variable named as a secret is, or stands in a URL with a password.
+    """
+    if not text.sources:
+        return False
+    return any(source.startswith("file:") or looks_secret(source) for source in text.sources) or bool(_USERINFO.search(text.static))

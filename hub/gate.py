@@ -1,0 +1,74 @@
+"""The first thing a request meets: whose host and origin it names, and which application it is for. Knows no protocol.
+
+A browser page of another site must not reach a hub on this machine (DNS rebinding): Host must be one of ours, Origin, where a browser
+sends it, as well.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from hub.call import new_id
+from hub.config.model import Server
+
+App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_JSON = (b"content-type", b"application/json")
+
+
+class Gate:
+    """`/mcp/…` goes to `mcp`, everything else to `operators`."""
+
+    def __init__(self, mcp: App, operators: App, settings: Server) -> None:
+        own = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._hosts = {host.lower() for host in (*_LOOPBACK, own, *settings.allowed_hosts)}
+        self._any_host = "*" in settings.allowed_hosts
+        self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
+        self._mcp = mcp
+        self._operators = operators
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        if not self._welcome(scope["headers"]):
+            await _refuse(send)
+        elif scope["path"].startswith("/mcp/"):
+            await self._mcp(scope, receive, send)
+        else:
+            await self._operators(scope, receive, send)
+
+    def _welcome(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        hosts = [value for name, value in headers if name == b"host"]
+        origins = [value for name, value in headers if name == b"origin"]
+        if len(hosts) != 1 or len(origins) > 1:
+            return False
+        return self._own_host(hosts[0].decode("latin-1")) and all(self._own_origin(value.decode("latin-1")) for value in origins)
+
+    def _own_host(self, host: str) -> bool:
+        name = host.lower()
+        return self._any_host or name in self._hosts or _without_port(name) in self._hosts
+
+    def _own_origin(self, origin: str) -> bool:
+        if origin.lower().rstrip("/") in self._origins:
+            return True
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and _without_port(parts.netloc.lower()) in self._hosts
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
+
+
+async def _refuse(send: Any) -> None:
+    error = {"code": -31403, "message": "this Host or Origin is not the hub's", "data": {"code": "host_refused"}}
+    body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": error})
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), (b"x-request-id", new_id().encode())]
+    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

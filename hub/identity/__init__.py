@@ -1,0 +1,1 @@
+"""Who is asking: keys, their grants and roles, and their revocation."""

@@ -1,0 +1,227 @@
+"""Who is asking: a credential becomes a `Caller`, or is refused without a hint why. Every key is held in memory; no call does I/O.
+
+What is in memory is at most a second old: the store is asked every quarter of one what has changed, and where it has not answered for a
+second nobody is let in, because a key may have been revoked meanwhile. It knows keys, not grants' meaning, nor any wire.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from hmac import compare_digest
+
+from hub.call import Caller, Credential, Grant
+from hub.config.model import GrantSpec, KeySpec
+from hub.identity import rows
+from hub.identity.admin import Admin, Change, Created, declared
+from hub.identity.entry import Entry, KeyInfo, Mac, entry_of, pepper_id, seal
+from hub.identity.keys import mint, parse
+from hub.refusal import StoreDown, Unauthenticated
+from hub.store.sqlite import Database
+
+logger = logging.getLogger(__name__)
+
+POLL = 0.25
+STALE = 1.0
+"""Seconds between polls, and after the last good one until everybody is refused (a revocation must hold within this time)."""
+
+
+class Identity:
+    """The live table of keys of one process.
+
+    `pepper` seals new keys; `retired` are earlier peppers whose keys still count. `mac(pepper, text)`, `clock` (monotonic seconds) and
+    `wall` (Unix seconds) are there to be observed and moved.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        pepper: bytes,
+        *,
+        retired: Sequence[bytes] = (),
+        mac: Callable[[bytes, bytes], Mac] = seal,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.admin = Admin(database, pepper)
+        self._database = database
+        self._pepper = pepper
+        self._peppers = {pepper_id(p): p for p in (*retired, pepper)}
+        self._mac = mac
+        self._clock = clock
+        self._wall = wall
+        self._stored: dict[str, Entry] = {}
+        self._declared: dict[str, Entry] = {}
+        self._infos: tuple[KeyInfo, ...] = ()
+        self._specs: tuple[Entry, ...] = ()
+        self._buried: set[str] = set()
+        self._epochs: dict[str, int] = {}
+        self._expiring: list[tuple[float, str]] = []
+        self._cuts: list[Callable[[str], None]] = []
+        self._seen = float("-inf")
+        self._poller: asyncio.Task[None] | None = None
+        # What a text that is no key, or names none, is held against: the same work is done, and nothing matches it.
+        stranger = mint()
+        self._blank = stranger.text
+        self._nobody = entry_of(KeyInfo(stranger.id, "", "", ""), pepper, secrets.token_bytes(32))
+
+    async def open(self) -> None:
+        """Load every key and begin to poll. Raises `StoreDown`, and `ValueError` where a declared key clashes with a stored one."""
+        await self.refresh()
+        self._reconcile(self._specs)
+        self._poller = asyncio.create_task(self._poll(), name="identity-poll")
+
+    async def close(self) -> None:
+        """Stop polling. From a second later nobody is let in."""
+        if self._poller is not None:
+            self._poller.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._poller
+            self._poller = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether callers can be let in at all: the store answered within the last second."""
+        return self._clock() - self._seen <= STALE
+
+    def authenticate(self, credential: Credential) -> Caller:
+        """The caller this credential stands for.
+
+        Raises `Unauthenticated`, in one shape and after the same work whether the key is absent, malformed, unknown, wrong, expired or
+        revoked; `StoreDown`, for everybody, while what is known may be out of date.
+        """
+        if self._clock() - self._seen > STALE:
+            raise StoreDown("keys cannot be checked at the moment", retry_after=1.0)
+        parsed = parse(credential.secret)
+        if parsed is None:
+            text, entry = self._blank, self._nobody
+        else:
+            text = parsed.text
+            entry = self._stored.get(parsed.id) or self._declared.get(parsed.id) or self._nobody
+        same = compare_digest(self._mac(entry.pepper, text.encode()), entry.mac)
+        if not same or entry.expires <= self._wall():
+            raise Unauthenticated
+        return entry.caller
+
+    def declare(self, keys: tuple[KeySpec, ...]) -> None:
+        """Replace the declared keys, all at once. Who is no longer among them is revoked, and cut at once.
+
+        Raises `ValueError`, having changed nothing, where a secret is not a hub key, or a name or id is taken; the message names keys
+        by their names only.
+        """
+        infos = declared(keys)
+        entries = tuple(
+            entry_of(info, self._pepper, seal(self._pepper, spec.secret.value.encode())) for info, spec in zip(infos, keys, strict=True)
+        )
+        self._reconcile(entries)
+        self._specs, self._infos = entries, infos
+        before, self._declared = self._declared, {e.info.id: e for e in entries if e.info.id not in self._buried}
+        for entry in self._declared.values():
+            self._watch(entry)
+        for key_id, entry in before.items():
+            if not _same_caller(entry, self._declared.get(key_id)):
+                self._cut(key_id)
+
+    def on_revoke(self, cut: Callable[[str], None]) -> None:
+        """Have `cut(key id)` called when a key stops counting (revoked, expired, no longer declared), so that its streams are ended."""
+        self._cuts.append(cut)
+
+    async def create(
+        self,
+        org: str,
+        name: str,
+        *,
+        subject: str = "",
+        grants: Sequence[Grant | GrantSpec] = (),
+        roles: Sequence[str] = (),
+        expires: str = "",
+    ) -> Created:
+        """See `Admin.create`; when it returns, this process knows the key."""
+        taken = {info.name for info in self._infos}
+        made = await self.admin.create(org, name, subject=subject, grants=grants, roles=roles, expires=expires, taken=taken)
+        await self.refresh()
+        return made
+
+    async def list(self, org: str | None) -> list[KeyInfo]:
+        """See `Admin.list`."""
+        return await self.admin.list(org, declared=self._infos)
+
+    async def revoke(self, org: str | None, name_or_id: str) -> Change:
+        """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
+        change = await self.admin.revoke(org, name_or_id, declared=self._infos)
+        await self.refresh()
+        return change
+
+    async def first_start(self) -> tuple[Created, Created] | None:
+        """See `Admin.first_start`; when it returns, this process knows the keys."""
+        made = await self.admin.first_start(taken={info.name for info in self._infos})
+        await self.refresh()
+        return made
+
+    async def refresh(self) -> None:
+        """Take over what has changed in the store, and cut what has been revoked or has expired. Raises `StoreDown`."""
+        known = self._epochs
+        seen, changes = await self._database.read(lambda connection: (self._clock(), rows.changes(connection, known)))
+        self._epochs = changes.epochs
+        for row in changes.rows:
+            self._apply(row)
+        for key_id in changes.tombstones:
+            self._buried.add(key_id)
+            if self._declared.pop(key_id, None) is not None:
+                self._cut(key_id)
+        self._seen = seen
+        self._cut_expired()
+
+    def _apply(self, row: rows.Row) -> None:
+        key_id, pepper = row.info.id, self._peppers.get(row.pepper)
+        before = self._stored.pop(key_id, None)
+        if row.info.revoked:
+            if before is not None:
+                self._cut(key_id)
+        elif pepper is None:
+            logger.warning("key %s was made with a master secret this hub does not have: it is refused", key_id)
+        else:
+            self._stored[key_id] = entry_of(row.info, pepper, row.mac)
+            self._watch(self._stored[key_id])
+
+    def _reconcile(self, entries: tuple[Entry, ...]) -> None:
+        names = {entry.info.name for entry in self._stored.values() if entry.expires > self._wall()}
+        for entry in entries:
+            if entry.info.id in self._stored or entry.info.name in names:
+                raise ValueError(f"the declared key {entry.info.name!r} has the name or the id of a stored key: revoke one of them")
+
+    def _watch(self, entry: Entry) -> None:
+        if entry.expires != float("inf"):
+            heapq.heappush(self._expiring, (entry.expires, entry.info.id))
+
+    def _cut_expired(self) -> None:
+        now = self._wall()
+        while self._expiring and self._expiring[0][0] <= now:
+            _, key_id = heapq.heappop(self._expiring)
+            entry = self._stored.get(key_id) or self._declared.get(key_id)
+            if entry is not None and entry.expires <= now:
+                self._cut(key_id)
+
+    def _cut(self, key_id: str) -> None:
+        for cut in self._cuts:
+            try:
+                cut(key_id)
+            except Exception:
+                logger.exception("a stream of key %s could not be cut", key_id)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL)
+            try:
+                await self.refresh()
+            except Exception as error:
+                if self.fresh:  # said while it matters, not four times a second for as long as it lasts
+                    logger.warning("keys could not be refreshed: %s", getattr(error, "detail", "") or error)
+
+
+def _same_caller(before: Entry, after: Entry | None) -> bool:
+    """Whether streams of a declared key may go on after a reload: it is the same key, of the same subject and organisation."""
+    return after is not None and (before.mac, before.info.org, before.info.subject) == (after.mac, after.info.org, after.info.subject)

@@ -1,0 +1,225 @@
+"""The governed path: who asks, may they, can they afford it, is the content fit, where does it go, and what is kept of it.
+
+Each step is one call into a room of its own; this file only fixes their order (docs/path.md draws it):
+
+    authenticate → limits of the caller → resolve → decide → limits of the target → inspect → intent → dispatch → outcome
+
+It knows no wire protocol. A call that leaves the hub has its intent durable before anything is sent and its outcome durable before
+the answer is handed back; a call the hub answers itself, or refuses, has one record. No record, no answer.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from hub.audit import record
+from hub.audit.journal import Journal, Receipt
+from hub.audit.record import Status
+from hub.budget.limits import Limits
+from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply
+from hub.identity.authenticate import Identity
+from hub.policy.decide import Policy
+from hub.refusal import Denied, Internal, JournalDown, OutcomeUnrecorded, Refusal
+from hub.telemetry.metrics import Metrics
+
+
+class Plan(Struct, frozen=True):
+    """What `resolve` makes of a call: the call as it would be sent, and how it is answered.
+
+    Exactly one of `dispatch` (bytes leave the hub) and `answer` (the hub answers by itself) is set. `inspect` takes the arguments and
+    may refuse them.
+    """
+
+    call: Call
+    dispatch: Callable[[Call, Emit], Awaitable[Reply]] | None = None
+    answer: Callable[[Caller], Awaitable[Reply]] | None = None
+    inspect: Callable[[Any], None] | None = None
+
+
+class View(Protocol):
+    """What an edge resolves by: immutable, of one configuration generation."""
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        """Turn the advertised name into the stable target. Raises a `Refusal` where there is none for this caller."""
+        ...
+
+
+class Delivery(Protocol):
+    """The edge's side of an answer under way."""
+
+    def opened(self, receipt: Receipt) -> None:
+        """Called when the intent is durable: its receipt goes into the headers of a stream."""
+        ...
+
+    async def emit(self, chunk: Chunk) -> None:
+        """Deliver a message that precedes the reply."""
+        ...
+
+
+class Answer(Struct, frozen=True):
+    """A reply and the receipt of the last record durable before it."""
+
+    reply: Reply
+    receipt: Receipt
+    call: Call
+
+
+class Refused(Exception):
+    """A refusal of a known caller, already recorded: `receipt` is the record's, or None where the journal was down."""
+
+    def __init__(self, refusal: Refusal, receipt: Receipt | None) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+        self.receipt = receipt
+
+
+class Steps(Struct):
+    """The rooms of the path, put together once in `hub.app`. `policy` is that of the generation a call began with."""
+
+    identity: Identity
+    limits: Limits
+    journal: Journal
+    metrics: Metrics
+
+
+def authenticate(steps: Steps, credential: Credential, source: str) -> Caller:
+    """Who is asking. First on the path, once for all the calls of one request, before its body is even read.
+
+    `source` is the peer's address. Failures are not recorded one by one, which a stranger could use to fill the journal: they are
+    counted by (source, code, second). Raises `Unauthenticated`, or `StoreDown` when revocations cannot be seen at the moment.
+    """
+    try:
+        return steps.identity.authenticate(credential)
+    except Refusal as refusal:
+        steps.metrics.refused(refusal.code)
+        steps.journal.coalesce(refusal.code, source)
+        raise
+
+
+async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> Refused:
+    """Record a refusal that happened before there was a call to govern, such as an unreadable body; return what to raise."""
+    return Refused(refusal, await Trail(steps, call, caller).refuse(refusal))
+
+
+async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
+    """Take `call` along the rest of the path. Raises `Refused` for every no, which is then recorded.
+
+    Cancelling it, as an edge does when its client has left, cancels the work downstream and records the outcome `aborted`.
+    """
+    trail = Trail(steps, call, caller)
+    try:
+        with steps.limits.enter_caller(caller):
+            plan = view.resolve(call, caller)
+            trail.call = call = plan.call
+            if plan.answer is not None:
+                return await trail.close(await plan.answer(caller))
+            assert plan.dispatch is not None
+            if call.target is None:  # a stream of the hub's own: its door was checked by resolve, there is nothing further to decide
+                delivery.opened(await trail.open())
+                return await trail.close(await plan.dispatch(call, delivery.emit))
+            trail.decision = policy.decide(call, caller)
+            if not trail.decision.allow:
+                raise Denied("policy does not allow this call", data={"reasons": list(trail.decision.reasons)})
+            with steps.limits.enter_target(caller, call.target):
+                if plan.inspect is not None:
+                    plan.inspect(call.arguments)
+                delivery.opened(await trail.open())
+                return await trail.close(await plan.dispatch(call, delivery.emit))
+    except Refusal as refusal:
+        raise Refused(refusal, await trail.refuse(refusal)) from refusal
+    except asyncio.CancelledError:
+        trail.abort()
+        raise
+    except Exception as error:
+        fault = Internal("the hub failed to handle this call; the operator's log has the details under this request id")
+        receipt = await trail.refuse(fault)
+        raise Refused(fault, receipt) from error
+
+
+class Trail:
+    """The records of one call: at most one intent, exactly one end."""
+
+    def __init__(self, steps: Steps, call: Call, caller: Caller) -> None:
+        self.call = call
+        self.caller = caller
+        self.decision = _UNDECIDED
+        self._journal = steps.journal
+        self._metrics = steps.metrics
+        self._started = time.perf_counter_ns()
+        self._intent: Receipt | None = None
+        self._sent = False
+        self._ended = False
+
+    async def open(self) -> Receipt:
+        """Make the intent durable. Nothing may leave the hub before this has returned."""
+        entry = record.intent(self.call, self.caller, self.decision, os.urandom(32))
+        self._sent = True  # before the wait: a caller who leaves during it has an intent all the same, which needs its outcome
+        try:
+            self._intent = await self._journal.append(self.caller.org, entry)
+        except JournalDown:
+            self._sent = False
+            raise
+        return self._intent
+
+    async def close(self, reply: Reply) -> Answer:
+        """Make the end durable. Nothing may be answered before this has returned."""
+        status: Status = "error" if reply.error or reply.is_error else "ok"
+        code = "upstream_error" if reply.error else "tool_error" if reply.is_error else ""
+        receipt = await self._end(status, code, reply.error or reply.result)
+        self._metrics.called(self.call.kind, status, self._elapsed())
+        return Answer(reply, receipt, self.call)
+
+    async def refuse(self, refusal: Refusal) -> Receipt | None:
+        """Record a refusal; where the journal itself is what failed there is nothing to record it in."""
+        self._metrics.called(self.call.kind, "refused", self._elapsed())
+        self._metrics.refused(refusal.code)
+        if isinstance(refusal, OutcomeUnrecorded | JournalDown):
+            return None
+        try:
+            return await self._end("error" if self._sent else "refused", refusal.code, None)
+        except JournalDown as down:
+            raise Refused(down, None) from refusal
+        except OutcomeUnrecorded as unrecorded:
+            raise Refused(unrecorded, None) from refusal
+
+    def abort(self) -> None:
+        """Record that the caller left or was cut off. Nobody waits for it: no answer depends on it any more."""
+        if self._ended:
+            return
+        self._metrics.called(self.call.kind, "aborted", self._elapsed())
+        future = self._journal.append(self.caller.org, self._entry("aborted", "client_gone", None))
+        future.add_done_callback(_seen)
+
+    async def _end(self, status: Status, code: str, reply: bytes | None) -> Receipt:
+        self._ended = True
+        try:
+            return await self._journal.append(self.caller.org, self._entry(status, code, reply))
+        except JournalDown:
+            if self._sent:
+                raise OutcomeUnrecorded from None
+            raise
+
+    def _entry(self, status: Status, code: str, reply: bytes | None) -> dict[str, Any]:
+        salt, us = os.urandom(32), self._elapsed() // 1000
+        if self._sent:
+            return record.outcome(
+                self.call, self.caller, self.decision, status=status, code=code, us=us, reply=reply, salt=salt, of=self._intent
+            )
+        decision = None if self.decision is _UNDECIDED else self.decision
+        return record.single(self.call, self.caller, decision, status=status, code=code, us=us, reply=reply, salt=salt)
+
+    def _elapsed(self) -> int:
+        return time.perf_counter_ns() - self._started
+
+
+def _seen(done: "asyncio.Future[Receipt]") -> None:
+    """Nobody waits for this record; a failure of the journal shows in its own metrics and in the next call."""
+    if not done.cancelled():
+        done.exception()
+
+
+_UNDECIDED = Decision(allow=False)

@@ -1,0 +1,134 @@
+"""Puts one question to Cedar and reads the answer the safe way round: anything but a clean yes is a no. It knows no grants.
+
+Cedar skips a policy whose evaluation fails and says so in its diagnostics, so that a `forbid` that fails would allow. Here any error
+denies, as does an argument that a policy reads and that Cedar cannot hold. Cedar's own error texts quote values; ours never do.
+"""
+
+import re
+from typing import Any
+
+import cedarpy
+import orjson
+from cedarpy import pst
+from msgspec import Struct
+
+from hub.policy import cedar
+from hub.policy.cedar import Node
+from hub.policy.context import Reading, Wanted
+from hub.policy.rules import NO_PERMIT, POLICY_ERROR, Rule
+from hub.policy.shapes import Shape
+
+_FAULTS = (
+    ("does not have the attribute", "reads an attribute that is absent"),
+    ("overflow", "overflows a 64-bit integer"),
+    ("type error", "meets a value of the wrong type"),
+    ("does not exist", "reads an entity that does not exist"),
+)
+_ENGINE: Any = cedarpy
+"""Its functions take plain dicts, which its annotations leave open."""
+_UNKNOWN = {"__extn": {"fn": "unknown", "arg": "args"}}
+
+
+class Ruling(Struct, frozen=True):
+    """An answer. `reasons` are sorted ids of the deciding policies, or one of `hub.policy.rules.ANSWERS`."""
+
+    allow: bool
+    reasons: tuple[str, ...]
+    errors: tuple[str, ...] = ()
+
+
+class Slice(Struct, frozen=True):
+    """The policies that apply to one kind of question, and what they read. `wanted` is None where none reads an argument."""
+
+    policies: cedarpy.PolicySet
+    wanted: Wanted | None
+    facts: frozenset[str]
+
+
+class Question(Struct, frozen=True):
+    """Everything about a call but its arguments."""
+
+    head: dict[str, Any]
+    context: dict[str, str]
+    shape: Shape
+    part: Slice
+    entities: cedarpy.Entities
+
+
+def cut(rules: list[Rule]) -> Slice:
+    """The Cedar policy set of these rules, under their own ids."""
+    nodes = pst.PolicySet(pst.FrozenMap(), pst.FrozenMap({rule.id: rule.tree for rule in rules}), ())
+    wanted = Wanted()
+    for rule in rules:
+        for path, whole in rule.reads:
+            wanted.add(path, whole)
+    return Slice(
+        cedarpy.PolicySet.from_pst(nodes),
+        wanted if any(rule.reads for rule in rules) else None,
+        frozenset[str]().union(*(rule.facts for rule in rules)),
+    )
+
+
+def question(who: Node, action: Node, what: Node, context: dict[str, str], shape: Shape, part: Slice) -> Question:
+    text = orjson.dumps(cedar.entities_json(who, action, what)).decode()
+    head = {"principal": cedar.uid_json(who.uid), "action": cedar.uid_json(action.uid), "resource": cedar.uid_json(what.uid)}
+    facts = {name: value for name, value in context.items() if name in part.facts}
+    return Question(head, facts, shape, part, _ENGINE.Entities.from_json_str(text))
+
+
+def evident(rules: list[Rule]) -> Ruling | None:
+    """The ruling where every policy that applies is without conditions, which needs no engine. None where one has any."""
+    if not all(rule.bare for rule in rules):
+        return None
+    forbids = tuple(sorted(rule.id for rule in rules if rule.forbids))
+    permits = tuple(sorted(rule.id for rule in rules if not rule.forbids))
+    return Ruling(not forbids and bool(permits), forbids or permits or (NO_PERMIT,))
+
+
+def rule(asked: Question, arguments: Any) -> Ruling:
+    """Decide. `arguments` is parsed JSON of any shape."""
+    context: dict[str, Any] = asked.context
+    if asked.part.wanted is not None:
+        reading = Reading()
+        context = {**context, "args": reading.arguments(arguments, asked.shape, asked.part.wanted)}
+        if reading.problems:
+            return Ruling(False, (POLICY_ERROR,), tuple(reading.problems))
+    try:
+        request = {**asked.head, "context": orjson.dumps(context).decode()}
+        result: cedarpy.AuthzResult = _ENGINE.is_authorized(request, asked.part.policies, asked.entities)
+    except Exception:
+        return Ruling(False, (POLICY_ERROR,), ("the policy engine could not read this call",))
+    return _read(result)
+
+
+def _read(result: cedarpy.AuthzResult) -> Ruling:
+    fired = tuple(sorted(set(result.diagnostics.reasons)))
+    errors = tuple(sorted({_plain(error) for error in result.diagnostics.errors}))
+    if result.decision is cedarpy.Decision.Allow and not errors:
+        return Ruling(True, fired)
+    if result.decision is cedarpy.Decision.Deny:
+        return Ruling(False, fired or ((POLICY_ERROR,) if errors else (NO_PERMIT,)), errors)
+    return Ruling(False, (POLICY_ERROR,), errors or ("the policy engine made no decision",))
+
+
+def possible(asked: Question) -> bool:
+    """Whether some arguments might be allowed: Cedar's partial evaluation with the arguments unknown. A preview, never a decision.
+
+    Where there can be no preview it is yes: what is hidden must be uncallable, and the call itself is decided in full.
+    """
+    context = orjson.dumps({**asked.context, "args": _UNKNOWN}).decode()
+    request = {name: f"{uid['type']}::{cedar.quote(uid['id'])}" for name, uid in asked.head.items()} | {"context": context}
+    try:
+        result: cedarpy.PartialAuthzResult = _ENGINE.is_authorized_partial(request, asked.part.policies, asked.entities)
+    except Exception:
+        return True
+    return not result.diagnostics.errors and result.decision is not cedarpy.Decision.Deny
+
+
+def _plain(error: str) -> str:
+    """What went wrong in which policy, without the values Cedar quotes."""
+    found = re.match(r"error while evaluating policy `([^`]*)`: (.*)", error, re.DOTALL)
+    if found is None:
+        return "the policy engine could not read this call"
+    said = found.group(2)
+    return f"{found.group(1)} " + next((fault for sign, fault in _FAULTS if sign in said), "could not be evaluated")

@@ -1,0 +1,78 @@
+"""Prometheus metrics with closed label sets: no key, user, session or address ever becomes a label."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+
+_LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_COMMIT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+UpstreamState = tuple[str, str, bool]
+"""(name, state, breaker open)"""
+
+
+class Metrics:
+    """The hub's own registry. Children of labelled metrics are kept, since looking one up costs more than counting."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._calls = Counter("hub_calls", "Calls that took the governed path", ["kind", "status"], registry=self.registry)
+        self._seconds = Histogram(
+            "hub_call_seconds", "Time from a call's arrival to its durable end", ["kind"], buckets=_LATENCY, registry=self.registry
+        )
+        self._refusals = Counter("hub_refusals", "Calls refused, by stable code", ["code"], registry=self.registry)
+        self._commits = Histogram("hub_store_commit_seconds", "Durable commits of the store", buckets=_COMMIT, registry=self.registry)
+        self._commit_size = Counter("hub_store_operations", "Operations made durable", registry=self.registry)
+        self._uncounted = Counter("hub_mcp_messages", "MCP messages that are not governed calls", ["kind"], registry=self.registry)
+        self._inflight = Gauge("hub_inflight_requests", "Requests being handled", registry=self.registry)
+        self._children: dict[tuple[str, str], Any] = {}
+        self._timers: dict[str, Any] = {}
+        self.upstreams: Callable[[], Iterable[UpstreamState]] = lambda: ()
+        self.registry.register(_Upstreams(self))
+
+    def called(self, kind: str, status: str, nanoseconds: int) -> None:
+        """Count one call of `kind` (closed set: the edges' operations) that ended as `status`."""
+        child = self._children.get((kind, status))
+        if child is None:
+            child = self._children[kind, status] = self._calls.labels(kind, status)
+            self._timers.setdefault(kind, self._seconds.labels(kind))
+        child.inc()
+        self._timers[kind].observe(nanoseconds / 1e9)
+
+    def refused(self, code: str) -> None:
+        self._refusals.labels(code).inc()
+
+    def message(self, kind: str) -> None:
+        """Count a ping or a notification, which have no record."""
+        self._uncounted.labels(kind).inc()
+
+    def committed(self, operations: int, seconds: float) -> None:
+        self._commits.observe(seconds)
+        self._commit_size.inc(operations)
+
+    def inflight(self, count: Callable[[], float]) -> None:
+        self._inflight.set_function(count)
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _Upstreams:
+    """Reads the upstreams' state when scraped, so that nothing has to be kept up to date."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        up = GaugeMetricFamily(
+            "hub_upstream_up", "1 when the upstream answered its handshake and has not failed since", labels=["upstream"]
+        )
+        breaker = GaugeMetricFamily("hub_upstream_breaker_open", "1 while calls are refused without trying", labels=["upstream"])
+        for name, state, is_open in self._metrics.upstreams():
+            up.add_metric([name], 1.0 if state == "ready" else 0.0)
+            breaker.add_metric([name], 1.0 if is_open else 0.0)
+        return (up, breaker)

@@ -1,0 +1,60 @@
+"""The first start: makes the first keys, shows them once, and says what to paste where. Later starts only say where the hub is."""
+
+import os
+import sys
+from pathlib import Path
+
+from hub.audit.journal import Journal
+from hub.audit.record import event
+from hub.identity.authenticate import Identity
+
+
+class Welcome:
+    """Keys go to a terminal only; without one, to `first-run` in the state folder, readable by its owner alone."""
+
+    def __init__(self, identity: Identity, journal: Journal, url: str, folder: Path, virtual_servers: list[str]) -> None:
+        self._identity = identity
+        self._journal = journal
+        self._url = url
+        self._folder = folder
+        self._servers = virtual_servers
+
+    async def show(self) -> None:
+        made = await self._identity.first_start()
+        if made is None:
+            self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
+            return
+        for created in made:
+            record = event(created.kind, actor={"kind": "hub", "id": "first-start", "sub": "hub"}, change=created.record)
+            await self._journal.append(created.key.org, record)
+        admin, first = made
+        text = self._text(admin.text, first.text)
+        if sys.stdout.isatty():
+            self._say(text)
+            return
+        path = self._folder / "first-run"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        self._say(f"Countersign is at {self._url}; the first keys are in {path} (shown nowhere else: keep them and delete the file)")
+
+    def _addresses(self) -> list[str]:
+        return [f"  virtual server  {self._url}/mcp/{name}" for name in self._servers]
+
+    def _text(self, admin: str, first: str) -> str:
+        server = self._servers[0] if self._servers else "<name>"
+        paste = [f"  claude mcp add --transport http {server} {self._url}/mcp/{server} --header 'Authorization: Bearer {first}'"]
+        return "\n".join(
+            [
+                "",
+                f"Countersign is at {self._url}. These keys are shown once:",
+                f"  admin key       {admin}",
+                f"  API key         {first}",
+                *self._addresses(),
+                *(["", "Paste this to connect Claude Code (others: hub connect --help):", *paste] if self._servers else []),
+                "",
+            ]
+        )
+
+    def _say(self, text: str) -> None:
+        print(text, flush=True)  # noqa: T201 (this is the terminal's text, not a log)

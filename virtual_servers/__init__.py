@@ -1,0 +1,1 @@
+"""Virtual servers: curated views over many MCP servers, and the edge that serves them."""

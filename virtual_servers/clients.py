@@ -1,0 +1,98 @@
+"""Requests under way: who waits for what, and what happens when they leave, are revoked or the hub stops.
+
+A client that leaves is seen only by receiving on its connection. One sweeper starts such a watch for requests that have lasted longer
+than 50 ms, so that the many short ones do not pay for a task.
+"""
+
+import asyncio
+import time
+from typing import Literal
+
+from virtual_servers.wire import Exchange
+
+WATCH_AFTER = 0.05
+Reason = Literal["", "gone", "revoked", "cancelled", "stopping"]
+
+
+class Running:
+    """One request under way. `cut` cancels its task and says why."""
+
+    __slots__ = ("exchange", "key_id", "message_id", "reason", "since", "task", "version", "watch")
+
+    def __init__(self, exchange: Exchange) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.exchange = exchange
+        self.task: asyncio.Task[object] = task
+        self.since = time.monotonic()
+        self.key_id = ""
+        self.message_id = b""
+        self.version = ""
+        self.reason: Reason = ""
+        self.watch: asyncio.Task[None] | None = None
+
+    def cut(self, reason: Reason) -> None:
+        if not self.reason and not self.exchange.finished:
+            self.reason = reason
+            self.task.cancel()
+
+
+class Clients:
+    """All requests under way of one process."""
+
+    def __init__(self) -> None:
+        self._running: dict[Running, None] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self) -> None:
+        self._sweeper = asyncio.create_task(self._sweep(), name="clients-sweeper")
+
+    async def stop(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    def enter(self, exchange: Exchange) -> Running:
+        running = Running(exchange)
+        self._running[running] = None
+        return running
+
+    def leave(self, running: Running) -> None:
+        self._running.pop(running, None)
+        if running.watch is not None:
+            running.watch.cancel()
+
+    def cut_key(self, key_id: str) -> None:
+        """Cut every request of a key that was revoked or has expired."""
+        for running in list(self._running):
+            if running.key_id == key_id:
+                running.cut("revoked")
+
+    def cut_all(self) -> None:
+        for running in list(self._running):
+            running.cut("stopping")
+
+    async def idle(self, timeout: float) -> bool:
+        """Wait until nothing is under way; False when `timeout` seconds were not enough."""
+        end = time.monotonic() + timeout
+        while self._running and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return not self._running
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_AFTER)
+            horizon = time.monotonic() - WATCH_AFTER
+            for running in self._running:  # in order of arrival: the first young one ends the look
+                if running.since > horizon:
+                    break
+                if running.watch is None:
+                    running.watch = asyncio.create_task(_watch(running), name="client-watch")
+
+
+async def _watch(running: Running) -> None:
+    await running.exchange.gone()
+    running.cut("gone")

@@ -1,0 +1,156 @@
+"""A virtual server of one configuration generation, as the governed path resolves by it. Immutable; knows no HTTP.
+
+`resolve` turns an advertised name into the stable target and shapes what is sent: the upstream's own name, and `params` without what
+belongs to the hop between client and hub. Hidden means uncallable: what is not in the view does not exist here.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from hub.call import Call, Caller, Emit, Reply
+from hub.grants import granted, may_enter
+from hub.pipeline import Plan
+from hub.policy.decide import Policy
+from hub.refusal import InvalidParams, NotFound, UpstreamFault
+from virtual_servers import modern
+from virtual_servers.envelope import Message, members
+from virtual_servers.eras import translate
+from virtual_servers.lists import Lists
+from virtual_servers.view import Route, View
+from virtual_servers.wire import Exchange
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+
+
+class Sender(Protocol):
+    """The upstream of a target (`hub.call.Upstream`), with the era it speaks."""
+
+    @property
+    def era(self) -> str: ...
+
+    async def send(self, call: Call, emit: Emit) -> Reply: ...
+
+
+class Door(Struct, frozen=True):
+    """Everything one virtual server needs to serve."""
+
+    view: View
+    policy: Policy
+    lists: Lists
+    sender: Callable[[str], Sender]
+
+    def visible(self, caller: Caller) -> bool:
+        return may_enter(caller, self.view.org, self.view.shared) and granted(caller, "virtual_server", self.view.name, None).allowed
+
+
+class Nowhere:
+    """What an unknown name resolves by, and a known one for a caller it is hidden from: the two look the same."""
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        raise NotFound("there is no such virtual server for this key")
+
+
+class Entry(Struct):
+    """How one message resolves at a door (`hub.pipeline.View`)."""
+
+    door: Door
+    message: Message
+    exchange: Exchange
+    modern: bool
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        _check_meta(self.message.values)
+        match call.method:
+            case "tools/call":
+                return self._tool(call)
+            case "prompts/get":
+                return self._prompt(call)
+            case "resources/read":
+                return self._resource(call)
+            case _:
+                return self._list(call)
+
+    def _tool(self, call: Call) -> Plan:
+        name = _text(self.message.values, "name")
+        route = self.door.view.resolve("tool", name)
+        if route is None:
+            raise InvalidParams(f"unknown tool: {name[:128]}")
+        arguments = self.message.values.get("arguments", {})
+        if not isinstance(arguments, dict):
+            raise InvalidParams("arguments must be an object")
+        if self.modern and route.headers:
+            modern.check_params(self.exchange, route.headers, arguments)
+        return self._sent(call, route, name, arguments, inspect=route.check)
+
+    def _prompt(self, call: Call) -> Plan:
+        name = _text(self.message.values, "name")
+        route = self.door.view.resolve("prompt", name)
+        if route is None:
+            raise InvalidParams(f"unknown prompt: {name[:128]}")
+        arguments = self.message.values.get("arguments", {})
+        if not isinstance(arguments, dict) or not all(isinstance(value, str) for value in cast("dict[str, Any]", arguments).values()):
+            raise InvalidParams("arguments must be an object of strings")
+        return self._sent(call, route, name, arguments)
+
+    def _resource(self, call: Call) -> Plan:
+        uri = _text(self.message.values, "uri")
+        route = self.door.view.resolve("resource", uri)
+        if route is None:
+            raise InvalidParams("resource not found", data={"uri": uri[:1024]})
+        return self._sent(call, route, uri, {})
+
+    def _list(self, call: Call) -> Plan:
+        async def answer(caller: Caller) -> Reply:
+            door, cursor = self.door, self.message.values.get("cursor")
+            return Reply(result=door.lists.page(call.method, door.view, door.policy, caller, cursor, modern=self.modern))
+
+        return Plan(call, answer=answer)
+
+    def _sent(self, call: Call, route: Route, name: str, arguments: Any, inspect: Callable[[Any], None] | None = None) -> Plan:
+        slices = members(self.message.params)
+        committed = bytes(slices.get("arguments", b"")) or (name.encode() if call.method == "resources/read" else b"{}")
+        payload = call.payload
+        if call.method != "resources/read" and route.target.name != name:
+            slices["name"] = Raw(msgspec.json.encode(route.target.name))
+            payload = msgspec.json.encode(slices)
+        shaped = msgspec.structs.replace(call, name=name, target=route.target, arguments=arguments, committed=committed, payload=payload)
+        return Plan(shaped, dispatch=self._dispatch(route.target.upstream), inspect=inspect)
+
+    def _dispatch(self, upstream: str) -> Callable[[Call, Emit], Awaitable[Reply]]:
+        sender = self.door.sender(upstream)
+
+        async def dispatch(call: Call, emit: Emit) -> Reply:
+            reply = await sender.send(call, emit)
+            if reply.error:
+                return reply
+            _refuse_interim(reply.result)
+            result = translate(reply.result, sender.era, call.era, cacheable=call.method == "resources/read")
+            return reply if result is reply.result else msgspec.structs.replace(reply, result=result)
+
+        return dispatch
+
+
+def kind_of(method: str) -> str:
+    """The operation's name in records and metrics: `tools/call` is `mcp.tools.call`."""
+    return "mcp." + method.replace("/", ".")
+
+
+def _text(values: dict[str, Any], member: str) -> str:
+    value = values.get(member)
+    if not isinstance(value, str):
+        raise InvalidParams(f"{member} must be a string")
+    return value
+
+
+def _check_meta(values: dict[str, Any]) -> None:
+    if not isinstance(values.get("_meta", {}), dict):
+        raise InvalidParams("_meta must be an object")
+
+
+def _refuse_interim(result: bytes) -> None:
+    """The hub declares no capability that would let an upstream ask the client for input, so such a result is a fault of its."""
+    if b'"input_required"' in result and _members.decode(result).get("resultType") == b'"input_required"':
+        raise UpstreamFault("the server asked for input from the client, which this hub does not pass on")

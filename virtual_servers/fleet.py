@@ -1,0 +1,131 @@
+"""All upstreams of one process: started in parallel, their catalogues fetched, kept and refreshed. One that is slow or broken
+delays nobody else: its last good catalogue stays, its calls fail by themselves. Knows no virtual server and no client.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Mapping
+
+from hub.config.model import UpstreamSpec
+from hub.egress import Egress
+from hub.refusal import Refusal, UpstreamDown
+from hub.telemetry.logs import fields
+from virtual_servers.catalog import Catalogue
+from virtual_servers.guard import Guard
+from virtual_servers.shelf import Shelf
+from virtual_servers.upstream import McpUpstream
+
+log = logging.getLogger("hub.upstreams")
+
+SETTLE = 0.2
+"""Seconds over which changes of a catalogue are gathered, since servers announce several kinds at once."""
+RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)
+"""Seconds between attempts to fetch a catalogue that could not be had."""
+
+
+class Fleet:
+    """`changed` is called when a catalogue differs from the one before."""
+
+    def __init__(self, egress: Egress, guard: Guard, shelf: Shelf, changed: Callable[[], None]) -> None:
+        self._egress = egress
+        self._guard = guard
+        self._shelf = shelf
+        self._changed = changed
+        self._upstreams: dict[str, McpUpstream] = {}
+        self._catalogues: dict[str, Catalogue] = {}
+        self._refreshes: dict[str, asyncio.Task[None]] = {}
+        self._first_look: dict[str, asyncio.Event] = {}
+
+    @property
+    def catalogues(self) -> Mapping[str, Catalogue]:
+        """The last good catalogue of each upstream that ever had one."""
+        return dict(self._catalogues)
+
+    def upstream(self, name: str) -> McpUpstream:
+        """Raises `UpstreamDown` for one that left the configuration while a call was on its way to it."""
+        upstream = self._upstreams.get(name)
+        if upstream is None:
+            raise UpstreamDown("the server behind this call is no longer configured")
+        return upstream
+
+    def all(self) -> list[McpUpstream]:
+        return list(self._upstreams.values())
+
+    async def configure(self, specs: Mapping[str, UpstreamSpec]) -> None:
+        """Take up a new set: what stayed the same keeps running, what changed or went is stopped, what came is looked at."""
+        gone = [name for name, upstream in self._upstreams.items() if specs.get(name) != upstream.spec]
+        await asyncio.gather(*(self._drop(name) for name in gone))
+        for name, spec in specs.items():
+            if name not in self._upstreams:
+                await self._add(name, spec)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self._drop(name) for name in list(self._upstreams)))
+
+    async def looked_at(self, names: list[str], timeout: float) -> None:
+        """Wait until every upstream named has been tried once, or until `timeout` seconds have passed."""
+        waits = [self._first_look[name].wait() for name in names if name in self._first_look]
+        if waits:
+            try:
+                async with asyncio.timeout(timeout):
+                    await asyncio.gather(*waits)
+            except TimeoutError:
+                return
+
+    def unseen(self, names: list[str]) -> list[str]:
+        """Of these, the ones that have no catalogue yet and have not been tried to the end."""
+        return [name for name in names if name in self._first_look and not self._first_look[name].is_set() and name not in self._catalogues]
+
+    async def _add(self, name: str, spec: UpstreamSpec) -> None:
+        upstream = McpUpstream(name, spec, egress=self._egress, guard=self._guard)
+        upstream.on_changed = lambda _kind: self.refresh(name)
+        self._upstreams[name] = upstream
+        self._first_look[name] = asyncio.Event()
+        kept = await self._shelf.take(name, spec)
+        if kept is not None:
+            self._catalogues[name] = kept
+        self.refresh(name, delay=1.0 if kept else 0.0)
+
+    async def _drop(self, name: str) -> None:
+        refresh = self._refreshes.pop(name, None)
+        if refresh is not None:
+            refresh.cancel()
+            await asyncio.gather(refresh, return_exceptions=True)
+        upstream = self._upstreams.pop(name)
+        self._catalogues.pop(name, None)
+        self._first_look.pop(name).set()
+        await upstream.stop()
+
+    def refresh(self, name: str, delay: float = SETTLE) -> None:
+        """Fetch the catalogue of `name` anew, soon. A refresh that waits already is enough."""
+        running = self._refreshes.get(name)
+        if running is None or running.done():
+            self._refreshes[name] = asyncio.create_task(self._refresh(name, delay), name=f"catalogue-{name}")
+
+    async def _refresh(self, name: str, delay: float) -> None:
+        await asyncio.sleep(delay)
+        upstream = self._upstreams[name]
+        for attempt in itertools.count():
+            try:
+                catalogue = await upstream.catalogue()
+            except Refusal as refusal:
+                self._first_look[name].set()
+                pause = RETRY[min(attempt, len(RETRY) - 1)]
+                log.warning(
+                    "the catalogue of an upstream cannot be had",
+                    extra=fields(upstream=name, code=refusal.code, reason=refusal.message, detail=refusal.detail, again_in=pause),
+                )
+                await asyncio.sleep(pause)
+                continue
+            await self._took(name, upstream.spec, catalogue)
+            return
+
+    async def _took(self, name: str, spec: UpstreamSpec, catalogue: Catalogue) -> None:
+        before = self._catalogues.get(name)
+        self._catalogues[name] = catalogue
+        if before is None or before.items != catalogue.items or before.era != catalogue.era:
+            log.info("catalogue", extra=fields(upstream=name, era=catalogue.era, items=len(catalogue.items)))
+            self._changed()
+            await self._shelf.put(name, spec, catalogue)
+        self._first_look[name].set()

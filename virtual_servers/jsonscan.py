@@ -1,0 +1,117 @@
+"""Reads untrusted JSON so that every reader after us sees the same thing. Knows no protocol.
+
+Two parsers that disagree about one text are a hole: the hub decides on what it read, the upstream acts on what it read. So what
+parsers are known to disagree about is refused: duplicate keys, lone surrogates, numbers that overflow, NaN, invalid UTF-8, deep
+nesting. Every step is linear in the length of the text, whatever the text.
+"""
+
+import gc
+import json
+from itertools import accumulate
+from typing import Any, NoReturn
+
+from hub.refusal import InvalidRequest, ParseFailed
+
+MAX_DEPTH = 64
+_LARGE = 64 * 1024
+_INFINITY = float("inf")
+_SPACE = " \t\n\r"
+
+_BRACKETS = b"[]{}"
+_NOT_BRACKETS = bytes(set(range(256)) - set(_BRACKETS))
+_STEPS = bytes.maketrans(_BRACKETS, b"\x01\xff\x01\xff")
+"""An opening bracket is +1, a closing one -1 when read as signed bytes."""
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidRequest(f"an object has the key {_first_repeated(pairs)} twice")
+    return members
+
+
+def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            return json.dumps(key[:64])
+        seen.add(key)
+    raise AssertionError("there is one")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if value in (_INFINITY, -_INFINITY):
+        raise InvalidRequest("a number is too large")
+    return value
+
+
+def _constant(_: str) -> NoReturn:
+    raise ParseFailed("NaN and Infinity are not JSON")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_members, parse_float=_number, parse_constant=_constant).raw_decode
+
+
+def scan(raw: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of one JSON text. Integers keep all their digits, up to the interpreter's limit (4,300).
+
+    Raises `ParseFailed` (-32700) where it is not JSON: syntax, invalid UTF-8, NaN or Infinity, control characters in strings.
+    Raises `InvalidRequest` (-32600) where it is JSON that two readers may read differently: an object with a key twice, nesting
+    beyond `max_depth`, half a surrogate pair, a number beyond the range of a double, an integer of more than 4,300 digits.
+    """
+    if raw.count(b"[") + raw.count(b"{") > max_depth and depth(raw) > max_depth:
+        raise InvalidRequest(f"the JSON is nested deeper than {max_depth} levels")
+    if len(raw) < _LARGE:
+        return _parse(raw)
+    collecting = gc.isenabled()
+    gc.disable()  # a million small containers would otherwise be walked again and again while they are being made
+    try:
+        return _parse(raw)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def depth(raw: bytes) -> int:
+    """How deep brackets nest outside strings; 0 for a scalar. Exact for valid JSON, never less than the parser would recurse."""
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    outside = b"".join(raw.split(b'"')[::2])
+    steps = outside.translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0)
+
+
+def _parse(raw: bytes) -> Any:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        raise ParseFailed("the JSON is not valid UTF-8") from None
+    value = _value(text)
+    if "\\u" in text and not _encodable(value):
+        raise InvalidRequest("a string holds half of a surrogate pair")
+    return value
+
+
+def _value(text: str) -> Any:
+    start = len(text) - len(text.lstrip(_SPACE)) if text[:1] in _SPACE else 0
+    try:
+        value, end = _decode(text, start)
+    except json.JSONDecodeError as error:
+        raise ParseFailed(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise InvalidRequest("the JSON is nested too deeply") from None
+    except ValueError:
+        raise InvalidRequest("an integer has too many digits") from None
+    if end != len(text) and text[end:].strip(_SPACE):
+        raise ParseFailed(f"the body is not JSON: more text at character {end}")
+    return value
+
+
+def _encodable(value: Any) -> bool:
+    """Escapes are the only way half a pair gets into text that was valid UTF-8, so this is rarely asked."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,207 @@
+"""The older era, 2024-11-05 to 2025-11-25: `initialize`, sessions, the GET stream, DELETE, ping, cancellation, batches of 2025-03-26.
+
+Source: MCP 2025-11-25 basic/lifecycle, basic/transports, basic/utilities/cancellation; 2025-03-26 basic (batching).
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from msgspec import Struct
+
+from hub.call import Call, Caller, Emit, Reply, new_id
+from hub.pipeline import Plan, Refused, govern
+from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAcceptable, Refusal
+from virtual_servers.answers import Delivery, error_body, notification, refusal_error, result_body
+from virtual_servers.clients import Running
+from virtual_servers.door import Entry
+from virtual_servers.envelope import Message, read, read_batch
+from virtual_servers.eras import BATCHES, OLDER
+from virtual_servers.greeting import CHANGES, GOVERNED, Greeting
+from virtual_servers.sessions import Session, Sessions
+from virtual_servers.streams import Listener, Switchboard
+from virtual_servers.wire import Exchange
+
+if TYPE_CHECKING:
+    from virtual_servers.serve import Edge
+
+MAX_BATCH = 50
+
+
+class Legacy:
+    """The older era of one edge."""
+
+    def __init__(self, edge: "Edge", greeting: Greeting, switchboard: Switchboard, sessions: Sessions) -> None:
+        self._edge = edge
+        self._greeting = greeting
+        self._switchboard = switchboard
+        self._sessions = sessions
+
+    async def handle(self, exchange: Exchange, running: Running, caller: Caller, message: Message) -> None:
+        door_name = exchange.door
+        if message.method == "initialize":
+            await self._initialize(exchange, caller, message, door_name)
+            return
+        session = self._session(exchange, caller, door_name)
+        running.version = session.version
+        if not message.id:
+            self._notified(session, message)
+            await exchange.empty(202)
+        elif message.method == "ping":
+            self._edge.steps.metrics.message("ping")
+            await exchange.json(200, result_body(message.id, b"{}"))
+        else:
+            await self._governed(exchange, running, caller, message, session)
+
+    async def _initialize(self, exchange: Exchange, caller: Caller, message: Message, door_name: str) -> None:
+        if not message.id:
+            raise InvalidRequest("initialize is a request and needs an id")
+        call = self._edge.call(exchange, message, door_name, "")
+        door = await self._edge.entered(exchange, caller, call)
+        asked = message.values.get("protocolVersion")
+        if not isinstance(asked, str):
+            raise InvalidParams("protocolVersion must be a string")
+        version, result = self._greeting.initialize(door.view, asked)
+        answer = await govern(self._edge.steps, door.policy, _Answer(result), call, caller, Delivery(exchange, message.id))
+        session = self._sessions.open(caller, door_name, version)
+        exchange.extra.append((b"mcp-session-id", session.id.encode()))
+        await Delivery(exchange, message.id).finish(answer, version)
+
+    async def _governed(self, exchange: Exchange, running: Running, caller: Caller, message: Message, session: Session) -> None:
+        if message.method not in GOVERNED:
+            raise MethodNotFound(f"there is no method {message.method[:128]}")
+        if message.id in session.running:
+            raise InvalidRequest("a request with this id is under way in this session")
+        call = self._edge.call(exchange, message, session.door, session.version)
+        door = await self._edge.entered(exchange, caller, call)
+        session.running[message.id] = running
+        try:
+            entry = Entry(door, message, exchange, modern=False)
+            await self._edge.govern(entry, door.policy, call, caller, Delivery(exchange, message.id))
+        finally:
+            session.running.pop(message.id, None)
+
+    def _session(self, exchange: Exchange, caller: Caller, door_name: str) -> Session:
+        session_id = exchange.header(b"mcp-session-id")
+        if not session_id:
+            raise InvalidRequest("the Mcp-Session-Id header is missing: initialize first")
+        session = self._sessions.get(session_id, door_name, caller.key_id)
+        version = exchange.header(b"mcp-protocol-version")
+        if version and version not in OLDER:
+            raise InvalidRequest(f"MCP-Protocol-Version {version[:32]} is not supported")
+        return session
+
+    def _notified(self, session: Session, message: Message) -> None:
+        self._edge.steps.metrics.message("notification")
+        if message.method != "notifications/cancelled":
+            return
+        running = session.running.get(orjson.dumps(message.values.get("requestId")))
+        if isinstance(running, Running):
+            running.cut("cancelled")
+
+    async def batch(self, exchange: Exchange, running: Running, caller: Caller, body: bytes) -> None:
+        """Each message of a batch is a governed call of its own; the answers come together."""
+        session = self._session(exchange, caller, exchange.door)
+        running.version = session.version
+        if session.version != BATCHES:
+            raise InvalidRequest(f"batches exist in protocol version {BATCHES} only")
+        raws = read_batch(body)
+        if not 0 < len(raws) <= MAX_BATCH:
+            raise InvalidRequest(f"a batch holds 1 to {MAX_BATCH} messages")
+        answers = await asyncio.gather(*(self._one_of_batch(exchange, caller, session, raw) for raw in raws))
+        found = [answer for answer in answers if answer]
+        if found:
+            await exchange.json(200, b"[" + b",".join(found) + b"]")
+        else:
+            await exchange.empty(202)
+
+    async def _one_of_batch(self, exchange: Exchange, caller: Caller, session: Session, raw: bytes) -> bytes:
+        message_id = b"null"
+        try:
+            message = read(raw)
+            if not message.id:
+                self._notified(session, message)
+                return b""
+            message_id = message.id
+            return await self._answer_of_batch(exchange, caller, session, message)
+        except Refused as refused:
+            return error_body(message_id, refusal_error(refused.refusal))
+        except Refusal as refusal:
+            return error_body(message_id, refusal_error(refusal))
+
+    async def _answer_of_batch(self, exchange: Exchange, caller: Caller, session: Session, message: Message) -> bytes:
+        if message.method == "ping":
+            return result_body(message.id, b"{}")
+        if message.method == "initialize":
+            raise InvalidRequest("initialize must not be part of a batch")
+        if message.method not in GOVERNED:
+            raise MethodNotFound(f"there is no method {message.method[:128]}")
+        call = self._edge.call(exchange, message, session.door, session.version, call_id=new_id())
+        door = await self._edge.entered(exchange, caller, call)
+        entry = Entry(door, message, exchange, modern=False)
+        answer = await govern(self._edge.steps, door.policy, entry, call, caller, _Silent())
+        return error_body(message.id, answer.reply.error) if answer.reply.error else result_body(message.id, answer.reply.result)
+
+    async def listen(self, exchange: Exchange, running: Running, caller: Caller) -> None:
+        """GET: the stream for changes that belong to no request."""
+        if not exchange.takes_stream or not exchange.header(b"accept"):
+            raise NotAcceptable("the Accept header must include text/event-stream")
+        session = self._session(exchange, caller, exchange.door)
+        running.version = session.version
+        message = Message("", b"", b"", {})
+        call = self._edge.call(exchange, message, session.door, session.version, kind="mcp.stream")
+        door = await self._edge.entered(exchange, caller, call)
+        listener = self._switchboard.join(session.door, CHANGES.values())
+        try:
+            delivery = Delivery(exchange, b"null")
+            await self._edge.govern(_Stream(listener, exchange, delivery), door.policy, call, caller, delivery)
+        finally:
+            self._switchboard.leave(session.door, listener)
+
+    async def end(self, exchange: Exchange, caller: Caller) -> None:
+        """DELETE: the client needs its session no longer."""
+        self._sessions.close(self._session(exchange, caller, exchange.door))
+        await exchange.empty(204)
+
+
+class _Answer(Struct):
+    """Resolves to a result the hub already has."""
+
+    result: bytes
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        async def answer(caller: Caller) -> Reply:
+            return Reply(result=self.result)
+
+        return Plan(call, answer=answer)
+
+
+class _Stream(Struct):
+    """The GET stream: recorded when it opens and when it closes."""
+
+    listener: Listener
+    exchange: Exchange
+    delivery: Delivery
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        return Plan(call, dispatch=self._run)
+
+    async def _run(self, call: Call, emit: Emit) -> Reply:
+        await self.exchange.start_stream()
+        await self.exchange.comment()
+        async for method in self.listener.changes():
+            if method:
+                await self.delivery.send(notification(method, b""))
+            else:
+                await self.exchange.comment()
+        return Reply()
+
+
+class _Silent:
+    """The delivery of one call of a batch: nothing can precede its reply."""
+
+    def opened(self, receipt: Any) -> None:
+        return
+
+    async def emit(self, chunk: Any) -> None:
+        return

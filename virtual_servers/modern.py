@@ -1,0 +1,111 @@
+"""The 2026-07-28 era on the client's side: what a request must carry before it becomes a call. Pure.
+
+Source: MCP 2026-07-28 basic/index "Per-request protocol fields", basic/transports/streamable-http "Server Validation". The order of
+the checks is the specification's: fields present, headers agree, version supported.
+"""
+
+import base64
+import binascii
+import re
+from typing import Any, cast
+
+from hub.refusal import HeaderMismatch, InvalidParams, UnsupportedVersion
+from virtual_servers.envelope import Message
+from virtual_servers.eras import CAPABILITIES_KEY, MODERN, OLDER, VERSION_KEY
+from virtual_servers.headers import Table
+from virtual_servers.wire import Exchange
+
+NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""Methods whose `Mcp-Name` header mirrors the named member of `params`."""
+
+_INTEGRAL = re.compile(r"(-?[0-9]{1,40})(?:\.0+)?", re.ASCII)
+
+SUPPORTED = (MODERN, *reversed(OLDER))
+
+
+class Incomplete(InvalidParams):
+    """A required field of the request is missing: HTTP 400 by the specification."""
+
+    status = 400
+
+
+def is_modern_request(exchange: Exchange, message: Message) -> bool:
+    """The era is chosen by the request: by its version header, without one by the fields only the newer era has."""
+    version = exchange.header(b"mcp-protocol-version")
+    if version:
+        return version not in OLDER
+    meta = message.values.get("_meta")
+    return isinstance(meta, dict) and VERSION_KEY in meta
+
+
+def check(exchange: Exchange, message: Message) -> None:
+    """Raises `Incomplete`, `HeaderMismatch` or `UnsupportedVersion`."""
+    meta = message.values.get("_meta")
+    fields: dict[str, Any] = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+    missing = [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in fields]
+    if missing:
+        raise Incomplete(f"params._meta lacks {' and '.join(missing)}")
+    version = fields[VERSION_KEY]
+    if exchange.header(b"mcp-protocol-version") != version:
+        raise HeaderMismatch("the MCP-Protocol-Version header and params._meta do not agree")
+    if exchange.header(b"mcp-method") != message.method:
+        raise HeaderMismatch("the Mcp-Method header and the method of the body do not agree")
+    _check_name(exchange, message)
+    if version != MODERN:
+        raise UnsupportedVersion("unsupported protocol version", data={"supported": list(SUPPORTED), "requested": version})
+    if not isinstance(fields[CAPABILITIES_KEY], dict):
+        raise Incomplete(f"{CAPABILITIES_KEY} must be an object")
+
+
+def _check_name(exchange: Exchange, message: Message) -> None:
+    member = NAMED.get(message.method)
+    if member is None:
+        return
+    header = exchange.headers.get(b"mcp-name")
+    if header is None:
+        raise HeaderMismatch("the Mcp-Name header is required for this method")
+    if decode(header.decode("latin-1")) != message.values.get(member):
+        raise HeaderMismatch(f"the Mcp-Name header and params.{member} do not agree")
+
+
+def check_params(exchange: Exchange, table: Table, arguments: Any) -> None:
+    """`Mcp-Param-*` headers mirror the arguments their tool marks with `x-mcp-header`. Raises `HeaderMismatch`."""
+    for name, (path, kind) in table.items():
+        value = _at(arguments, path)
+        raw = exchange.headers.get(f"mcp-param-{name}".encode())
+        if value is None and raw is None:
+            continue
+        if raw is None or value is None or not _agree(decode(raw.decode("latin-1")), value, kind):
+            raise HeaderMismatch(f"the Mcp-Param-{name} header and the argument {'.'.join(path)} do not agree")
+
+
+def _at(arguments: Any, path: tuple[str, ...]) -> Any:
+    node = arguments
+    for key in path:
+        if not isinstance(node, dict):
+            return None
+        node = cast("dict[str, Any]", node).get(key)
+    return node
+
+
+def _agree(header: str | None, value: Any, kind: str) -> bool:
+    if header is None:
+        return False
+    if isinstance(value, bool):
+        return header == ("true" if value else "false")
+    if kind == "integer" and isinstance(value, int | float) and value == value // 1:
+        match = _INTEGRAL.fullmatch(header)
+        return match is not None and int(match[1]) == int(value)
+    return isinstance(value, str | int) and header == str(value)
+
+
+def decode(value: str) -> str | None:
+    """The text of a header value, decoded from its `=?base64?…?=` form; None when that form is malformed or not canonical."""
+    if not (value.startswith("=?base64?") and value.endswith("?=") and len(value) >= 11):
+        return value
+    payload = value[9:-2]
+    try:
+        raw = base64.b64decode(payload, validate=True)
+        return raw.decode() if base64.b64encode(raw).decode() == payload else None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
