@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.11 chooses the interpreter; ARGS="..." goes on to the command a target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-demo setup-test run test check lint types floors bench bench-peers docs lock clean clean-demo
+.PHONY: help setup setup-dev setup-demo setup-test run demo test check lint types floors bench bench-peers docs lock clean clean-demo
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-warn-script-location
@@ -18,17 +18,20 @@ export PYRIGHT_PYTHON_USE_BUNDLED_PYRIGHT := 1
 help: ## list these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-setup: $(VENV)/run ## .venv with the pinned packages the hub needs, and the hub itself
+setup: $(VENV)/package ## .venv with the pinned packages the hub needs, and the hub itself
 
-setup-dev: $(VENV)/dev ## the same, and what the checks and tests need
+setup-dev: $(VENV)/package $(VENV)/dev ## the same, and what the checks and tests need
 
 setup-demo: $(DEMO)/.installed ## the downstream servers of the demo, under .cache/demo
 	@if [ -f $(DEMO)/left-out ]; then cat $(DEMO)/left-out; fi
 
-setup-test: $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed # what the tests need besides Python packages
+setup-test: $(VENV)/package $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed # what the tests need besides Python packages
 
 run: setup setup-demo ## the hub with demo/hub.yaml on 127.0.0.1:8080
 	@exec $(BIN)/hub serve --config demo/hub.yaml $(ARGS)
+
+demo: setup-dev setup-demo ## the first five minutes, scripted, against a hub of its own
+	@$(BIN)/python -m demo.five_minutes $(ARGS)
 
 test: setup-test check ## everything: the checks, then all tests
 	@$(BIN)/python -m pytest $(ARGS)
@@ -68,9 +71,12 @@ $(VENV)/venv: scripts/venv.sh
 	@sh scripts/venv.sh .venv
 	@mkdir -p $(VENV) && touch $@
 
-$(VENV)/run: $(VENV)/venv requirements/run.txt requirements/build.txt pyproject.toml
-	@echo "Installing the hub and the packages it needs into .venv (once, about half a minute) ..."
+$(VENV)/run: $(VENV)/venv requirements/run.txt requirements/build.txt
+	@echo "Installing the packages the hub needs into .venv (once, about half a minute) ..."
 	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@touch $@
+
+$(VENV)/package: $(VENV)/run pyproject.toml
 	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,28 @@ from hub.audit.checkpoint import Signer
 from hub.audit.journal import OPERATOR, Journal
 from hub.audit.record import event
 from hub.budget.limits import Limits
-from hub.config.load import ConfigError, Loaded, database_file, load
+from hub.config.load import ConfigError, Loaded, database_file, load, secret_folder
 from hub.config.restart import changes_that_need_restart
 from hub.egress import Egress
 from hub.gate import Gate
 from hub.identity.authenticate import Identity
 from hub.pipeline import Steps
 from hub.policy.decide import PolicyInvalid
+from hub.policy.snapshots import save_snapshot
 from hub.refusal import Refusal
+from hub.rehearsal import dry_run
 from hub.server import Server, bind, configure
-from hub.store.secrets import Secrets, UnusableSecret
+from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
 from hub.store.sqlite import Database, Locked
 from hub.telemetry.logs import fields, set_up
 from hub.telemetry.metrics import Metrics
 from hub.watch import Watch
 from hub.welcome import Welcome
+from virtual_servers.catalog import Catalogue
 from virtual_servers.clients import Clients
 from virtual_servers.door import Door
 from virtual_servers.fleet import Fleet
-from virtual_servers.generation import Generation, build, changes
+from virtual_servers.generation import Generation, build, build_what_fits, changes
 from virtual_servers.greeting import Greeting
 from virtual_servers.guard import Guard
 from virtual_servers.legacy import Legacy
@@ -50,9 +53,11 @@ from virtual_servers.sessions import Sessions
 from virtual_servers.shelf import Shelf
 from virtual_servers.streams import Switchboard
 
+__all__ = ["Hub", "dry_run", "serve"]
+
 log = logging.getLogger("hub")
 
-FIRST_LOOK = 5.0
+FIRST_LOOK = 10.0
 """Seconds after the start during which a list waits for upstreams that have never been seen; later nothing waits for them."""
 
 
@@ -64,7 +69,7 @@ class Hub:
         config = loaded.config
         path = database_file(config)
         self.database = Database(path)
-        self.secrets = Secrets.load(path.parent / "secret", _text(config.secrets.master), _text(config.secrets.log))
+        self.secrets = Secrets.load(secret_folder(config), _text(config.secrets.master), _text(config.secrets.log))
         self.metrics = Metrics()
         signer = Signer(self.secrets.log_seed)
         self.journal = Journal(
@@ -75,7 +80,7 @@ class Hub:
             build=f"countersign/{__version__}",
             config_hash=loaded.hash,
         )
-        self.identity = Identity(self.database, self.secrets.derive("key pepper"))
+        self.identity = Identity(self.database, self.secrets.derive(KEY_PEPPER))
         self.limits = Limits(self.database, config.limits)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
@@ -95,6 +100,7 @@ class Hub:
         self.generation: Generation | None = None
         self._rebuild: asyncio.Task[None] | None = None
         self._rebuild_again = False
+        self._swapping = asyncio.Lock()
         self._first_look_ends = 0.0
 
     async def start(self) -> None:
@@ -111,7 +117,7 @@ class Hub:
         await self.limits.open()
         await self.egress.open()
         await self.fleet.configure(self.loaded.config.upstreams)
-        await self._swap(self.loaded)
+        await self._swap()
         self.clients.start()
         self._first_look_ends = asyncio.get_running_loop().time() + FIRST_LOOK
 
@@ -150,22 +156,21 @@ class Hub:
                 await asyncio.shield(self._rebuild)
 
     async def reload(self, loaded: Loaded) -> None:
-        """Take up an edited file, or refuse it whole and keep what runs."""
-        pinned = changes_that_need_restart(self.loaded.config, loaded.config)
-        if pinned:
-            log.warning("changed settings that take effect only at the next start", extra=fields(settings=pinned))
-        before = self.loaded
+        """Take up an edited file, or refuse it whole, having changed nothing."""
         try:
-            await self.fleet.configure(loaded.config.upstreams)
-            await self._swap(loaded)
+            make = partial(build, loaded.config, loaded.hash, loaded.base)
+            await asyncio.to_thread(make, self._catalogues(loaded), self.lists, self.fleet.upstream)
             self.identity.declare(loaded.config.keys)
         except (PolicyInvalid, ValueError) as error:
             log.error("the edited configuration was refused; the one before it keeps running", extra=fields(reason=str(error)))
-            await self.fleet.configure(before.config.upstreams)
-            await self._swap(before)
             return
-        self.limits.configure(loaded.config.limits)
+        pinned = changes_that_need_restart(self.loaded.config, loaded.config)
+        if pinned:
+            log.warning("changed settings that take effect only at the next start", extra=fields(settings=pinned))
         self.loaded = loaded
+        self.limits.configure(loaded.config.limits)
+        await self.fleet.configure(loaded.config.upstreams)
+        await self._swap()
         log.info("configuration reloaded", extra=fields(hash=loaded.hash))
 
     def status(self) -> dict[str, Any]:
@@ -207,18 +212,26 @@ class Hub:
     async def _rebuild_all(self) -> None:
         while self._rebuild_again:
             self._rebuild_again = False
-            try:
-                await self._swap(self.loaded)
-            except PolicyInvalid as error:
-                log.error("policies do not fit the tools any more; the generation before keeps serving", extra=fields(reason=str(error)))
+            await self._swap()
 
-    async def _swap(self, loaded: Loaded) -> None:
-        """Compile the next generation off the loop and put it in place of the present one."""
-        catalogues: Mapping[str, Any] = self.fleet.catalogues
-        after = await asyncio.to_thread(build, loaded.config, loaded.hash, loaded.base, catalogues, self.lists, self.fleet.upstream)
+    async def _swap(self) -> None:
+        """Compile the next generation off the loop and put it in place of the present one, one at a time. Raises `PolicyInvalid`."""
+        async with self._swapping:
+            loaded, present = self.loaded, self.generation
+            before = present.catalogues if present is not None else {}
+            make = partial(build_what_fits, loaded.config, loaded.hash, loaded.base)
+            after = await asyncio.to_thread(make, self._catalogues(loaded), before, self.lists, self.fleet.upstream)
+            await self._replace(loaded, after)
+
+    def _catalogues(self, loaded: Loaded) -> dict[str, Catalogue]:
+        return {name: found for name, found in self.fleet.catalogues.items() if name in loaded.config.upstreams}
+
+    async def _replace(self, loaded: Loaded, after: Generation) -> None:
+        """Serve `after` from now on, and tell those who listen what changed."""
         before, self.generation = self.generation, after
         self.journal.config_hash = loaded.hash
         if before is None or before.policy.hash != after.policy.hash or before.config_hash != after.config_hash:
+            await save_snapshot(self.database, after.policy)
             await self.journal.append(OPERATOR, event("config.generation", policy_set=after.policy.hash))
         for name in set(before.doors if before else ()) - set(after.doors):
             self.switchboard.close_door(name)
@@ -267,6 +280,8 @@ async def _serve(loaded: Loaded, host: str | None, port: int | None) -> int:
     watch = Watch(loaded.source, hub.reload)
     server = Server(configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies), hub.drain)
     watch.start()
+    for warning in loaded.warnings:
+        log.warning("configuration", extra=fields(warning=str(warning)))
     try:
         log.info("serving", extra=fields(url=url, version=__version__, config=loaded.hash, pid=os.getpid()))
         await server.serve(sockets=[listener])

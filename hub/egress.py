@@ -169,7 +169,8 @@ class Egress:
             raise UpstreamDown("the hub is not connected")
         if public_only:
             _check(target)
-        return Exchange(lambda: session.request(method, target, headers=headers, data=body or None, allow_redirects=False))
+        data = aiohttp.BytesPayload(body) if body else None
+        return Exchange(lambda: session.request(method, target, headers=headers, data=data, allow_redirects=False))
 
     def _session(self, trust: ssl.SSLContext, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(

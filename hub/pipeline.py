@@ -123,7 +123,8 @@ async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: C
                 return await trail.close(await plan.dispatch(call, delivery.emit))
             trail.decision = policy.decide(call, caller)
             if not trail.decision.allow:
-                raise Denied("policy does not allow this call", data={"reasons": list(trail.decision.reasons)})
+                reasons = list(trail.decision.reasons)
+                raise Denied(f"policy does not allow this call ({', '.join(reasons)})", data={"reasons": reasons})
             with steps.limits.enter_target(caller, call.target):
                 if plan.inspect is not None:
                     plan.inspect(call.arguments)

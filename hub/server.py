@@ -10,14 +10,23 @@ import socket
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
 
+import orjson
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MAX_HEADERS = 64 * 1024
 
-_UNREADABLE = (
-    b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"the HTTP request cannot be read","data":{"code":"invalid_request"}}}'
-)
+
+def _bare(status: bytes, code: int, why: str, message: str) -> bytes:
+    """An answer given before there is a request to answer; the connection ends with it."""
+    error = {"code": code, "message": message, "data": {"code": why}}
+    body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": error})
+    head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    return head % (status, len(body)) + body
+
+
+_UNREADABLE = _bare(b"400 Bad Request", -32600, "invalid_request", "the HTTP request cannot be read")
+_TOO_SLOW = _bare(b"408 Request Timeout", -31408, "request_timeout", "the headers did not arrive in time")
 
 
 class _Protocol(HttpToolsProtocol):
@@ -26,6 +35,7 @@ class _Protocol(HttpToolsProtocol):
     header_timeout = 10.0
     _deadline: asyncio.TimerHandle | None = None
     _awaiting_headers = True
+    _begun = False
     _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it the same way
@@ -42,7 +52,7 @@ class _Protocol(HttpToolsProtocol):
             self._deadline = self.loop.call_later(self.header_timeout, self._too_slow)
 
     def on_message_begin(self) -> None:
-        self._awaiting_headers, self._header_bytes = True, 0
+        self._awaiting_headers, self._begun, self._header_bytes = True, True, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -54,13 +64,12 @@ class _Protocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._awaiting_headers = False
+        self._awaiting_headers = self._begun = False
         self._forget_deadline()
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % len(_UNREADABLE) + _UNREADABLE)
+        self.transport.write(_UNREADABLE)
         self.transport.close()
 
     def _count(self, part: bytes) -> None:
@@ -75,6 +84,9 @@ class _Protocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self._begun and not answering:  # one that sent nothing is not told: it may be a connection kept for later
+            self.transport.write(_TOO_SLOW)
         self.transport.close()
 
 

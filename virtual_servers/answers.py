@@ -34,9 +34,16 @@ class Delivery:
         if self._stream and chunk.method == _PROGRESS:
             await self.send(notification(chunk.method, chunk.params))
 
-    async def send(self, data: bytes) -> None:
-        if not self.exchange.streaming and self._intent is not None:
+    async def start(self) -> None:
+        """Begin the stream, if that has not been done; the intent's receipt stands in its headers."""
+        if self.exchange.streaming:
+            return
+        if self._intent is not None:
             self.exchange.extra.append((b"hub-receipt", self._intent.header().encode()))
+        await self.exchange.start_stream()
+
+    async def send(self, data: bytes) -> None:
+        await self.start()
         await self.exchange.event(data)
 
     async def finish(self, answer: Answer, version: str) -> None:

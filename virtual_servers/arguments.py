@@ -19,10 +19,12 @@ MAX_WORK = 20_000
 MAX_STEPS = 50_000_000
 _LIGHT = 64
 """Schemas of no more objects than this are run on whatever fits into a request."""
+_BACKTRACKING = 16 * 1024
+"""Room for values where a pattern backtracks: its step limit bounds the steps, but a step costs more on a longer text."""
 _MESSAGE = 300
 _PATH = 100
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20, dfa_size_limit=1 << 20)
-_LOOKAROUNDS = jsonschema_rs.FancyRegexOptions(backtrack_limit=10_000, size_limit=1 << 20, dfa_size_limit=1 << 20)
+_LOOKAROUNDS = jsonschema_rs.FancyRegexOptions(backtrack_limit=1000, size_limit=1 << 20, dfa_size_limit=1 << 20)
 _MASK = "the value"
 """Stands for values in messages: the library would quote them, and they may be secrets or megabytes."""
 
@@ -40,11 +42,11 @@ class Validator:
         """Raises `SchemaRefused`. `schema` is the raw JSON of an inputSchema."""
         parsed = _read(schema)
         work, recursive = _weigh(parsed)
-        compiled = _compile(parsed)
+        compiled, backtracks = _compile(parsed)
         self._fits = compiled.is_valid
         self._validate = compiled.validate
         self._explain = not recursive
-        self._room = MAX_STEPS // work if work > _LIGHT else 0
+        self._room = _BACKTRACKING if backtracks else MAX_STEPS // work if work > _LIGHT else 0
 
     def __call__(self, arguments: Any) -> None:
         """Raises `InvalidParams` when the arguments do not fit."""
@@ -100,13 +102,14 @@ def _read(schema: bytes) -> dict[str, Any]:
     return members
 
 
-def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
+def _compile(schema: dict[str, Any]) -> tuple[jsonschema_rs.Validator, bool]:
+    """The validator, and whether its patterns need the engine that backtracks."""
     try:
-        return _build(schema, _PATTERNS)
+        return _build(schema, _PATTERNS), False
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
         pass
     try:
-        return _build(schema, _LOOKAROUNDS)
+        return _build(schema, _LOOKAROUNDS), True
     except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
         text = error.message if isinstance(error, jsonschema_rs.ValidationError | jsonschema_rs.ReferencingError) else str(error)
         raise SchemaRefused(f"the schema is not valid: {_cut(' '.join(text.split()), 200)}") from None

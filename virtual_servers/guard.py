@@ -6,7 +6,8 @@ and every process that carries the hub's boot id in its environment gets TERM, a
 
 No gap between starting and registering: the write end closes on exec, so a child between fork and exec still holds the pipe open,
 and after exec it carries the mark. Processes are found by process group, by session, by environment (so also those that changed
-both), and by being a descendant of one found.
+both), and by being a descendant of one found. What cannot be found is a process that left its session, cleared its environment and
+lost its parent, all three, before the hub ended.
 """
 
 import contextlib
@@ -91,12 +92,13 @@ class Guard:
 class _Seen:
     """What `/proc` says of one process."""
 
-    __slots__ = ("dead", "group", "parent", "pid", "session")
+    __slots__ = ("began", "dead", "group", "parent", "pid", "session")
 
     def __init__(self, pid: int, stat: bytes) -> None:
         fields = stat[stat.rindex(b")") + 2 :].split()
         self.pid = pid
         self.dead = fields[0] in (b"Z", b"X")
+        self.began = fields[19]
         self.parent, self.group, self.session = int(fields[1]), int(fields[2]), int(fields[3])
 
 
@@ -118,17 +120,25 @@ def _carries(pid: int, entry: bytes) -> bool:
         return False
 
 
-def find(entry: str, groups: set[int]) -> set[int]:
-    """The processes that carry `entry` (`NAME=value`) in their environment, are in `groups` as group or session, or descend from these."""
+def find(entry: str, groups: set[int], known: dict[int, bytes] | None = None) -> set[int]:
+    """The processes that carry `entry` (`NAME=value`) in their environment, are in `groups` as group or session, or descend from these.
+
+    `known` remembers them, by the time they began, so that one found as a descendant is still known when its parent has ended.
+    """
     seen = [one for one in _processes() if not one.dead]
+    known = {} if known is None else known
     raw = entry.encode()
-    found = {one.pid for one in seen if one.group in groups or one.session in groups or _carries(one.pid, raw)}
+    found = {
+        one.pid for one in seen if one.group in groups or one.session in groups or known.get(one.pid) == one.began or _carries(one.pid, raw)
+    }
     grew = True
     while grew:
         more = {one.pid for one in seen if one.parent in found} - found
         found |= more
         grew = bool(more)
-    return found - {os.getpid(), os.getppid(), 1}
+    found -= {os.getpid(), os.getppid(), 1}
+    known.update((one.pid, one.began) for one in seen if one.pid in found)
+    return found
 
 
 def _signal_all(find_now: Callable[[], set[int]], groups: set[int], number: int) -> bool:
@@ -146,8 +156,10 @@ def _signal_all(find_now: Callable[[], set[int]], groups: set[int], number: int)
 def end(entry: str, groups: set[int], grace: float) -> None:
     """TERM, `grace` seconds at most, then KILL until two looks in a row, 50 ms apart, find nothing."""
 
+    known: dict[int, bytes] = {}
+
     def look() -> set[int]:
-        return find(entry, groups)
+        return find(entry, groups, known)
 
     if grace:
         _signal_all(look, groups, signal.SIGTERM)

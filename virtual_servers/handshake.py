@@ -22,6 +22,10 @@ PROBE = 1 / 3
 """Share of the start's time that a server has to answer the probe before the older handshake is tried beside it."""
 
 
+class Incompatible(UpstreamFault):
+    """There is no protocol version that both know."""
+
+
 class Hello(Struct, frozen=True):
     """What a server said of itself. `capabilities` and `server_info` are raw JSON objects."""
 
@@ -102,7 +106,7 @@ def _heard(asked: "asyncio.Future[rpc.Message]") -> tuple[Hello | None, str]:
     """What the probe brought: a server of the newer era, or the older version to try. Raises where trying is of no use."""
     try:
         return _discovered(asked.result())
-    except (Refused, UpstreamDown):
+    except (Incompatible, Refused, UpstreamDown):
         raise
     except Unavailable:
         return None, NEWEST_OLDER
@@ -139,7 +143,7 @@ def _common(data: Raw) -> str:
 def _newest(supported: list[str]) -> str:
     common = [version for version in OLDER if version in supported]
     if supported and not common:
-        raise UpstreamFault("the server speaks no protocol version that the hub knows")
+        raise Incompatible("the server speaks no protocol version that the hub knows")
     return max(common, default=NEWEST_OLDER)
 
 

@@ -7,7 +7,7 @@ is the cancellation. Nothing is sent twice here: a session the server no longer 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from http import HTTPStatus
+from typing import Any
 
 from multidict import CIMultiDict
 from yarl import URL
@@ -26,7 +26,9 @@ SESSION = "mcp-session-id"
 PATIENCE = 5.0
 """Seconds a message without an answer may take: a cancellation, a session's end."""
 
-DOWN = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+OK, BAD_REQUEST, NOT_FOUND = 200, 400, 404
+REFUSED = (401, 403)
+DOWN = (429, 502, 503, 504)
 
 
 class SessionLost(UpstreamFault):
@@ -45,6 +47,17 @@ class NotOffered(UpstreamFault):
     """The server has no stream of notifications."""
 
 
+class _Watch:
+    """A call under way, and when it is given up."""
+
+    __slots__ = ("due", "expired", "task")
+
+    def __init__(self, task: "asyncio.Task[Any] | None", due: float) -> None:
+        self.task = task
+        self.due = due
+        self.expired = False
+
+
 class HttpLink:
     """One server's endpoint. `version` is set by the handshake, `tables` by the catalogue (`Mcp-Param-*` per tool)."""
 
@@ -58,6 +71,9 @@ class HttpLink:
         self._base: CIMultiDict[str] = CIMultiDict()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watched: set[_Watch] = set()
+        self._tick = min(0.25, spec.timeout / 8)
+        self._timer: asyncio.TimerHandle | None = None
         self.tables: Mapping[str, tuple[mirror.Mirror, ...]] = {}
         self.session = ""
         self.speak("")
@@ -79,16 +95,32 @@ class HttpLink:
     async def ask(self, ask: Ask) -> rpc.Message:
         headers = self._headers(ask) if self.modern else self._base
         body = rpc.request(ask.ident, ask.method, ask.params)
+        watch = _Watch(asyncio.current_task(), ask.due())
+        self._watched.add(watch)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._tick, self._sweep)
         try:
-            async with asyncio.timeout(ask.due() - time.monotonic()) as limit:
-                async with self._egress.request("POST", self._url, headers=headers, body=body) as response:
-                    return await self._answer(ask, response, limit)
-        except TimeoutError:
-            self._abandon(ask)
-            raise UpstreamTimeout("the server did not answer in time") from None
+            async with self._egress.request("POST", self._url, headers=headers, body=body) as response:
+                return await self._answer(ask, response, watch)
         except asyncio.CancelledError:
             self._abandon(ask)
+            if watch.expired and watch.task is not None and watch.task.uncancel() <= 0:
+                raise UpstreamTimeout("the server did not answer in time") from None
             raise
+        finally:
+            self._watched.discard(watch)
+
+    def _sweep(self) -> None:
+        """End the calls that are overdue: one timer for all of them, as a timer each costs more than all else done here for a call.
+
+        The task is cancelled where it waits inside `ask`, which tells its own cancellation from another's as `asyncio.timeout` does.
+        """
+        now = time.monotonic()
+        for watch in self._watched:
+            if now >= watch.due and not watch.expired and watch.task is not None:
+                watch.expired = True
+                watch.task.cancel()
+        self._timer = self._loop.call_later(self._tick, self._sweep) if self._watched else None
 
     async def tell(self, method: str, params: bytes) -> None:
         await self._post(rpc.notification(method, params))
@@ -114,11 +146,11 @@ class HttpLink:
         headers = self._headers(ask) if ask is not None else self._base
         body = rpc.request(ask.ident, ask.method, ask.params) if ask is not None else b""
         async with self._egress.request(method, self._url, headers=headers, body=body) as response:
-            if response.status == HTTPStatus.NOT_FOUND and self.session:
+            if response.status == NOT_FOUND and self.session:
                 raise SessionLost(untouched=True)
             if response.status in DOWN:
                 raise UpstreamDown("the server is not available")
-            if response.status != HTTPStatus.OK or response.media_type != STREAM:
+            if response.status != OK or response.media_type != STREAM:
                 raise NotOffered("the server offers no such stream", detail=f"{response.status} {response.media_type}")
             opened()
             parser = Parser(self._limit)
@@ -146,8 +178,8 @@ class HttpLink:
                     headers[header] = text
         return headers
 
-    async def _answer(self, ask: Ask, response: Response, limit: asyncio.Timeout) -> rpc.Message:
-        if response.status == HTTPStatus.OK:
+    async def _answer(self, ask: Ask, response: Response, watch: _Watch) -> rpc.Message:
+        if response.status == OK:
             if response.media_type == JSON:
                 message = _parse(await response.read(self._limit))
                 if message.method or message.id != ask.ident:
@@ -155,7 +187,7 @@ class HttpLink:
                 self._greeted(ask, response)
                 return message
             if response.media_type == STREAM:
-                return await self._stream(ask, response, limit)
+                return await self._stream(ask, response, watch)
             raise UpstreamFault("the server answered with a media type that is not MCP's", detail=response.media_type)
         return await self._refusal(ask, response)
 
@@ -166,7 +198,7 @@ class HttpLink:
                 raise UpstreamFault("the server gave a session id that cannot be used")
             self.session = session
 
-    async def _stream(self, ask: Ask, response: Response, limit: asyncio.Timeout) -> rpc.Message:
+    async def _stream(self, ask: Ask, response: Response, watch: _Watch) -> rpc.Message:
         """Pass on what precedes the answer; stop at the answer."""
         self._greeted(ask, response)
         parser = Parser(self._limit)
@@ -178,10 +210,10 @@ class HttpLink:
                         raise UpstreamFault("the server answered another request")
                     response.finish()
                     return message
-                await self._before(ask, message, limit)
+                await self._before(ask, message, watch)
         raise UpstreamFault("the server's stream ended without an answer")
 
-    async def _before(self, ask: Ask, message: rpc.Message, limit: asyncio.Timeout) -> None:
+    async def _before(self, ask: Ask, message: rpc.Message, watch: _Watch) -> None:
         if message.asks or message.method.endswith("/list_changed"):
             self._incoming(message)
             return
@@ -189,7 +221,7 @@ class HttpLink:
         if message.method == "notifications/progress":
             if not ask.token or rpc.progress_of(params) != ask.ident:
                 return
-            limit.reschedule(self._loop.time() + ask.due() - time.monotonic())
+            watch.due = ask.due()
             params = rpc.retoken(params, ask.token)
         if ask.note is not None:
             await ask.note(message.method, params)
@@ -197,16 +229,16 @@ class HttpLink:
     async def _refusal(self, ask: Ask, response: Response) -> rpc.Message:
         """A status other than 200: the server's own JSON-RPC error where there is one, else a refusal of ours."""
         status = response.status
-        if status == HTTPStatus.NOT_FOUND and self.session:
+        if status == NOT_FOUND and self.session:
             raise SessionLost(untouched=True)
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if status in REFUSED:
             raise Refused("the server does not accept the hub's credentials", detail=f"status {status}")
         if 300 <= status < 400:
             raise UpstreamFault("the server answered with a redirect, which is not followed")
         message = await self._said(response) if status >= 400 and response.media_type == JSON else None
         if message is not None and message.id == ask.ident:
             return message
-        if status == HTTPStatus.BAD_REQUEST and self.session:
+        if status == BAD_REQUEST and self.session:
             raise SessionLost(untouched=False)
         if message is not None and message.id is None:
             return message

@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from hub.refusal import InvalidRequest, ParseFailed
 
 MAX_DEPTH = 64
+MAX_CONTAINERS = 250_000
+"""Objects and arrays in one text: four mebibytes could hold two million, and making them is what takes the time."""
 _LARGE = 64 * 1024
 _INFINITY = float("inf")
 _SPACE = " \t\n\r"
@@ -57,11 +59,12 @@ def scan(raw: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     """The value of one JSON text. Integers keep all their digits, up to the interpreter's limit (4,300).
 
     Raises `ParseFailed` (-32700) where it is not JSON: syntax, invalid UTF-8, NaN or Infinity, control characters in strings.
-    Raises `InvalidRequest` (-32600) where it is JSON that two readers may read differently: an object with a key twice, nesting
-    beyond `max_depth`, half a surrogate pair, a number beyond the range of a double, an integer of more than 4,300 digits.
+    Raises `InvalidRequest` (-32600) where it is JSON that two readers may read differently: an object with a key twice, half
+    a surrogate pair, a number beyond the range of a double; or that is too much to read: nesting beyond `max_depth`, more than
+    `MAX_CONTAINERS` objects and arrays, an integer of more than 4,300 digits.
     """
-    if raw.count(b"[") + raw.count(b"{") > max_depth and depth(raw) > max_depth:
-        raise InvalidRequest(f"the JSON is nested deeper than {max_depth} levels")
+    if raw.count(b"[") + raw.count(b"{") > max_depth:
+        _refuse_bulk(raw, max_depth)
     if len(raw) < _LARGE:
         return _parse(raw)
     collecting = gc.isenabled()
@@ -75,10 +78,26 @@ def scan(raw: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
 
 def depth(raw: bytes) -> int:
     """How deep brackets nest outside strings; 0 for a scalar. Exact for valid JSON, never less than the parser would recurse."""
+    return _deepest(_steps(raw))
+
+
+def _refuse_bulk(raw: bytes, max_depth: int) -> None:
+    steps = _steps(raw)
+    if steps.count(1) > MAX_CONTAINERS:
+        raise InvalidRequest(f"the JSON holds more than {MAX_CONTAINERS} objects and arrays")
+    if _deepest(steps) > max_depth:
+        raise InvalidRequest(f"the JSON is nested deeper than {max_depth} levels")
+
+
+def _steps(raw: bytes) -> bytes:
+    """The brackets outside strings, in order, as steps up and down."""
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     outside = b"".join(raw.split(b'"')[::2])
-    steps = outside.translate(_STEPS, _NOT_BRACKETS)
+    return outside.translate(_STEPS, _NOT_BRACKETS)
+
+
+def _deepest(steps: bytes) -> int:
     return max(accumulate(memoryview(steps).cast("b")), default=0)
 
 

@@ -10,7 +10,7 @@ import orjson
 from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply, new_id
-from hub.pipeline import Plan, Refused, govern
+from hub.pipeline import Plan, Refused, govern, reject
 from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAcceptable, Refusal
 from virtual_servers.answers import Delivery, error_body, notification, refusal_error, result_body
 from virtual_servers.clients import Running
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from virtual_servers.serve import Edge
 
 MAX_BATCH = 50
+_TAKEN = "a request with this id is under way in this session"
 
 
 class Legacy:
@@ -71,7 +72,7 @@ class Legacy:
         if message.method not in GOVERNED:
             raise MethodNotFound(f"there is no method {message.method[:128]}")
         if message.id in session.running:
-            raise InvalidRequest("a request with this id is under way in this session")
+            raise InvalidRequest(_TAKEN)
         call = self._edge.call(exchange, message, session.door, session.version)
         door = await self._edge.entered(exchange, caller, call)
         session.running[message.id] = running
@@ -127,7 +128,15 @@ class Legacy:
         except Refused as refused:
             return error_body(message_id, refusal_error(refused.refusal))
         except Refusal as refusal:
-            return error_body(message_id, refusal_error(refusal))
+            return error_body(message_id, refusal_error(await self._recorded(exchange, caller, session, refusal)))
+
+    async def _recorded(self, exchange: Exchange, caller: Caller, session: Session, refusal: Refusal) -> Refusal:
+        """Record a refusal of one message of a batch; what to answer, which is another one where the journal is down."""
+        stray = self._edge.call(exchange, Message("", b"", b"", {}), session.door, session.version, kind="mcp.request", call_id=new_id())
+        try:
+            return (await reject(self._edge.steps, caller, stray, refusal)).refusal
+        except Refused as unrecorded:
+            return unrecorded.refusal
 
     async def _answer_of_batch(self, exchange: Exchange, caller: Caller, session: Session, message: Message) -> bytes:
         if message.method == "ping":
@@ -136,10 +145,15 @@ class Legacy:
             raise InvalidRequest("initialize must not be part of a batch")
         if message.method not in GOVERNED:
             raise MethodNotFound(f"there is no method {message.method[:128]}")
-        call = self._edge.call(exchange, message, session.door, session.version, call_id=new_id())
-        door = await self._edge.entered(exchange, caller, call)
-        entry = Entry(door, message, exchange, modern=False)
-        answer = await govern(self._edge.steps, door.policy, entry, call, caller, _Silent())
+        if message.id in session.running:
+            raise InvalidRequest(_TAKEN)
+        session.running[message.id] = call = self._edge.call(exchange, message, session.door, session.version, call_id=new_id())
+        try:
+            door = await self._edge.entered(exchange, caller, call)
+            entry = Entry(door, message, exchange, modern=False)
+            answer = await govern(self._edge.steps, door.policy, entry, call, caller, _Silent())
+        finally:
+            session.running.pop(message.id, None)
         return error_body(message.id, answer.reply.error) if answer.reply.error else result_body(message.id, answer.reply.result)
 
     async def listen(self, exchange: Exchange, running: Running, caller: Caller) -> None:
@@ -187,7 +201,7 @@ class _Stream(Struct):
         return Plan(call, dispatch=self._run)
 
     async def _run(self, call: Call, emit: Emit) -> Reply:
-        await self.exchange.start_stream()
+        await self.delivery.start()
         await self.exchange.comment()
         async for method in self.listener.changes():
             if method:

@@ -90,6 +90,7 @@ class Edge:
 
     async def _admitted(self, exchange: Exchange, running: Running) -> None:
         if self.draining:
+            exchange.extra.append((b"connection", b"close"))  # the next attempt needs another connection, which another hub may take
             raise Draining("the hub is stopping", retry_after=1)
         caller = authenticate(self.steps, credential_of(exchange), source_of(exchange))
         running.key_id = caller.key_id

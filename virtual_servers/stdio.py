@@ -152,13 +152,13 @@ class StdioLink(asyncio.Protocol):
         if self._writable is None:
             self._write(rpc.notification(method, params))
 
-    async def close(self, *, patience: float = PATIENCE) -> None:
+    async def close(self, *, patience: float | None = None) -> None:
         self._closing = True
         stuck = self._writable is not None
         self._lose("the hub stopped it")
         if self._input is not None:
             self._flush()
-            await self._process.stop(patience=0 if stuck else patience)
+            await self._process.stop(patience=0 if stuck else PATIENCE if patience is None else patience)
 
     # Writing
 

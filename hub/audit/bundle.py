@@ -12,6 +12,7 @@ Every line ends in a newline and is canonical (hub/audit/entry.py), so no byte o
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -20,6 +21,9 @@ from hub.audit.entry import canonical
 
 FORMAT = "countersign-export/1"
 MAX_LINE = 1_000_000
+
+_quote = json.JSONEncoder(ensure_ascii=False).encode
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class LineInvalid(ValueError):
@@ -60,7 +64,7 @@ class Record:
     leaf: bytes
 
     def line(self) -> bytes:
-        return _line({"index": self.index, "hash": self.hash.hex(), "leaf": self.leaf.decode()})
+        return f'{{"hash":"{self.hash.hex()}","index":{self.index},"leaf":{_quote(self.leaf.decode())}}}\n'.encode()
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,14 @@ def parse_line(line: bytes) -> Record | Signed:
     if line.startswith(b'{"checkpoint"'):
         fields = _fields(line, {"size": int, "checkpoint": str})
         return Signed(fields["size"], fields["checkpoint"])
-    fields = _fields(line, {"index": int, "hash": str, "leaf": str})
-    return Record(fields["index"], _hash(fields["hash"]), fields["leaf"].encode())
+    try:
+        fields = json.loads(line)
+        record = Record(int(fields["index"]), _hash(fields["hash"]), fields["leaf"].encode())
+        if record.line() != line:  # says the same as `canonical`, at a fraction of its cost
+            raise LineInvalid("not a canonical line")
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        raise LineInvalid("not a canonical line") from None
+    return record
 
 
 def _fields(line: bytes, types: dict[str, type]) -> dict[str, Any]:
@@ -123,10 +133,9 @@ def _line(fields: dict[str, Any]) -> bytes:
 
 
 def _hash(text: str) -> bytes:
-    data = bytes.fromhex(text)
-    if len(data) != 32 or data.hex() != text:
+    if not _HASH.fullmatch(text):
         raise LineInvalid("a hash has 32 bytes, in lower-case hex")
-    return data
+    return bytes.fromhex(text)
 
 
 def _level(level: int) -> int:

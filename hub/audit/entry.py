@@ -7,6 +7,7 @@ is what an entry bundle can hold (C2SP tlog-tiles). Within the profile, RFC 8785
 
 import json
 import re
+from functools import lru_cache
 from typing import Any, cast
 
 MAX_LEAF = 65_535
@@ -53,10 +54,7 @@ def check(value: object, place: str = "record", depth: int = 0) -> None:
     elif depth >= MAX_DEPTH:
         raise ProfileError(f"{place}: nested deeper than {MAX_DEPTH}")
     elif isinstance(value, dict):
-        for key, item in cast("dict[object, object]", value).items():
-            if not isinstance(key, str) or not _KEY.fullmatch(key):
-                raise ProfileError(f"{place}: a key outside [a-z0-9_.-]")
-            check(item, f"{place}.{key}", depth + 1)
+        _check_object(cast("dict[object, object]", value), place, depth)
     elif isinstance(value, list | tuple):
         for item in cast("list[object]", value):
             check(item, place, depth + 1)
@@ -86,6 +84,21 @@ def mend(value: Any, limit: int, depth: int = 0) -> Any:
     if isinstance(value, list | tuple) and depth < MAX_DEPTH:
         return [mend(item, limit, depth + 1) for item in cast("list[Any]", value)[:limit]]
     return value  # pyright: ignore[reportUnknownVariableType] - narrowed by isinstance to partly unknown types; it is Any
+
+
+def _check_object(value: dict[object, object], place: str, depth: int) -> None:
+    for key, item in value.items():
+        if not _is_key(key):
+            raise ProfileError(f"{place}: a key outside [a-z0-9_.-]")
+        kind = type(item)
+        if (kind is str and cast("str", item).isascii()) or (kind is int and -MAX_INTEGER <= cast("int", item) <= MAX_INTEGER):
+            continue  # most fields are such: a verifier is here for every field of every record
+        check(item, f"{place}.{key}", depth + 1)
+
+
+@lru_cache(maxsize=1024)
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and _KEY.fullmatch(key) is not None
 
 
 def _check_unicode(value: str, place: str) -> None:

@@ -50,6 +50,7 @@ class Examination:
         self.bad: list[Bad] = []
         self.interval: Bad | None = None
         self.claims: list[str] = []
+        self.intact = 0
         self.expected = header.begin
         self.hashes = bytearray()
         self.counters: dict[str, int] = {}
@@ -208,7 +209,7 @@ class Examination:
         for checkpoint in sorted(signed, key=lambda checkpoint: checkpoint.size):
             last = checkpoint.size
             if last in roots and roots[last] == checkpoint.root:
-                good = max(good, min(last, self.header.end))
+                self.intact = good = max(good, min(last, self.header.end))
                 continue
             end = max(last, good + 1)
             missing = last not in roots
@@ -271,7 +272,7 @@ class Examination:
             first = self.interval
         for number, detail in ((3, f"{self.expected - self.header.begin} records"), (8, f"{len(self.intents)} intents still open")):
             self.steps[number].detail = self.steps[number].detail or detail
-        return Report(list(self.steps.values()), first, self.claims)
+        return Report(list(self.steps.values()), first, self.claims, self.intact)
 
 
 _FIELDS: dict[str, type] = {"v": int, "id": str, "ts": str, "kind": str, "org": str, "boot": str, "n": int}

@@ -130,7 +130,7 @@ def _snapshot(source: Source) -> Generator[sqlite3.Connection]:
     try:
         connection.execute("BEGIN")
         yield connection
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         raise NotFound(f"{source} cannot be read as a journal: {error}") from None
     finally:
         connection.close()

@@ -66,9 +66,10 @@ class Journal:
         try:
             self._writer = await self._database.write(self._begin)
             await self._recover()
-        except Refusal as error:
+        except (Refusal, sqlite3.Error) as error:
             self._writer = None
             raise _down(error) from None
+        self._changed = True  # a boot that died may have left records that no checkpoint covers
         self._task = asyncio.create_task(self._run(), name="journal-checkpoints")
 
     async def close(self) -> None:
@@ -122,7 +123,7 @@ class Journal:
         self._changed = False
         try:
             await self._database.write(lambda connection: ledger.sign(connection, signer, floors))
-        except Refusal as error:
+        except (Refusal, sqlite3.Error) as error:
             self._changed = True
             raise _down(error) from None
 

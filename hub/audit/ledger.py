@@ -103,15 +103,13 @@ def _commit_one(connection: sqlite3.Connection, writer: Writer, org: str, entrie
     base = head.number << INDEX_BITS
     tree = Range.decode(head.range)
     append = tree.append
+    fixed = {"v": VERSION, "org": head.id, "boot": writer.boot, "build": writer.build}
     receipts: list[Receipt] = []
     values: list[Any] = []
     for _, record, _ in entries:
         n += 1
-        record["v"] = VERSION
-        record["org"] = head.id
-        record["boot"] = writer.boot
+        record.update(fixed)
         record["n"] = n
-        record["build"] = writer.build
         leaf = _encode(record)
         hash_ = sha256(b"\x00" + leaf).digest()
         append(hash_)

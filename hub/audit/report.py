@@ -33,11 +33,16 @@ class Step:
 
 @dataclass
 class Report:
-    """What was found. `claims` are the reservations: what could not be checked, in sentences."""
+    """What was found. `claims` are the reservations: what could not be checked, in sentences.
+
+    `intact` is the size of the largest checkpoint up to which the records are as they were signed. The first changed record lies at or
+    after it; where somebody recomputed hashes, it may lie before the record that is named as the first to contradict the others.
+    """
 
     steps: list[Step]
     first_bad: Bad | None = None
     claims: list[str] = field(default_factory=list[str])
+    intact: int = 0
     record: str = ""
     """Of a proof file: the record that was proved."""
 
@@ -56,6 +61,7 @@ def text(report: Report) -> str:
     lines = [f"{step.number:2}. {signs[step.ok]} {step.title}{f': {step.detail}' if step.detail else ''}" for step in report.steps]
     if report.first_bad:
         lines.append(f"First bad: {report.first_bad}")
+        lines += [f"Records that are as they were signed: {report.intact}"] if report.intact else []
     lines += [f"Not told: {claim}" for claim in report.claims]
     lines.append({VERIFIED: "VERIFIED", TAMPERED: "NOT VERIFIED", RESERVED: "VERIFIED, WITH A RESERVATION"}[report.exit_code])
     return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)  # a file may try to drive the terminal
@@ -69,5 +75,6 @@ def data(report: Report) -> dict[str, Any]:
         "exit": report.exit_code,
         "steps": [{"number": step.number, "title": step.title, "ok": step.ok, "detail": step.detail} for step in report.steps],
         "first_bad": {"from": bad.begin, "to": bad.end, "id": bad.id, "why": bad.why} if bad else None,
+        "intact": report.intact,
         "reservations": report.claims,
     }

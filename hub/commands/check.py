@@ -42,8 +42,8 @@ def check(
         note(f"warning: {warning}")
     parts = loaded.config
     counts = {"upstreams": len(parts.upstreams), "virtual_servers": len(parts.virtual_servers), "keys": len(parts.keys)}
-    told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
-    emit({"ok": True, **counts, "hash": loaded.hash, "problems": [], "warnings": warnings}, f"{config} is good: {told}", as_json)
+    told = ", ".join(f"{name.replace('_', ' ')}: {count}" for name, count in counts.items())
+    emit({"ok": True, **counts, "hash": loaded.hash, "problems": [], "warnings": warnings}, f"{config} is good ({told})", as_json)
 
 
 def _refuse(config: Path, problems: list[dict[str, Any]], lines: list[str], as_json: bool) -> None:

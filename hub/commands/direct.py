@@ -1,5 +1,6 @@
 """The hub's database, opened by a command: for writing under the hub's own lock, for reading beside a running hub."""
 
+import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from hub.config.load import ConfigError, Loaded, database_file, load, secret_fol
 from hub.identity import rows
 from hub.identity.admin import Admin, declared
 from hub.identity.entry import KeyInfo
-from hub.store.secrets import Secrets, UnusableSecret
+from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
 from hub.store.sqlite import Database, Locked
 
 _ACTOR = {"kind": "operator", "id": "command-line", "sub": "operator"}
@@ -44,11 +45,11 @@ async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Jour
         origin=audit.origin,
         checkpoint_every=audit.checkpoint_every,
         build=f"countersign/{__version__}",
-        config_hash=loaded.hash,
+        config_hash=_hash(config),
     )
     try:
         await journal.open()
-        yield Admin(database, secrets.derive("key pepper")), journal
+        yield Admin(database, secrets.derive(KEY_PEPPER)), journal
     finally:
         await journal.close()
         await database.close()
@@ -90,6 +91,14 @@ def listed(config: Path | None, org: str | None) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(key) for key in (*stored, *(structs.replace(key, revoked=graves.get(key.id, "")) for key in mine))]
 
 
+def _hash(config: Path | None) -> str:
+    """The hash of the whole configuration; empty where it cannot be resolved here."""
+    try:
+        return load(config or default_config()).hash
+    except ConfigError:
+        return ""
+
+
 def _declared(config: Path | None) -> tuple[KeyInfo, ...]:
     """The keys of the configuration; none where it cannot be resolved here, as without the hub's environment."""
     try:
@@ -116,7 +125,7 @@ def migrate(config: Path | None) -> list[str]:
 
     path = database_file(located(config).config)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with Path(f"{path}.lock").open("a") as lock:
+    with os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

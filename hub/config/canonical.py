@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from msgspec import Struct, json
-from msgspec.structs import fields
 
 from hub.config.convert import Place
 from hub.config.model import Config, Secret
@@ -31,7 +30,8 @@ def _plain(value: Any, path: Keys, places: Mapping[Keys, Place]) -> Any:
     if isinstance(value, str):
         return {"secret": text.source} if text and holds_secret(text) else value
     if isinstance(value, Struct):
-        return {one.encode_name: _plain(getattr(value, one.name), (*path, one.encode_name), places) for one in fields(value)}
+        names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+        return {shown: _plain(getattr(value, name), (*path, shown), places) for name, shown in names}
     if isinstance(value, dict):
         return {key: _plain(item, (*path, key), places) for key, item in cast("dict[str, Any]", value).items()}
     if isinstance(value, list | tuple):

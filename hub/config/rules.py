@@ -27,10 +27,14 @@ class Checked:
         self.config = config
         self.base = base
         self._places = places
+        self._declared: dict[str, list[str]] = {}
+        for path in places:
+            if len(path) == 2:
+                self._declared.setdefault(str(path[0]), []).append(str(path[1]))
 
     def declared(self, section: str) -> list[str]:
         """Names written under a section, also those whose content is at fault."""
-        return [str(path[1]) for path in self._places if len(path) == 2 and path[0] == section]
+        return self._declared.get(section, [])
 
     def written(self, path: Keys) -> bool:
         """Whether the file has something at this path, usable or not. An empty text, as of an unset reference, is nothing."""

@@ -1,5 +1,6 @@
 """How the hub's callers, targets and doors are written in Cedar: names, entities and the generated schema. It judges nothing."""
 
+import unicodedata
 from typing import Any
 
 from msgspec import Struct
@@ -133,9 +134,13 @@ def _type(shape: Shape) -> str:
     return {"string": "String", "long": "Long", "bool": "Bool"}[shape.kind]
 
 
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
+_ESCAPES = {'"': '\\"', "'": "\\'", "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}
 
 
 def quote(text: str) -> str:
     """A Cedar string literal, escaped as Cedar itself would print it (it takes entity names in no other form)."""
-    return '"' + "".join(_ESCAPES.get(char) or (char if char.isprintable() else f"\\u{{{ord(char):x}}}") for char in text) + '"'
+    return '"' + "".join(_ESCAPES.get(char) or (char if _plain(char) else f"\\u{{{ord(char):x}}}") for char in text) + '"'
+
+
+def _plain(char: str) -> bool:
+    return char.isprintable() and (char.isascii() or unicodedata.category(char) not in ("Mn", "Me"))

@@ -65,13 +65,14 @@ class Policy:
     ) -> "Policy":
         """Read, parse and strictly validate.
 
-        `base` is the folder of `hub.yaml`, `virtual_servers` maps each to its organisation, `awaited` names upstreams that exist but
-        whose catalogue is not known yet (policies on their tools wait, unchecked, in `pending`). Raises `PolicyInvalid`.
+        `base` is the folder of `hub.yaml`, `virtual_servers` maps each to its organisation, `awaited` names the upstreams
+        that may have tools which are not among `targets` yet: policies on them wait, unchecked, in `pending`. Those that have targets
+        are not waited for, so all that are configured may be named. Raises `PolicyInvalid`.
         """
         source = collect(policies, base, targets, virtual_servers, awaited)
         parsed = rules.parse(source.sets)
         try:
-            schema = cedarpy.Schema.from_str(_schema_text(source))
+            schema = cedarpy.Schema.from_str(_schema_text(source), release_gil=True)  # compiled off the loop, which goes on
         except ValueError as error:
             raise PolicyInvalid([f"the tools' schemas cannot be expressed for policies: {error}"]) from None
         return Policy(source, source.encode(), parsed, check(parsed, source, schema))

@@ -29,6 +29,21 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/@+-]{0,127}")
 Path = tuple[str, ...]
 
 
+class Scope(Struct, frozen=True):
+    """One part of a policy's head. What is set has to fit: the type, the entity itself, one of the entities it is in."""
+
+    kind: str = ""
+    exactly: Uid | None = None
+    within: frozenset[Uid] | None = None
+
+    def fits(self, node: Node) -> bool:
+        return (
+            (not self.kind or self.kind == node.uid[0])
+            and (self.exactly is None or self.exactly == node.uid)
+            and (self.within is None or not self.within.isdisjoint(node.within))
+        )
+
+
 class Rule(Struct, frozen=True):
     """A policy. `reads`: paths below `context.args`, each with whether the value or only its presence is read.
 
@@ -40,6 +55,9 @@ class Rule(Struct, frozen=True):
     org: str
     text: str
     tree: pst.Template
+    principal: Scope
+    action: Scope
+    resource: Scope
     reads: frozenset[tuple[Path, bool]]
     facts: frozenset[str]
 
@@ -52,17 +70,16 @@ class Rule(Struct, frozen=True):
         """Whether it is satisfied by everything it applies to."""
         return not self.tree.clauses
 
-    def applies(self, who: Node | None, action: Node, what: Node) -> bool:
-        """Whether its head fits the request. `who` None: for some principal."""
-        tree = self.tree
-        return (who is None or _fits(tree.principal, who)) and _fits_action(tree.action, action) and _fits(tree.resource, what)
+    def applies(self, who: Node, action: Node, what: Node) -> bool:
+        """Whether its head fits the request."""
+        return self.action.fits(action) and self.principal.fits(who) and self.resource.fits(what)
 
 
 def built_in() -> Rule:
     anything = pst.ScopeAny()
     tree = pst.Template(BUILT_IN, "permit", anything, anything, anything, (), pst.FrozenMap())
     text = f'@id("{BUILT_IN}") permit(principal, action, resource);'
-    return Rule(BUILT_IN, "", "*", text, tree, frozenset(), frozenset())
+    return Rule(BUILT_IN, "", "*", text, tree, Scope(), Scope(), Scope(), frozenset(), frozenset())
 
 
 def parse(sets: tuple[SetText, ...]) -> list[Rule]:
@@ -100,7 +117,8 @@ def _rule(owner: SetText, number: int, text: str) -> Rule:
     read = set(_context_reads(tree.clauses))
     reads = frozenset((path[1:], whole) for path, whole in read if not path or path[0] == "args")
     facts = FACTS if ((), True) in read else frozenset(path[0] for path, _ in read if path and path[0] != "args")
-    return Rule(name, owner.name, owner.org, text, replace(tree, id=name), reads, facts)
+    heads = _scope(tree.principal), _action_scope(tree.action), _scope(tree.resource)
+    return Rule(name, owner.name, owner.org, text, replace(tree, id=name), *heads, reads, facts)
 
 
 def _context_reads(root: Any) -> Iterator[tuple[Path, bool]]:
@@ -134,35 +152,28 @@ def uids(tree: pst.Template) -> set[Uid]:
     return {_uid(each) for each in pst.entity_uids(tree)}
 
 
-def scoped_actions(tree: pst.Template) -> set[Uid]:
-    """The actions its head names; empty where it is open to all."""
-    if isinstance(tree.action, pst.ActionEq):
-        return {_uid(tree.action.entity)}
-    return {_uid(each) for each in tree.action.entities} if isinstance(tree.action, pst.ActionIn) else set()
-
-
-def _fits(scope: pst.PrincipalOrResourceConstraint, node: Node) -> bool:
+def _scope(scope: pst.PrincipalOrResourceConstraint) -> Scope:
     match scope:
         case pst.ScopeAny():
-            return True
+            return Scope()
         case pst.ScopeEq(entity):
-            return _named(entity) == node.uid
+            return Scope(exactly=_named(entity))
         case pst.ScopeIn(entity):
-            return _named(entity) in node.within
+            return Scope(within=frozenset({_named(entity)}))
         case pst.ScopeIs(kind):
-            return str(kind) == node.uid[0]
+            return Scope(str(kind))
         case pst.ScopeIsIn(kind, entity):
-            return str(kind) == node.uid[0] and _named(entity) in node.within
+            return Scope(str(kind), within=frozenset({_named(entity)}))
 
 
-def _fits_action(scope: pst.ActionConstraint, node: Node) -> bool:
+def _action_scope(scope: pst.ActionConstraint) -> Scope:
     match scope:
         case pst.ScopeAny():
-            return True
+            return Scope()
         case pst.ActionEq(entity):
-            return _uid(entity) == node.uid
+            return Scope(exactly=_uid(entity))
         case pst.ActionIn(entities):
-            return any(_uid(entity) in node.within for entity in entities)
+            return Scope(within=frozenset(map(_uid, entities)))
 
 
 def _named(entity: pst.EntityOrSlot) -> Uid:

@@ -60,7 +60,7 @@ class TargetType(Struct, frozen=True, omit_defaults=True):
 
 
 class Source(Struct, frozen=True):
-    """Everything that decides. `doors` are the virtual servers with their organisations, `awaited` upstreams not heard of yet."""
+    """Everything that decides. `doors` are the virtual servers with their organisations, `awaited` upstreams without a tool or prompt."""
 
     v: Literal[1]
     default: Literal["grants", "deny"]
@@ -90,9 +90,11 @@ def collect(
     sets = [SetText(name, spec.org, _text(name, spec, base, problems)) for name, spec in sorted(policies.sets.items())]
     if problems:
         raise PolicyInvalid(problems)
-    typed = {item.target: item for item in targets if item.target.kind != "resource"}
-    ordered = sorted(typed.values(), key=lambda item: (item.target.upstream, item.target.kind, item.target.name))
-    return Source(1, policies.default, tuple(sets), tuple(map(_typed, ordered)), dict(virtual_servers), tuple(sorted(set(awaited))))
+    items = {item.target: item for item in targets}
+    typed = [item for item in items.values() if item.target.kind != "resource"]
+    ordered = sorted(typed, key=lambda item: (item.target.upstream, item.target.kind, item.target.name))
+    silent = {*awaited, *(target.upstream for target in items)} - {item.target.upstream for item in typed}
+    return Source(1, policies.default, tuple(sets), tuple(map(_typed, ordered)), dict(virtual_servers), tuple(sorted(silent)))
 
 
 def _typed(item: ToolType) -> TargetType:

@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 SIZE = 32
 """Bytes of a secret."""
 
+KEY_PEPPER = "key pepper"
+"""The purpose under which the pepper of API keys is derived."""
+
 
 class UnusableSecret(ValueError):
     """Key material that is malformed, or that others on this machine can read. The message never holds any of it."""

@@ -60,11 +60,21 @@ async def opened(path: Path, **options: Any) -> AsyncIterator[tuple[Database, Jo
         await database.close()
 
 
-@pytest.fixture
-def audit(tmp_path: Path) -> SimpleNamespace:
+def kit(path: Path) -> SimpleNamespace:
     """What the tests of the journal share: a database path, and ways to open a journal there and to make calls."""
     opening: Callable[..., AbstractAsyncContextManager[tuple[Database, Journal]]] = opened
     governing: Callable[..., Awaitable[tuple[Receipt, Receipt]]] = govern
     return SimpleNamespace(
-        path=tmp_path / "hub.db", opened=opening, govern=governing, call=make_call, caller=make_caller, allow=ALLOW, signer=Signer(SEED)
+        path=path, opened=opening, govern=governing, call=make_call, caller=make_caller, allow=ALLOW, signer=Signer(SEED)
     )
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> SimpleNamespace:
+    return kit(tmp_path / "hub.db")
+
+
+@pytest.fixture(scope="module")
+def shared_audit(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The same, for a journal that a whole file of tests reads and none writes."""
+    return kit(tmp_path_factory.mktemp("audit") / "hub.db")

@@ -70,7 +70,15 @@ def test_sizes_have_one_spelling(size):
 
 
 @pytest.mark.parametrize(
-    "vkey", [VKEY.replace("530d903a", "530d903b"), VKEY.replace("foo", "fop"), VKEY[:-4], VKEY.replace("Aeky", "Beky"), "a b" + VKEY, "+".join(VKEY.split("+")[:2])]
+    "vkey",
+    [
+        VKEY.replace("530d903a", "530d903b"),
+        VKEY.replace("foo", "fop"),
+        VKEY[:-4],
+        VKEY.replace("Aeky", "Beky"),
+        "a b" + VKEY,
+        "+".join(VKEY.split("+")[:2]),
+    ],
 )
 def test_a_mistyped_verifier_key_is_refused(vkey):
     with pytest.raises(NoteInvalid):

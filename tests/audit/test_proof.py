@@ -53,7 +53,15 @@ def test_no_changed_byte_of_a_proof_file_survives(data):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "c2sp.org/tlog-proof@v1\n\n", "c2sp.org/tlog-proof@v1\nindex 01\n\nx", "c2sp.org/tlog-proof@v2\nindex 1\n\nx", "c2sp.org/tlog-proof@v1\nindex 1\nAAAA\n\nx", "c2sp.org/tlog-proof@v1\nextra %%\nindex 1\n\nx"]
+    "text",
+    [
+        "",
+        "c2sp.org/tlog-proof@v1\n\n",
+        "c2sp.org/tlog-proof@v1\nindex 01\n\nx",
+        "c2sp.org/tlog-proof@v2\nindex 1\n\nx",
+        "c2sp.org/tlog-proof@v1\nindex 1\nAAAA\n\nx",
+        "c2sp.org/tlog-proof@v1\nextra %%\nindex 1\n\nx",
+    ],
 )
 def test_text_that_is_no_proof_is_refused(text):
     with pytest.raises(NoteInvalid):

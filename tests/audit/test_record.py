@@ -59,7 +59,9 @@ def test_a_refusal_is_one_record_with_the_denying_policies(audit):
 
 
 def test_a_call_without_payload_name_or_decision_leaves_the_fields_out(audit):
-    built = record.single(audit.call(payload=b"", name="", target=None, trace=None), audit.caller(), None, status="ok", code="", us=3, reply=None, salt=SALT)
+    built = record.single(
+        audit.call(payload=b"", name="", target=None, trace=None), audit.caller(), None, status="ok", code="", us=3, reply=None, salt=SALT
+    )
     assert set(built) == {"id", "ts", "kind", "actor", "target", "outcome", record.SALT}
 
 

@@ -3,7 +3,12 @@ from hub.audit.refused import MAX_SOURCES, Refusals
 
 def test_refusals_are_counted_by_second_code_and_source():
     refusals = Refusals()
-    for second, code, source in [(1, "unauthenticated", "a"), (1, "unauthenticated", "a"), (1, "host_refused", "a"), (2, "unauthenticated", "a")]:
+    for second, code, source in [
+        (1, "unauthenticated", "a"),
+        (1, "unauthenticated", "a"),
+        (1, "host_refused", "a"),
+        (2, "unauthenticated", "a"),
+    ]:
         refusals.add(second, code, source)
     assert refusals.take(2) == [(1, "unauthenticated", "a", 2), (1, "host_refused", "a", 1)]
     assert refusals.take(2) == []

@@ -150,6 +150,7 @@ def main() -> None:
 
     shutil.rmtree(SCRATCH, ignore_errors=True)
     results: list[dict[str, Any]] = [{"target": row.name, "rounds": {str(count): [] for count in CONNECTIONS}} for row in rows]
+    yardsticks: list[float] = []
     with ExitStack() as stack:
         port = free_port()
         stack.enter_context(running([sys.executable, "-m", "tests.bench.echo_http", str(port)], SCRATCH / "echo", OTHER_CORE))
@@ -160,6 +161,8 @@ def main() -> None:
         started = [Started(row, echo, stack) for row in rows]
         for number in range(options.rounds + 1):  # the first warms up and does not count
             print(f"round {number} of {options.rounds}", file=sys.stderr)
+            with on_core(TARGET_CORE):
+                yardsticks.append(measure.yardstick())
             for target, result in zip(started, results, strict=True):
                 for count in CONNECTIONS:
                     figures = target.load(count, options.seconds if number else 1.0)
@@ -168,15 +171,15 @@ def main() -> None:
         for target, result in zip(started, results, strict=True):
             result["resident_after_mb"] = measure.resident(target.process.pid)
 
-    machine = {"cores": len(CORES), "python": platform.python_version(), "kernel": platform.release()}
+    machine = {"cores": len(CORES), "python": platform.python_version(), "kernel": platform.release(), "yardstick_ms": yardsticks}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_bytes(orjson.dumps({"machine": machine, "options": vars(options), "results": results}, option=orjson.OPT_INDENT_2))
     print(table(results))
     print(f"\nMedian of {options.rounds} rounds (least to most). Every round: {path.relative_to(ROOT)}")
-    load = os.getloadavg()[0]
-    if load > len(CORES) + 1:
-        print(f"The machine was busy (load {load:.1f}): latencies and rates are lower bounds, CPU per call is the figure to read.")
+    print(
+        f"Yardstick, a fixed loop of Python on the target's core: {min(yardsticks):.0f} to {max(yardsticks):.0f} ms; compare runs where it is alike."
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ECHO_STDIO = [sys.executable, "-m", "tests.bench.echo_stdio"]
 PEERS = ROOT / ".cache" / "peers" / "bin" / "python"
 
-READS_NOTHING = 'forbid(principal, action in Hub::Action::"call_tool", resource) when { resource.name == "drop_everything" };'
+READS_NOTHING = 'forbid(principal, action in Hub::Action::"call_tool", resource) when { resource.name == "other" };'
 READS_ONE = 'forbid(principal, action == Hub::Action::"call_tool:echo/echo", resource) when { context.args.text like "*drop everything*" };'
 
 

@@ -21,7 +21,7 @@ def test_a_silent_key_may_burst_and_then_comes_evenly():
     assert admit(tat, now + 100, 100, 5)[1] == 100
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(interval=intervals, burst=bursts, gaps=gaps, start=st.integers(0, 10**18))
 def test_no_window_admits_more_than_burst_and_rate(interval, burst, gaps, start):
     tat, now, admitted = 0, start, []
@@ -35,7 +35,7 @@ def test_no_window_admits_more_than_burst_and_rate(interval, burst, gaps, start)
             assert last - first + 1 <= burst + (admitted[last] - admitted[first]) // interval
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(tat=st.integers(0, 10**18), now=st.integers(0, 10**18), interval=intervals, burst=bursts)
 def test_the_wait_is_exact(tat, now, interval, burst):
     kept, wait = admit(tat, now, interval, burst)
@@ -45,7 +45,7 @@ def test_the_wait_is_exact(tat, now, interval, burst):
         assert admit(tat, now + wait - 1, interval, burst)[1] == 1
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(interval=intervals, burst=st.integers(1, 100), idle=st.integers(0, 10**12))
 def test_silence_earns_a_whole_burst_and_no_more(interval, burst, idle):
     tat, now = 0, 10**15 + idle
@@ -55,7 +55,7 @@ def test_silence_earns_a_whole_burst_and_no_more(interval, burst, idle):
     assert admit(tat, now, interval, burst)[1] == interval
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(interval=intervals, burst=st.integers(1, 20), count=st.integers(1, 50))
 def test_evenly_spaced_requests_are_always_admitted(interval, burst, count):
     tat, now = 0, 10**15

@@ -92,7 +92,7 @@ def test_what_a_pattern_covers(pattern, target, expected):
     assert covers(pattern, target) is expected
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(name=st.text(max_size=20), allow=st.text(max_size=6), deny=st.text(max_size=6))
 def test_odd_patterns_and_names_never_raise_and_deny_always_wins(name, allow, deny):
     target = Target("up", "tool", name)

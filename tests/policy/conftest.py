@@ -25,7 +25,9 @@ TOOLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                 "extra": {},
             },
             "required": ["amount", "to"],
-            "$defs": {"Account": {"type": "object", "properties": {"iban": {"type": "string"}, "own": {"type": "boolean"}}, "required": ["iban"]}},
+            "$defs": {
+                "Account": {"type": "object", "properties": {"iban": {"type": "string"}, "own": {"type": "boolean"}}, "required": ["iban"]}
+            },
         },
         {"openWorldHint": False},
     ),
@@ -54,7 +56,9 @@ def targets() -> list[ToolType]:
 
 @pytest.fixture(scope="session")
 def compiled(targets: list[ToolType]) -> Callable[..., Policy]:
-    def build(cedar: str = "", *, default: Any = "grants", org: str = "*", sets: dict[str, PolicySpec] | None = None, **more: Any) -> Policy:
+    def build(
+        cedar: str = "", *, default: Any = "grants", org: str = "*", sets: dict[str, PolicySpec] | None = None, **more: Any
+    ) -> Policy:
         specs = sets if sets is not None else {"main": PolicySpec(org=org, cedar=cedar)} if cedar else {}
         doors = {"desk": "default", "lab": "acme"}
         return Policy.compile(Policies(default=default, sets=specs), Path("/nowhere"), more.pop("targets", targets), doors, **more)
@@ -64,7 +68,9 @@ def compiled(targets: list[ToolType]) -> Callable[..., Policy]:
 
 @pytest.fixture(scope="session")
 def caller() -> Callable[..., Caller]:
-    def make(subject: str = "user:ann", org: str = "default", grants: tuple[Grant, ...] = (Grant(virtual_server="*"),), version: str = "1") -> Caller:
+    def make(
+        subject: str = "user:ann", org: str = "default", grants: tuple[Grant, ...] = (Grant(virtual_server="*"),), version: str = "1"
+    ) -> Caller:
         return Caller(org, subject, "k1", grants, version)
 
     return make

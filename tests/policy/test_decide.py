@@ -59,7 +59,9 @@ def test_one_organisation_s_policies_never_judge_another_s_calls(compiled, call,
 @pytest.mark.parametrize(("subject", "kind"), [("key:k1", "Key"), ("user:ann", "User"), ("app:ci", "App"), ("agent:bot", "Agent")])
 def test_each_kind_of_subject_is_a_principal_in_its_organisation(compiled, call, caller, subject, kind):
     name = subject.partition(":")[2]
-    policy = compiled(f'@id("in") permit(principal == Hub::{kind}::"{name}", action, resource) when {{ principal in Hub::Org::"acme" }};', default="deny")
+    policy = compiled(
+        f'@id("in") permit(principal == Hub::{kind}::"{name}", action, resource) when {{ principal in Hub::Org::"acme" }};', default="deny"
+    )
     assert policy.decide(call("bank/balance"), caller(subject, org="acme")).allow
     assert not policy.decide(call("bank/balance"), caller(subject, org="default")).allow
 
@@ -76,7 +78,9 @@ def test_a_tool_or_prompt_that_is_not_in_the_catalogue_is_denied(compiled, call,
 
 
 def test_resources_are_judged_by_their_uri_listed_or_not(compiled, call, caller):
-    policy = compiled('@id("etc") forbid(principal, action == Hub::Action::"read_resource", resource) when { resource.uri like "file:///etc/*" };')
+    policy = compiled(
+        '@id("etc") forbid(principal, action == Hub::Action::"read_resource", resource) when { resource.uri like "file:///etc/*" };'
+    )
     assert policy.decide(call("files/file:///srv/a", kind="resource"), caller()).allow
     assert policy.decide(call("files/file:///etc/passwd", kind="resource"), caller()).reasons == ("etc",)
 
@@ -162,7 +166,10 @@ def test_what_is_remembered_is_bounded(compiled, call, caller, monkeypatch):
 
 def test_a_policy_set_has_one_hash_whatever_the_order_of_the_catalogue_and_another_when_a_policy_changes(compiled, targets):
     assert compiled(FREEZE).hash == compiled(FREEZE, targets=list(reversed(targets))).hash
-    assert len({compiled(FREEZE).hash, compiled(FREEZE + " ").hash, compiled(FREEZE, org="acme").hash, compiled(FREEZE, default="deny").hash}) == 4
+    assert (
+        len({compiled(FREEZE).hash, compiled(FREEZE + " ").hash, compiled(FREEZE, org="acme").hash, compiled(FREEZE, default="deny").hash})
+        == 4
+    )
     assert compiled(FREEZE).hash != compiled(FREEZE, targets=targets[:-1]).hash
 
 
@@ -183,3 +190,23 @@ def test_tools_with_names_of_any_characters_can_be_decided_and_listed(compiled, 
     assert policy.visible(caller(), "desk", odd)
     asked = call("odd/" + odd.name, {"we ird": 4})
     assert policy.decide(asked, caller()).reasons == ("n",)
+
+
+@pytest.mark.parametrize(
+    ("head", "subjects"),
+    [
+        ("principal is Hub::User", {"user:ann"}),
+        ('principal is Hub::User in Hub::Org::"default"', {"user:ann"}),
+        ('principal is Hub::User in Hub::Org::"acme"', set()),
+        ('principal in Hub::Org::"default"', {"user:ann", "app:ann"}),
+        ('principal == Hub::App::"ann"', {"app:ann"}),
+        ("principal", {"user:ann", "app:ann"}),
+    ],
+)
+@pytest.mark.parametrize("condition", ["", "when { true }"])
+def test_a_head_is_read_the_same_with_and_without_the_engine(compiled, call, caller, head, subjects, condition):
+    policy = compiled(f'@id("h") forbid({head}, action, resource is Hub::Tool in Hub::Upstream::"bank") {condition};')
+    denied = {subject for subject in ("user:ann", "app:ann") if not policy.decide(call("bank/balance"), caller(subject)).allow}
+    assert denied == subjects
+    assert policy.decide(call("web/fetch"), caller()).allow
+    assert policy.decide(call("bank/file:///a", kind="resource"), caller()).allow

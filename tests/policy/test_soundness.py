@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.call import Caller, Decision, Target
+from hub.config.model import PolicySpec
 from hub.policy import cedar, rules
 from hub.policy.context import Reading, Wanted
 from hub.policy.decide import Policy
@@ -35,10 +36,10 @@ TRANSFER_CONDITIONS = [
     'unless { context.args has currency && context.args.currency == "EUR" }',
     'when { context.args has tags && context.args.tags.contains("x") }',
     "when { context.args.to has own && context.args.to.own }",
-    'when { context.args.to == {iban: "DE1"} }',
+    "when { [context.args.to].contains(context.args.to) && context.args.amount > 50 }",
     'unless { context.args.to.iban like "DE*" || principal == Hub::User::"ann" }',
     'when { [context.args.amount, 5].contains(100) && context.door == "lab" }',
-    'when { (if context.args has fee then context.args.fee else 7) > 3 }',
+    "when { (if context.args has fee then context.args.fee else 7) > 3 }",
     "when { context.args.amount + 9223372036854775807 > 3 }",
 ]
 ON_TRANSFER = {2, 7}
@@ -50,12 +51,17 @@ def policies(draw: st.DrawFn) -> tuple[tuple[str, str], ...]:
     for _ in range(draw(st.integers(0, 5))):
         head = draw(st.integers(0, len(HEADS) - 1))
         condition = draw(st.sampled_from(CONDITIONS + (TRANSFER_CONDITIONS * 2 if head in ON_TRANSFER else [])))
-        found.append((draw(st.sampled_from(["default", "acme", "*"])), f"{draw(st.sampled_from(['permit', 'forbid']))}({HEADS[head]}) {condition};"))
+        found.append(
+            (draw(st.sampled_from(["default", "acme", "*"])), f"{draw(st.sampled_from(['permit', 'forbid']))}({HEADS[head]}) {condition};")
+        )
     return tuple(found)
 
 
 TRANSFERS = st.fixed_dictionaries(
-    {"amount": st.integers(-5, 205), "to": st.fixed_dictionaries({"iban": st.sampled_from(["DE1", "FR1"])}, optional={"own": st.booleans()})},
+    {
+        "amount": st.integers(-5, 205),
+        "to": st.fixed_dictionaries({"iban": st.sampled_from(["DE1", "FR1"])}, optional={"own": st.booleans()}),
+    },
     optional={
         "currency": st.sampled_from(["EUR", "USD"]),
         "tags": st.lists(st.sampled_from(["x", "y"]), max_size=2),
@@ -89,14 +95,20 @@ def by_cedar_alone(policy: Policy, caller: Caller, door: str, target: Target, ar
 @settings(max_examples=120, deadline=None)
 @given(drawn=policies(), default=st.sampled_from(["grants", "deny"]), data=st.data())
 def test_remembered_sliced_and_pruned_answers_are_cedar_s_own(compiled, call, caller, drawn, default, data):
-    from hub.config.model import PolicySpec
-
     sets = {f"s{number}": PolicySpec(org=org, cedar=text) for number, (org, text) in enumerate(drawn)}
     policy = compiled(sets=sets, default=default)
     for _ in range(6):
         org, subject = data.draw(st.sampled_from(CALLERS))
         name, door = data.draw(st.sampled_from(NAMES[:1] * 3 + NAMES)), data.draw(st.sampled_from(["desk", "lab"]))
-        arguments = data.draw(TRANSFERS) if name == "bank/transfer" else {"id": 1} if name.startswith("crm") else {"path": "/x"} if "file" in name else {}
+        arguments = (
+            data.draw(TRANSFERS)
+            if name == "bank/transfer"
+            else {"id": 1}
+            if name.startswith("crm")
+            else {"path": "/x"}
+            if "file" in name
+            else {}
+        )
         who, asked = caller(subject, org=org), call(name, arguments, door=door)
         decision = policy.decide(asked, who)
         allow, fired = by_cedar_alone(policy, who, door, asked.target, arguments)
@@ -110,7 +122,14 @@ def test_remembered_sliced_and_pruned_answers_are_cedar_s_own(compiled, call, ca
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(alphabet=st.characters(), max_size=8) | st.just("\ud800"),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["amount", "to", "iban", "own", "tags", "__entity", "__extn", "type", "id"]) | st.text(max_size=4), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["amount", "to", "iban", "own", "tags", "__entity", "__extn", "type", "id"]) | st.text(max_size=4),
+            inner,
+            max_size=5,
+        )
+    ),
     max_leaves=12,
 )
 READ_ALL = """
@@ -126,7 +145,10 @@ def _keep(build: Any, cedar_text: str) -> Policy:
 
 
 @settings(max_examples=300, deadline=None)
-@given(arguments=JSON | st.fixed_dictionaries({"amount": JSON, "to": JSON | st.fixed_dictionaries({"iban": JSON, "own": JSON})}, optional={"tags": JSON}))
+@given(
+    arguments=JSON
+    | st.fixed_dictionaries({"amount": JSON, "to": JSON | st.fixed_dictionaries({"iban": JSON, "own": JSON})}, optional={"tags": JSON})
+)
 def test_no_arguments_make_it_raise_and_only_well_typed_ones_are_allowed(compiled, call, caller, arguments):
     policy = _keep(compiled, READ_ALL)
     decision = policy.decide(call("bank/transfer", arguments), caller())

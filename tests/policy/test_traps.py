@@ -18,7 +18,7 @@ TO = {"iban": "DE1"}
 
 
 def test_trap_1_a_forbid_whose_attribute_is_missing_denies_though_cedar_allows(compiled, call, caller):
-    bare = 'permit(principal, action, resource); forbid(principal, action, resource) when { context.args.amount > 100 };'
+    bare = "permit(principal, action, resource); forbid(principal, action, resource) when { context.args.amount > 100 };"
     asked = {"principal": 'U::"a"', "action": 'Action::"x"', "resource": 'T::"t"', "context": {"args": {}}}
     assert cedarpy.is_authorized(asked, bare, []).allowed, "if Cedar stops allowing here, this trap is gone"
     decision = compiled(CAP).decide(call("bank/transfer", {"to": TO}), caller())
@@ -98,5 +98,7 @@ def test_cedar_s_own_error_texts_which_quote_values_never_get_out(compiled, call
 
 
 def test_text_with_a_lone_surrogate_denies_where_it_is_read(compiled, call, caller):
-    policy = compiled('@id("p") forbid(principal, action == Hub::Action::"call_tool:web/fetch", resource) when { context.args.url like "*x*" };')
+    policy = compiled(
+        '@id("p") forbid(principal, action == Hub::Action::"call_tool:web/fetch", resource) when { context.args.url like "*x*" };'
+    )
     assert policy.decide(call("web/fetch", {"url": "a\ud800"}), caller()).errors == ("args.url is not valid Unicode",)

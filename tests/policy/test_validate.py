@@ -2,8 +2,9 @@
 
 import pytest
 
+from hub.call import Target
 from hub.config.model import Policies, PolicySpec
-from hub.policy.decide import Policy, PolicyInvalid
+from hub.policy.decide import Policy, PolicyInvalid, ToolType
 
 ON_TRANSFER = 'forbid(principal, action == Hub::Action::"call_tool:bank/transfer", resource)'
 
@@ -22,7 +23,7 @@ def refused(compiled, cedar: str = "", **more) -> str:
             "policy cap (set main): args.fee may be absent: ask `context.args has fee` before reading it",
         ),
         (
-            f"{ON_TRANSFER} when {{ context.args.note == \"x\" }};",
+            f'{ON_TRANSFER} when {{ context.args.note == "x" }};',
             "policy main.1 (set main): args.note may be absent: ask `context.args has note` before reading it",
         ),
         (
@@ -34,8 +35,11 @@ def refused(compiled, cedar: str = "", **more) -> str:
             "policy main.1 (set main): it asks for context.args.amuont, which nothing it applies to has",
         ),
         (f"{ON_TRANSFER} when {{ context.args has extra }};", "it asks for context.args.extra, which nothing it applies to has"),
-        (f"{ON_TRANSFER} when {{ context.args.amount == \"x\" }};", "policy main.1 (set main): the types"),
-        ('forbid(principal, action == Hub::Action::"call_tool:bank/trasnfer", resource);', "policy main.1 (set main): there is no tool bank/trasnfer"),
+        (f'{ON_TRANSFER} when {{ context.args.amount == "x" }};', "policy main.1 (set main): the types"),
+        (
+            'forbid(principal, action == Hub::Action::"call_tool:bank/trasnfer", resource);',
+            "policy main.1 (set main): there is no tool bank/trasnfer",
+        ),
         ('forbid(principal, action, resource == Hub::Tool::"bank/trasnfer");', "there is no tool bank/trasnfer"),
         ('forbid(principal, action == Hub::Action::"get_prompt:crm/x", resource);', "there is no prompt crm/x"),
         ('forbid(principal, action == Hub::Action::"frobnicate:crm/x", resource);', "there is no action frobnicate:crm/x"),
@@ -58,7 +62,9 @@ def test_a_policy_that_cannot_do_what_it_says_is_refused_with_its_id(compiled, c
 
 
 def test_everything_that_is_wrong_is_said_at_once(compiled):
-    said = refused(compiled, "forbid(principal, action, resource) when { principal.a }; forbid(principal, action, resource) when { principal.b };")
+    said = refused(
+        compiled, "forbid(principal, action, resource) when { principal.a }; forbid(principal, action, resource) when { principal.b };"
+    )
     assert "main.1" in said
     assert "main.2" in said
 
@@ -114,3 +120,34 @@ def test_the_schema_given_to_operators_is_the_one_policies_are_checked_against(c
     assert "extra" not in text
     assert 'action "get_prompt:crm/summary" in ["get_prompt"]' in text
     assert '"customer": String, "tone"?: String' in text
+
+
+def test_a_policy_on_all_tools_waits_while_no_catalogue_has_what_it_asks_for(compiled, call, caller, targets):
+    cedar = """
+    @id("path") forbid(principal, action in Hub::Action::"call_tool", resource) when { context.args has path && context.args.path like "/etc/*" };
+    @id("any") forbid(principal, action, resource) when { context has args && context.args has path && context.args.path == "/" };
+    @id("hint") forbid(principal, action in Hub::Action::"call_tool", resource) when { resource.destructive };
+    """
+    assert "asks for context.args.path" in refused(compiled, cedar, targets=[each for each in targets if each.target.upstream == "bank"])
+    assert compiled(cedar, targets=[], awaited=["files"]).pending == ("path", "any", "hint")
+    some = [each for each in targets if each.target.upstream == "bank"]
+    assert compiled(cedar, targets=some, awaited=["files"]).pending == ("path", "any")
+    policy = compiled(cedar, awaited=["files"])
+    assert policy.pending == (), "an upstream with a catalogue is not awaited any more"
+    assert policy.decide(call("files/read_file", {"path": "/etc/x"}), caller()).reasons == ("path",)
+
+
+def test_waiting_excuses_no_mistake_that_time_cannot_mend(compiled):
+    assert "attribute `zz`" in refused(
+        compiled, "forbid(principal, action, resource) when { principal.zz };", targets=[], awaited=["files"]
+    )
+    assert "fits no call" in refused(compiled, 'forbid(principal, action == Hub::Action::"call_tool", resource);', awaited=["mail"])
+
+
+def test_an_upstream_with_nothing_but_resources_or_nothing_at_all_exists(compiled, targets):
+    cedar = 'forbid(principal, action == Hub::Action::"read_resource", resource in Hub::Upstream::"docs");'
+    assert "there is no upstream docs" in refused(compiled, cedar)
+    readme = ToolType(Target("docs", "resource", "file:///readme"))
+    assert compiled(cedar, targets=[*targets, readme]).pending == ()
+    assert compiled(cedar, awaited=["docs"]).pending == ()
+    assert compiled(cedar, awaited=["docs", "bank"]).hash == compiled(cedar, awaited=["docs"]).hash

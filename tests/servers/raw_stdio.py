@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 
-era, mode = (sys.argv[1:] + ["older", "good"])[:2] if len(sys.argv) > 2 else ((sys.argv[1:] or ["older"])[0], "good")
-notes = sys.argv[3] if len(sys.argv) > 3 else ""
+era, mode, notes = [*sys.argv[1:], *["older", "good", ""][len(sys.argv) - 1 :]]
 lock = threading.Lock()
 cancelled = set()
 TOOLS = [{"name": "echo", "inputSchema": {"type": "object"}}, {"name": "slow", "inputSchema": {"type": "object"}}]
@@ -72,7 +71,9 @@ def slow(message):
         if ident in cancelled:
             return
         if token is not None:
-            send({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": step, "total": steps}})
+            send(
+                {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": step, "total": steps}}
+            )
     reply(ident, {"content": [{"type": "text", "text": "done"}]})
 
 

@@ -1,6 +1,7 @@
 """The argument check: what fits passes, what does not is named without its value, and no schema makes it run away."""
 
 import json
+import socket
 import time
 from typing import Any
 
@@ -107,8 +108,6 @@ def test_a_schema_with_a_key_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("where", ["http://127.0.0.1:{port}/s.json", "file://{path}"])
 def test_no_reference_leaves_the_document(where: str, tmp_path: Any) -> None:
-    import socket
-
     (tmp_path / "s.json").write_text("{}")
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -24,8 +24,12 @@ targets = st.builds(
 )
 
 
-@given(namings, st.lists(targets, max_size=12, unique=True), st.dictionaries(st.sampled_from(["a/x", "b/x", "a/search"]), st.sampled_from(["x", "y", "n" * 100])))
-@settings(max_examples=200, deadline=None)
+@given(
+    namings,
+    st.lists(targets, max_size=12, unique=True),
+    st.dictionaries(st.sampled_from(["a/x", "b/x", "a/search"]), st.sampled_from(["x", "y", "n" * 100])),
+)
+@settings(max_examples=100, deadline=None)
 def test_names_are_unique_within_the_budget_and_repeatable(naming: Naming, all_targets: list[Target], renames: dict[str, str]) -> None:
     names = assign(naming, all_targets, renames)
     shown = list(names.advertised.values())
@@ -45,7 +49,9 @@ def test_prefixes_part_two_upstreams_with_the_same_name(prefix: str, expected: d
     names = assign(Naming(prefix=prefix), [A, B], {})
     assert names.advertised == expected
     if not expected:
-        assert str(names.problems[0]) == "tools `a/x` and `b/x` would share the name `x`: rename one, or set naming.prefix; neither is shown"
+        assert (
+            str(names.problems[0]) == "tools `a/x` and `b/x` would share the name `x`: rename one, or set naming.prefix; neither is shown"
+        )
 
 
 def test_auto_leaves_a_name_alone_that_only_one_upstream_has() -> None:

@@ -1,0 +1,160 @@
+"""Runs the real hub as a process of its own with its state in a folder of the test, and speaks to it by raw HTTP."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from hub.identity.keys import mint
+
+ROOT = Path(__file__).resolve().parents[2]
+START = 30.0
+"""Seconds a hub may take to be ready, on a machine that is busy with other things."""
+
+
+class Hub:
+    """`config` is what goes into hub.yaml. Keys named in it as `{"name": …}` get a secret minted here; `keys` has them by name."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.keys: dict[str, str] = {}
+        self.file = folder / "hub.yaml"
+        self.log = folder / "hub.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+        self.configure(config)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        """Write hub.yaml; a hub that runs takes it up by itself."""
+        config = json.loads(json.dumps(config))
+        for key in config.get("keys", []):
+            name = key["name"]
+            (self.folder / "keys").mkdir(exist_ok=True)
+            secret = self.folder / "keys" / name
+            if name not in self.keys:
+                self.keys[name] = mint().text
+                secret.write_text(self.keys[name])
+            key["secret"] = f"${{file:{secret}}}"
+        aside = self.file.with_suffix(".new")
+        aside.write_text(json.dumps(config, indent=1))
+        aside.rename(self.file)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / ".hub" / "hub.db"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> "Hub":
+        environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        environment["PYTHONPATH"] = str(ROOT)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hub.cli", "serve", "--config", str(self.file), "--port", "0"],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        at = self.log.stat().st_size
+        found = wait_for(lambda: re.search(r"Countersign is at (http://[0-9.:]+)", self.log.read_text()[at:]) or self._ended(), START)
+        assert isinstance(found, re.Match), f"the hub did not start:\n{self.log.read_text()[-4000:]}"
+        self.url = found[1]
+        wait_for(lambda: self._ready() or self._ended(), START)
+        return self
+
+    def stop(self, *, patience: float = 20.0) -> int:
+        """Stop it as an operator does; its exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the hub did not stop:\n{self.log.read_text()[-4000:]}") from None
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def status(self, key: str = "root") -> dict[str, Any]:
+        return self.admin("GET", "/admin/v1/status", key=key)
+
+    def admin(self, method: str, path: str, body: Any = None, *, key: str = "root") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"authorization": f"Bearer {self.keys.get(key, key)}", "content-type": "application/json"}
+        with urlopen(Request(self.url + path, data, headers, method=method), timeout=10) as answer:
+            text = answer.read()
+        return text.decode() if path == "/metrics" else json.loads(text)
+
+    def settled(self, *upstreams: str) -> "Hub":
+        """Wait until the catalogues of these upstreams are there: none of the virtual servers lacks them any more."""
+
+        def there() -> bool:
+            absent = {name for door in self.status()["virtual_servers"].values() for name in door["absent"]}
+            return not absent & set(upstreams)
+
+        wait_for(there, START)
+        return self
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError), urlopen(self.url + "/health/ready", timeout=5) as answer:
+            return answer.status == 200
+        return False
+
+    def _ended(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+
+@contextlib.contextmanager
+def running(folder: Path, config: dict[str, Any]) -> Generator[Hub]:
+    """A hub for the length of a block. It must have stopped in order at the end, without an error in its log."""
+    hub = Hub(folder, config).start()
+    try:
+        yield hub
+    finally:
+        code = hub.stop()
+    assert code == 0, f"exit code {code}:\n{hub.log.read_text()[-4000:]}"
+    assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
+
+
+def wait_for(look: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> Any:
+    """Ask `look` until what it says is true; fail after `seconds`."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, "what was waited for did not come"
+        time.sleep(every)
+    return found
+
+
+async def eventually(look: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> Any:
+    """The same inside a loop. What `look` returns may be awaitable."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        assert time.monotonic() < end, "what was waited for did not come"
+        await asyncio.sleep(every)
