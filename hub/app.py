@@ -6,6 +6,7 @@ start: store → journal → identity → limits → egress → upstreams → vi
 import asyncio
 import logging
 import os
+import sqlite3
 import sys
 from functools import partial
 from pathlib import Path
@@ -270,7 +271,7 @@ async def _serve(loaded: Loaded, host: str | None, port: int | None) -> int:
         return 1
     try:
         await hub.start()
-    except (Locked, PolicyInvalid, Refusal, ValueError, OSError) as error:
+    except (Locked, PolicyInvalid, Refusal, ValueError, OSError, sqlite3.Error) as error:
         log.error("the hub cannot start", extra=fields(reason=str(error), detail=getattr(error, "detail", "")))
         await hub.stop()
         return 1

@@ -1,16 +1,17 @@
-"""The vocabulary of the governed path: plain frozen values that every room speaks. Imports nothing of ours.
+"""The vocabulary of the governed path: plain frozen values that every room speaks. Imports nothing of ours but random bytes.
 
 A request is a `Call`. Who makes it is a `Caller`. What policy says of it is a `Decision`. What came back is a `Reply`.
 None of these knows a wire protocol, a store or a clock.
 """
 
-import os
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
+
+from hub.entropy import take
 
 Kind = Literal["tool", "prompt", "resource"]
 """What a target is at its upstream. `model` and `agent` join with their edges."""
@@ -155,7 +156,7 @@ class Upstream(Protocol):
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562, section 5.7): sortable by time, 74 random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(take(10))
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     digits = f"{value:032x}"

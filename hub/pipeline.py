@@ -9,7 +9,6 @@ the answer is handed back; a call the hub answers itself, or refuses, has one re
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from hub.audit.journal import Journal, Receipt
 from hub.audit.record import Status
 from hub.budget.limits import Limits
 from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply
+from hub.entropy import take
 from hub.identity.authenticate import Identity
 from hub.policy.decide import Policy
 from hub.refusal import Denied, Internal, JournalDown, OutcomeUnrecorded, Refusal
@@ -157,7 +157,7 @@ class Trail:
 
     async def open(self) -> Receipt:
         """Make the intent durable. Nothing may leave the hub before this has returned."""
-        entry = record.intent(self.call, self.caller, self.decision, os.urandom(32))
+        entry = record.intent(self.call, self.caller, self.decision, take(32))
         self._sent = True  # before the wait: a caller who leaves during it has an intent all the same, which needs its outcome
         try:
             self._intent = await self._journal.append(self.caller.org, entry)
@@ -205,7 +205,7 @@ class Trail:
             raise
 
     def _entry(self, status: Status, code: str, reply: bytes | None) -> dict[str, Any]:
-        salt, us = os.urandom(32), self._elapsed() // 1000
+        salt, us = take(32), self._elapsed() // 1000
         if self._sent:
             return record.outcome(
                 self.call, self.caller, self.decision, status=status, code=code, us=us, reply=reply, salt=salt, of=self._intent

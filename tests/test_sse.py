@@ -32,21 +32,21 @@ def test_a_stream_yields_the_events_the_standard_says():
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=30))
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_where_the_bytes_are_cut_makes_no_difference(cuts):
     edges = [0, *sorted(cuts), len(STREAM)]
     assert parse([STREAM[a:b] for a, b in pairwise(edges)]) == EVENTS
 
 
 @given(st.lists(st.text().map(lambda text: text.encode("utf-8", "ignore")).filter(lambda data: b"\r" not in data), max_size=8))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_any_data_written_as_lines_comes_back(payloads):
     wire = b"".join(b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n" for data in payloads)
     assert [event.data for event in parse([b"\n" + wire])] == payloads
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_arbitrary_bytes_never_hold_more_than_the_bound(data, size):
     parser = Parser(64)
     try:

@@ -16,7 +16,7 @@ Status = Literal["ok", "error", "refused", "aborted", "unknown"]
 
 SALT = "_salt"
 ALGORITHM = "salted-sha256-v1"
-"""`commit.alg`: SHA-256 over the record's salt followed by the payload bytes as sent or received."""
+"""`commit.alg`: SHA-256 over the record's salt followed by what is committed to (`Call.committed`), or by the reply, byte for byte."""
 
 _MAX_ITEMS = 32
 _MAX_STRING = 2048
@@ -28,8 +28,8 @@ def intent(call: Call, caller: Caller, decision: Decision, salt: bytes) -> dict[
     """What is about to leave the hub. To be durable before it does."""
     record = _begin(call, caller, INTENT)
     record["decision"] = _decision(decision)
-    if call.payload:
-        record["commit"] = {"req": _commitment(salt, call.payload), "alg": ALGORITHM}
+    if sent := call.committed or call.payload:
+        record["commit"] = {"req": _commitment(salt, sent), "alg": ALGORITHM}
     record[SALT] = salt
     return record
 
@@ -78,10 +78,11 @@ def single(
     record["outcome"] = {"status": status, "code": text(code), "us": int(us)} if code else {"status": status, "us": int(us)}
     if decision is not None:
         record["decision"] = _decision(decision)
-    if call.payload or reply is not None:
+    sent = call.committed or call.payload
+    if sent or reply is not None:
         commit = record["commit"] = {"alg": ALGORITHM}
-        if call.payload:
-            commit["req"] = _commitment(salt, call.payload)
+        if sent:
+            commit["req"] = _commitment(salt, sent)
         if reply is not None:
             commit["res"] = _commitment(salt, reply)
     record[SALT] = salt

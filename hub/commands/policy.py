@@ -28,7 +28,7 @@ def explain(
     call_id: Annotated[str, typer.Argument(help="Id of the call: its x-request-id.")],
     args: Annotated[
         Path | None,
-        typer.Option("--args", help="File with the request's params as sent; needed where a policy reads arguments.", show_default=False),
+        typer.Option("--args", help="File with the call's `arguments` as sent, byte for byte; needed where a policy reads them.", show_default=False),
     ] = None,
     config: Config = None,
     as_json: Json = False,
@@ -38,7 +38,7 @@ def explain(
     Arguments are not in the journal. Those given count only if they match the record's commitment. Exit code 1 where the decision
     comes out differently.
 
-    Example: hub policy explain 0198c0de-… --args params.json
+    Example: hub policy explain 0198c0de-… --args arguments.json
     """
     import msgspec
 

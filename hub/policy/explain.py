@@ -1,7 +1,7 @@
 """Why a recorded decision was made, and whether the recorded policies make it again. Pure: it is given the record and the policies.
 
 The record names the caller, the door, the target and the policy set, not the arguments. Where a policy reads arguments they have to be
-given, and count only if they match the record's commitment (`commit.req`: SHA-256 of the salt and the payload as sent).
+given, and count only if they match the record's commitment (`commit.req`: SHA-256 of the salt and the raw `arguments` as sent).
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ def explain(
     """Explain one record of a call and decide it again.
 
     `record` is an intent, or the one record of a call that was not sent; `policy` the one its `policy_set` names, None where it is not
-    kept; `org` the organisation whose journal it is from. `payload` is the JSON of the request's params as sent on, `salt` the record's,
+    kept; `org` the organisation whose journal it is from. `payload` is the JSON of the request's `arguments` as sent, `salt` the record's,
     None where it was erased. Never raises on account of the record's content.
     """
     said = _object(record.get("decision"))
@@ -122,16 +122,16 @@ def _again(
 def _arguments(commitment: str, payload: bytes | None, salt: bytes | None) -> tuple[str, Any]:
     """The arguments in `payload`, if that is what was sent: (what is wrong, None) or ("", arguments)."""
     if payload is None:
-        return "The policies read arguments, which the record does not hold: give the request's params as they were sent.", None
+        return "The policies read arguments, which the record does not hold: give the request's `arguments` as they were sent.", None
     if salt is None:
         return "The record's salt was erased, so nobody can show which arguments were sent.", None
     if f"sha256:{sha256(salt + payload).hexdigest()}" != commitment:
-        return "The params given are not the ones that were sent: they do not match the record's commitment.", None
+        return "The arguments given are not the ones that were sent: they do not match the record's commitment.", None
     try:
-        params: Any = msgspec.json.decode(payload)
+        arguments: Any = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return "The params given are not JSON.", None
-    return "", _object(params).get("arguments")
+        return "The arguments given are not JSON.", None
+    return "", arguments
 
 
 def _verdict(again: Decision, same: bool) -> str:

@@ -170,6 +170,10 @@ def _commit(connection: sqlite3.Connection, batch: list[_Item], observe: Callabl
     started = time.perf_counter()
     try:
         connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:  # locked, or gone: no operation is to blame, and each alone would only wait as long again
+        _roll_back(connection)
+        return [(future, None, _typed(error)) for _, future in batch]
+    try:
         outcomes: list[_Outcome] = [(future, operation(connection), None) for operation, future in batch]
         connection.execute("COMMIT")
     except Exception as error:

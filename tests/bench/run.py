@@ -89,6 +89,10 @@ def called(base: str, target: Target) -> bool:
     return bool(answer.get("content")) and answer["content"][0]["text"] == "hello"
 
 
+class Broken(Exception):
+    """A target gave a wrong answer, or none, under load."""
+
+
 class Started:
     """A running target and where it answers."""
 
@@ -120,7 +124,7 @@ class Started:
         with on_core(OTHER_CORE):
             done = subprocess.run(argv, check=False, cwd=ROOT, capture_output=True)
         if done.returncode:
-            sys.exit(f"bench: {self.target.name}, {connections} at once: {done.stderr.decode()[-2000:]}")
+            raise Broken(f"{self.target.name}, {connections} at once: {done.stderr.decode()[-600:].strip()}")
         spent = measure.cost(self.process.pid).since(before)
         seen = orjson.loads(done.stdout)
         return {**seen, "cpu_us": spent.own / seen["calls"] * 1e6, "children_cpu_us": spent.children / seen["calls"] * 1e6}
@@ -153,21 +157,31 @@ def main() -> None:
     yardsticks: list[float] = []
     with ExitStack() as stack:
         port = free_port()
-        stack.enter_context(running([sys.executable, "-m", "tests.bench.echo_http", str(port)], SCRATCH / "echo", OTHER_CORE))
+        server = stack.enter_context(running([sys.executable, "-m", "tests.bench.echo_http", str(port)], SCRATCH / "echo", OTHER_CORE))
         echo = f"http://127.0.0.1:{port}/mcp"
         for row, result in zip(rows, results, strict=True):
             print(f"starting {row.name} ({row.starts} times)", file=sys.stderr)
             result["start"] = time_starts(row, echo)
+            if server.poll() is not None:
+                sys.exit(f"bench: the echo server behind the targets ended with code {server.returncode}")
         started = [Started(row, echo, stack) for row in rows]
         for number in range(options.rounds + 1):  # the first warms up and does not count
             print(f"round {number} of {options.rounds}", file=sys.stderr)
             with on_core(TARGET_CORE):
                 yardsticks.append(measure.yardstick())
             for target, result in zip(started, results, strict=True):
-                for count in CONNECTIONS:
-                    figures = target.load(count, options.seconds if number else 1.0)
+                if "broken" in result:
+                    continue
+                try:
+                    figures = [target.load(count, options.seconds if number else 1.0) for count in CONNECTIONS]
+                except Broken as error:
+                    if server.poll() is not None:
+                        sys.exit(f"bench: the echo server behind the targets ended with code {server.returncode}")
+                    result["broken"] = str(error)
+                    continue
+                for count, each in zip(CONNECTIONS, figures, strict=True):
                     if number:
-                        result["rounds"][str(count)].append(figures)
+                        result["rounds"][str(count)].append(each)
         for target, result in zip(started, results, strict=True):
             result["resident_after_mb"] = measure.resident(target.process.pid)
 
@@ -175,7 +189,7 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_bytes(orjson.dumps({"machine": machine, "options": vars(options), "results": results}, option=orjson.OPT_INDENT_2))
-    print(table(results))
+    print(table([result for result in results if result["rounds"]["1"]]))
     print(f"\nMedian of {options.rounds} rounds (least to most). Every round: {path.relative_to(ROOT)}")
     print(
         f"Yardstick, a fixed loop of Python on the target's core: {min(yardsticks):.0f} to {max(yardsticks):.0f} ms; compare runs where it is alike."

@@ -45,6 +45,10 @@ class Victim(Hub):
     def tail(self) -> str:
         return self.log.read_text()[-4000:]
 
+    async def readable(self) -> Path:
+        """The database, where SQLite can open it."""
+        return self.database
+
     def kill(self) -> None:
         """End it as a power cut would, but for the disk's own cache."""
         assert self.process is not None

@@ -21,7 +21,7 @@ from hub.store.sqlite import Database
 TOOL = Target("git", "tool", "git_log")
 SCHEMA = b'{"type":"object","properties":{"max_count":{"type":"integer"}}}'
 RULE = '@id("no-bulk") forbid (principal, action == Hub::Action::"call_tool:git/git_log", resource) when { context.args has max_count && context.args.max_count > 100 };'
-PARAMS = b'{"name":"git_log","arguments":{"max_count":500}}'
+ARGUMENTS = b'{"max_count":500}'
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The id of a call that was denied on account of an argument; the working directory is its hub's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HUB_CONFIG", raising=False)
-    (tmp_path / "params").write_bytes(PARAMS + b"\n")
-    (tmp_path / "other").write_bytes(PARAMS.replace(b"500", b"5"))
+    (tmp_path / "arguments").write_bytes(ARGUMENTS + b"\n")
+    (tmp_path / "other").write_bytes(ARGUMENTS.replace(b"500", b"5"))
     return asyncio.run(record(tmp_path / ".hub" / "hub.db"))
 
 
@@ -39,7 +39,16 @@ async def record(path: Path) -> str:
     policy = Policy.compile(policies, path.parent, [ToolType(TOOL, SCHEMA)], {"demo": "default"})
     caller = Caller("default", "user:ann", "k1", (Grant(virtual_server="*"),))
     made = Call(
-        new_id(), "mcp.tools.call", "tools/call", "demo", PARAMS, Credential(), 0.0, target=TOOL, arguments=json.loads(PARAMS)["arguments"]
+        new_id(),
+        "mcp.tools.call",
+        "tools/call",
+        "demo",
+        b"{}",
+        Credential(),
+        0.0,
+        target=TOOL,
+        arguments=json.loads(ARGUMENTS),
+        committed=ARGUMENTS,
     )
     decision = policy.decide(made, caller)
     assert not decision.allow
@@ -58,11 +67,11 @@ def test_the_deciding_policy_is_named_and_the_arguments_are_asked_for(call: str,
     assert run(["policy", "explain", call]) == 0
     told = capsys.readouterr().out
     assert "no-bulk" in told
-    assert "give the request's params" in told
+    assert "give the request's `arguments`" in told
 
 
 def test_with_the_arguments_that_were_sent_it_is_decided_again(call: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["policy", "explain", call, "--args", "params", "--json"]) == 0
+    assert run(["policy", "explain", call, "--args", "arguments", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["outcome"] == "same"
     assert told["org"] == "default"

@@ -24,8 +24,10 @@ SALT = bytes(range(32))
 
 def made(call: Call, caller, policy: Policy, arguments=None) -> tuple[dict, bytes]:
     """The intent of a call with these arguments, as the journal would keep it."""
-    payload = json.dumps({"name": "x", "arguments": arguments}).encode()
-    sent = Call("1", "mcp.tools.call", "tools/call", call.door, payload, Credential(), 0.0, target=call.target, arguments=arguments)
+    payload = json.dumps(arguments).encode()
+    sent = Call(
+        "1", "mcp.tools.call", "tools/call", call.door, b"{}", Credential(), 0.0, target=call.target, arguments=arguments, committed=payload
+    )
     entry = record.intent(sent, caller, policy.decide(sent, caller), SALT)
     return {name: value for name, value in entry.items() if name != record.SALT}, payload
 
@@ -56,7 +58,7 @@ def test_without_the_right_params_it_says_what_is_missing(compiled, call, caller
     arguments = {"amount": 500, "to": {"iban": "D"}}
     entry, payload = made(call("bank/transfer", arguments), caller(), policy, arguments)
     for given_payload, salt, sentence in (
-        (None, SALT, "give the request's params as they were sent"),
+        (None, SALT, "give the request's `arguments` as they were sent"),
         (payload, None, "The record's salt was erased"),
         (payload + b" ", SALT, "they do not match the record's commitment"),
     ):

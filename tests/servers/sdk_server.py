@@ -76,6 +76,7 @@ def greet(name: str) -> str:
 def serve() -> None:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()
     app = mcp.streamable_http_app(json_response="json" in sys.argv)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
     print(listener.getsockname()[1], flush=True)

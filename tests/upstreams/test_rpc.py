@@ -36,7 +36,7 @@ objects = st.dictionaries(text, values, max_size=5).flatmap(written).map(str.enc
 
 
 @given(json_bytes, st.integers(0, 10**15), st.permutations([0, 1, 2]), spaces)
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_a_result_is_cut_out_with_exactly_its_bytes(raw, ident, order, blank):
     parts = [b'"jsonrpc":"2.0"', b'"id":%d' % ident, b'"result":' + raw]
     message = rpc.parse(blank.encode() + b"{" + b",".join(parts[at] for at in order) + b"}" + blank.encode())
@@ -44,7 +44,7 @@ def test_a_result_is_cut_out_with_exactly_its_bytes(raw, ident, order, blank):
 
 
 @given(st.text(max_size=20).map(str), objects, st.integers(0, 10**9))
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_request_carries_its_parameters_byte_by_byte(method, params, ident):
     method = method.encode("utf-8", "replace").decode() or "m"
     built = rpc.request(ident, method, params)
@@ -55,7 +55,7 @@ def test_a_request_carries_its_parameters_byte_by_byte(method, params, ident):
 
 
 @given(objects.filter(lambda raw: "_meta" not in json.loads(raw)), st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_setting_meta_splices_and_changes_no_other_value(raw, escaped):
     out, token = rpc.meta(raw, rpc.modern_members(), token=b"7")
     assert token == b""
@@ -66,7 +66,7 @@ def test_setting_meta_splices_and_changes_no_other_value(raw, escaped):
 
 
 @given(objects, st.dictionaries(text, values, max_size=4), json_bytes, st.booleans())
-@settings(max_examples=150)
+@settings(max_examples=50)
 def test_changing_an_existing_meta_keeps_every_other_byte_of_value(raw, inner, token, upper):
     members = {key: bytes(one) for key, one in rpc.members(raw).items() if key != "_meta"}
     kept = {key: json.dumps(one).encode() for key, one in inner.items() if key not in ("progressToken", *rpc.OWNED, "gone")}
@@ -88,7 +88,7 @@ def test_changing_an_existing_meta_keeps_every_other_byte_of_value(raw, inner, t
 
 
 @given(objects, json_bytes)
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_progress_token_is_mapped_back_and_nothing_else_changes(raw, token):
     ours = {key: bytes(one) for key, one in rpc.members(raw).items()}
     params = msgspec.json.encode({**{key: msgspec.Raw(one) for key, one in ours.items()}, "progressToken": 5})
@@ -100,7 +100,7 @@ def test_a_progress_token_is_mapped_back_and_nothing_else_changes(raw, token):
 
 
 @given(st.binary(max_size=60) | objects | json_bytes)
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_whatever_arrives_is_a_message_or_garbage(data):
     try:
         message = rpc.parse(data)

@@ -1,6 +1,7 @@
 """Servers written with the MCP SDK, over both transports and in both eras, as upstreams."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -12,13 +13,21 @@ SERVER = Path(__file__).parent.parent / "servers" / "sdk_server.py"
 VERSIONS = {"auto": "2026-07-28", "2025-11-25": "2025-11-25", "2025-03-26": "2025-03-26"}
 
 
-@pytest.fixture(scope="module", params=["stream", "json"])
-def address(request):
-    process = subprocess.Popen([sys.executable, SERVER, "http", request.param], stdout=subprocess.PIPE)
-    yield f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
-    process.terminate()
-    process.wait()
-    process.stdout.close()
+@contextlib.contextmanager
+def running(mode):
+    process = subprocess.Popen([sys.executable, SERVER, "http", mode], stdout=subprocess.PIPE)
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
+    finally:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with running("stream") as url:
+        yield url
 
 
 @pytest.fixture
@@ -94,16 +103,22 @@ async def test_64_at_once_are_told_apart(kit, made, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["auto", "2025-11-25"])
-async def test_progress_comes_in_order(kit, made, protocol, request):
-    if "stream" in request.node.name:
-        await progress_comes_in_order(kit, made(protocol=protocol))
+async def test_progress_comes_in_order(kit, made, protocol):
+    await progress_comes_in_order(kit, made(protocol=protocol))
 
 
 @pytest.mark.parametrize("protocol", ["auto", "2025-11-25"])
-async def test_cancelling_reaches_the_server(kit, made, protocol, request):
-    if "stream" in request.node.name or protocol != "auto":
-        # In the newer era the SDK notices a closed connection only while it streams.
-        await cancelling_reaches_the_server(kit, made(protocol=protocol))
+async def test_cancelling_reaches_the_server(kit, made, protocol):
+    await cancelling_reaches_the_server(kit, made(protocol=protocol))
+
+
+async def test_a_server_that_answers_in_plain_json_is_served_in_both_eras(kit):
+    with running("json") as url:
+        for protocol in ("auto", "2025-11-25"):
+            upstream = kit.upstream(url=url, protocol=protocol)
+            await catalogue_calls_prompts_and_resources(kit, upstream, VERSIONS[protocol])
+            await many_at_once_are_told_apart(kit, upstream)
+            await upstream.stop()
 
 
 async def test_a_change_of_the_tools_is_heard(kit, made):
