@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.11 chooses the interpreter; ARGS="..." goes on to the command a target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-demo setup-test run demo test check lint types floors bench bench-peers docs lock clean clean-demo
+.PHONY: help setup setup-dev setup-demo setup-test run demo test check lint types floors bench bench-peers soak docs lock clean clean-demo
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-warn-script-location
@@ -54,6 +54,9 @@ bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json
 
 bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.installed ## the same beside FastMCP, an SDK proxy and ContextForge
 	@$(BIN)/python -m tests.bench.run --peers $(ARGS)
+
+soak: setup-dev ## the long run: 20 kills of a hub under load, 200,000 calls with memory held flat (about a quarter of an hour)
+	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 docs: setup ## regenerate docs/configuration.md from the configuration's classes
 	@$(BIN)/python -c 'import hub.config.reference as r; open("docs/configuration.md", "w").write(r.reference())'

@@ -8,6 +8,7 @@ import logging
 import os
 import sqlite3
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ from virtual_servers.legacy import Legacy
 from virtual_servers.lists import Lists
 from virtual_servers.newer import Newer
 from virtual_servers.pages import Pages
-from virtual_servers.serve import Edge, EdgeSettings
+from virtual_servers.serve import Edge
 from virtual_servers.sessions import Sessions
 from virtual_servers.shelf import Shelf
 from virtual_servers.streams import Switchboard
@@ -89,11 +90,10 @@ class Hub:
         self.fleet = Fleet(self.egress, self.guard, Shelf(self.database), self._catalogue_changed)
         self.switchboard = Switchboard()
         self.sessions = Sessions()
-        self.clients = Clients()
+        self.clients = Clients(config.server.body_timeout)
         greeting = Greeting()
         self.lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
-        settings = EdgeSettings(max_body=config.server.max_body, body_timeout=config.server.body_timeout)
-        self.edge = Edge(self.steps, self.door, self.clients, settings)
+        self.edge = Edge(self.steps, self.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions)
         self.admin = Admin(self.steps, self.status, self.not_ready)
@@ -219,7 +219,7 @@ class Hub:
         """Compile the next generation off the loop and put it in place of the present one, one at a time. Raises `PolicyInvalid`."""
         async with self._swapping:
             loaded, present = self.loaded, self.generation
-            before = present.catalogues if present is not None else {}
+            before: Mapping[str, Catalogue] = present.catalogues if present is not None else {}
             make = partial(build_what_fits, loaded.config, loaded.hash, loaded.base)
             after = await asyncio.to_thread(make, self._catalogues(loaded), before, self.lists, self.fleet.upstream)
             await self._replace(loaded, after)

@@ -84,7 +84,8 @@ class _Protocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        answering = self.cycle is not None and not self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request, whatever uvicorn's annotation says
+        answering = cycle is not None and not cycle.response_complete
         if self._begun and not answering:  # one that sent nothing is not told: it may be a connection kept for later
             self.transport.write(_TOO_SLOW)
         self.transport.close()

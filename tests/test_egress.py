@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hub.config.model import Egress as EgressSpec
 from hub.egress import Egress, is_public
-from hub.refusal import UpstreamDown, UpstreamFault, UpstreamTimeout
+from hub.refusal import UpstreamDown, UpstreamFault
 
 
 class Server:

@@ -5,15 +5,16 @@ Bounded in pages, items and bytes; a cursor that comes twice ends the list. An i
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from hub.call import timestamp
 from hub.refusal import UpstreamFault
-from virtual_servers import mirror, rpc
+from virtual_servers import rpc
 from virtual_servers.handshake import Hello
+from virtual_servers.headers import Misplaced, Table, table
 
 ItemKind = Literal["tool", "prompt", "resource", "template"]
 
@@ -57,7 +58,7 @@ class Catalogue(Struct, frozen=True):
 
 
 Query = Callable[[str, bytes], Awaitable[rpc.Message]]
-Tables = dict[str, tuple[mirror.Mirror, ...]]
+Tables = dict[str, Table]
 
 
 class _Collector:
@@ -97,12 +98,13 @@ class _Collector:
         if b"x-mcp-header" not in raw and b"\\u" not in raw:
             return True
         try:
-            table = mirror.mirrors(rpc.value(rpc.members(raw).get("inputSchema", Raw(b"null"))))
-        except (mirror.Invalid, rpc.Garbage) as problem:
+            schema = rpc.value(rpc.members(raw).get("inputSchema", Raw(b"null")))
+            found = table(cast("dict[str, Any]", schema)) if isinstance(schema, dict) else {}
+        except (Misplaced, rpc.Garbage) as problem:
             self.problems.append(f"tool {name[:128]!r} is left out: {problem}")
             return False
-        if table:
-            self.tables[name] = table
+        if found:
+            self.tables[name] = found
         return True
 
 

@@ -11,13 +11,13 @@ from typing import Literal
 from virtual_servers.wire import Exchange
 
 WATCH_AFTER = 0.05
-Reason = Literal["", "gone", "revoked", "cancelled", "stopping"]
+Reason = Literal["", "gone", "revoked", "cancelled", "slow", "stopping"]
 
 
 class Running:
     """One request under way. `cut` cancels its task and says why."""
 
-    __slots__ = ("exchange", "key_id", "message_id", "reason", "since", "task", "version", "watch")
+    __slots__ = ("exchange", "key_id", "message_id", "reading", "reason", "since", "task", "version", "watch")
 
     def __init__(self, exchange: Exchange) -> None:
         task = asyncio.current_task()
@@ -27,6 +27,7 @@ class Running:
         self.since = time.monotonic()
         self.key_id = ""
         self.message_id = b""
+        self.reading = True
         self.version = ""
         self.reason: Reason = ""
         self.watch: asyncio.Task[None] | None = None
@@ -40,9 +41,12 @@ class Running:
 class Clients:
     """All requests under way of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, body_timeout: float = 30.0) -> None:
+        """`body_timeout`: seconds a client has to send its body."""
+        self._body_timeout = body_timeout
         self._running: dict[Running, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        self._empty: asyncio.Event | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -62,6 +66,8 @@ class Clients:
 
     def leave(self, running: Running) -> None:
         self._running.pop(running, None)
+        if self._empty is not None and not self._running:
+            self._empty.set()
         if running.watch is not None:
             running.watch.cancel()
 
@@ -77,19 +83,26 @@ class Clients:
 
     async def idle(self, timeout: float) -> bool:
         """Wait until nothing is under way; False when `timeout` seconds were not enough."""
-        end = time.monotonic() + timeout
-        while self._running and time.monotonic() < end:
-            await asyncio.sleep(0.02)
-        return not self._running
+        self._empty = asyncio.Event()
+        if self._running:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._empty.wait()
+            except TimeoutError:
+                return False
+        return True
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(WATCH_AFTER)
-            horizon = time.monotonic() - WATCH_AFTER
+            now = time.monotonic()
             for running in self._running:  # in order of arrival: the first young one ends the look
-                if running.since > horizon:
+                if running.since > now - WATCH_AFTER:
                     break
-                if running.watch is None:
+                if running.reading:
+                    if running.since < now - self._body_timeout:
+                        running.cut("slow")
+                elif running.watch is None:
                     running.watch = asyncio.create_task(_watch(running), name="client-watch")
 
 

@@ -78,8 +78,10 @@ class Fleet:
         return [name for name in names if name in self._first_look and not self._first_look[name].is_set() and name not in self._catalogues]
 
     async def _add(self, name: str, spec: UpstreamSpec) -> None:
-        upstream = McpUpstream(name, spec, egress=self._egress, guard=self._guard)
-        upstream.on_changed = lambda _kind: self.refresh(name)
+        def changed(_: str) -> None:
+            self.refresh(name)
+
+        upstream = McpUpstream(name, spec, egress=self._egress, guard=self._guard, on_changed=changed)
         self._upstreams[name] = upstream
         self._first_look[name] = asyncio.Event()
         kept = await self._shelf.take(name, spec)

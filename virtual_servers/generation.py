@@ -122,5 +122,6 @@ def _target(upstream: str, item: Item) -> ToolType:
         shape = _shape.decode(item.raw)
     except msgspec.MsgspecError:
         shape = _Shape()
-    annotations = cast("dict[str, Any]", shape.annotations) if isinstance(shape.annotations, dict) else {}
+    said: Any = shape.annotations
+    annotations = cast("dict[str, Any]", said) if isinstance(said, dict) else dict[str, Any]()
     return ToolType(Target(upstream, kind, item.name), bytes(shape.inputSchema) or None, annotations)

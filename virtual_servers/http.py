@@ -18,6 +18,7 @@ from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeou
 from hub.sse import Overflow, Parser
 from virtual_servers import mirror, rpc
 from virtual_servers.eras import MODERN
+from virtual_servers.headers import Table
 from virtual_servers.link import Ask, Notice
 from virtual_servers.stdio import UNKNOWN_METHOD
 
@@ -74,7 +75,7 @@ class HttpLink:
         self._watched: set[_Watch] = set()
         self._tick = min(0.25, spec.timeout / 8)
         self._timer: asyncio.TimerHandle | None = None
-        self.tables: Mapping[str, tuple[mirror.Mirror, ...]] = {}
+        self.tables: Mapping[str, Table] = {}
         self.session = ""
         self.speak("")
 

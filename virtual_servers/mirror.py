@@ -1,28 +1,24 @@
 """Headers that mirror the body of a request, as 2026-07-28 asks (streamable HTTP, "Request Metadata"). It sends nothing.
 
-`Mcp-Name` repeats the name or URI; `Mcp-Param-*` repeat the arguments that a tool's input schema marks with `x-mcp-header`.
+`Mcp-Name` repeats the name or URI; `Mcp-Param-*` repeat the arguments that a tool's input schema marks with `x-mcp-header`. Both sides are
+here: what is written towards a server, and what is held against the body of a client.
 """
 
 import base64
+import binascii
 import re
 from typing import Any, cast
 
 from virtual_servers import rpc
+from virtual_servers.headers import Table
 
 NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods that carry `Mcp-Name`, and the member it repeats."""
 
 SAFE = 2**53 - 1
 
-Mirror = tuple[str, tuple[str, ...], str]
-"""One mirrored argument: header name, path of property names, JSON type."""
-
 _plain = re.compile(r"[!-~]([ -~\t]*[!-~])?", re.ASCII)
-_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
-
-
-class Invalid(ValueError):
-    """A tool's `x-mcp-header` marks break the rules: the tool must be left out."""
+_integral = re.compile(r"(-?[0-9]{1,40})(?:\.0+)?", re.ASCII)
 
 
 def encode(text: str) -> str:
@@ -32,56 +28,48 @@ def encode(text: str) -> str:
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
 
-def mirrors(schema: Any) -> tuple[Mirror, ...]:
-    """What an input schema asks to mirror. Raises `Invalid`."""
-    found: list[Mirror] = []
-    _walk(schema, (), reachable=True, found=found, depth=0)
-    names = [header.lower() for header, _, _ in found]
-    if len(set(names)) != len(names):
-        raise Invalid("two properties share one x-mcp-header")
-    return tuple(found)
+def decode(value: str) -> str | None:
+    """The text of a header value, decoded from its `=?base64?…?=` form; None when that form is malformed or not canonical."""
+    if not (value.startswith("=?base64?") and value.endswith("?=") and len(value) >= 11):
+        return value
+    payload = value[9:-2]
+    try:
+        raw = base64.b64decode(payload, validate=True)
+        return raw.decode() if base64.b64encode(raw).decode() == payload else None
+    except (binascii.Error, UnicodeDecodeError):
+        return None
 
 
-def _walk(node: Any, path: tuple[str, ...], *, reachable: bool, found: list[Mirror], depth: int) -> None:
-    if depth > 64:
-        raise Invalid("the input schema is nested too deeply")
-    if isinstance(node, list):
-        for part in cast("list[Any]", node):
-            _walk(part, path, reachable=False, found=found, depth=depth + 1)
-    if not isinstance(node, dict):
-        return
-    schema = cast("dict[str, Any]", node)
-    if "x-mcp-header" in schema:
-        found.append(_mark(schema, path, reachable=reachable))
-    for key, part in schema.items():
-        if key == "properties" and isinstance(part, dict):
-            for name, inner in cast("dict[str, Any]", part).items():
-                _walk(inner, (*path, name), reachable=reachable, found=found, depth=depth + 1)
-        elif key not in ("default", "examples", "enum", "const"):
-            _walk(part, path, reachable=False, found=found, depth=depth + 1)
+def at(arguments: Any, path: tuple[str, ...]) -> Any:
+    """The value at a chain of property names; None where there is none."""
+    node = arguments
+    for key in path:
+        if not isinstance(node, dict):
+            return None
+        node = cast("dict[str, Any]", node).get(key)
+    return node
 
 
-def _mark(schema: dict[str, Any], path: tuple[str, ...], *, reachable: bool) -> Mirror:
-    header, kind = schema["x-mcp-header"], schema.get("type")
-    if not isinstance(header, str) or not _token.fullmatch(header):
-        raise Invalid("an x-mcp-header is not a header name")
-    if not path or not reachable:
-        raise Invalid("an x-mcp-header stands where it is not statically reachable")
-    if kind not in ("string", "integer", "boolean"):
-        raise Invalid("an x-mcp-header stands on a property that is not a string, an integer or a boolean")
-    return f"Mcp-Param-{header}", path, kind
+def agree(header: str, value: Any, kind: str) -> bool:
+    """Whether a received header says what the argument says. Integers are compared as numbers, as the specification advises."""
+    text = decode(header)
+    if text is None:
+        return False
+    if isinstance(value, bool):
+        return text == ("true" if value else "false")
+    if kind == "integer" and isinstance(value, int | float) and value == value // 1:
+        match = _integral.fullmatch(text)
+        return match is not None and int(match[1]) == int(value)
+    return isinstance(value, str | int) and text == str(value)
 
 
-def params(arguments: Any, table: tuple[Mirror, ...]) -> list[tuple[str, str]]:
+def params(arguments: Any, table: Table) -> list[tuple[str, str]]:
     """The `Mcp-Param-*` headers of a call. Values that are absent, null or of another type have none: the server judges the body."""
     headers: list[tuple[str, str]] = []
-    for header, path, _ in table:
-        node = arguments
-        for step in path:
-            node = cast("dict[str, Any]", node).get(step) if isinstance(node, dict) else None
-        text = _as_text(node)
+    for name, (path, _) in table.items():
+        text = _as_text(at(arguments, path))
         if text is not None:
-            headers.append((header, encode(text)))
+            headers.append((f"mcp-param-{name}", encode(text)))
     return headers
 
 

@@ -4,21 +4,14 @@ Source: MCP 2026-07-28 basic/index "Per-request protocol fields", basic/transpor
 the checks is the specification's: fields present, headers agree, version supported.
 """
 
-import base64
-import binascii
-import re
 from typing import Any, cast
 
 from hub.refusal import HeaderMismatch, InvalidParams, UnsupportedVersion
 from virtual_servers.envelope import Message
 from virtual_servers.eras import CAPABILITIES_KEY, MODERN, OLDER, VERSION_KEY
 from virtual_servers.headers import Table
+from virtual_servers.mirror import NAMED, agree, at, decode
 from virtual_servers.wire import Exchange
-
-NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""Methods whose `Mcp-Name` header mirrors the named member of `params`."""
-
-_INTEGRAL = re.compile(r"(-?[0-9]{1,40})(?:\.0+)?", re.ASCII)
 
 SUPPORTED = (MODERN, *reversed(OLDER))
 
@@ -71,41 +64,9 @@ def _check_name(exchange: Exchange, message: Message) -> None:
 def check_params(exchange: Exchange, table: Table, arguments: Any) -> None:
     """`Mcp-Param-*` headers mirror the arguments their tool marks with `x-mcp-header`. Raises `HeaderMismatch`."""
     for name, (path, kind) in table.items():
-        value = _at(arguments, path)
+        value = at(arguments, path)
         raw = exchange.headers.get(f"mcp-param-{name}".encode())
         if value is None and raw is None:
             continue
-        if raw is None or value is None or not _agree(decode(raw.decode("latin-1")), value, kind):
+        if raw is None or value is None or not agree(raw.decode("latin-1"), value, kind):
             raise HeaderMismatch(f"the Mcp-Param-{name} header and the argument {'.'.join(path)} do not agree")
-
-
-def _at(arguments: Any, path: tuple[str, ...]) -> Any:
-    node = arguments
-    for key in path:
-        if not isinstance(node, dict):
-            return None
-        node = cast("dict[str, Any]", node).get(key)
-    return node
-
-
-def _agree(header: str | None, value: Any, kind: str) -> bool:
-    if header is None:
-        return False
-    if isinstance(value, bool):
-        return header == ("true" if value else "false")
-    if kind == "integer" and isinstance(value, int | float) and value == value // 1:
-        match = _INTEGRAL.fullmatch(header)
-        return match is not None and int(match[1]) == int(value)
-    return isinstance(value, str | int) and header == str(value)
-
-
-def decode(value: str) -> str | None:
-    """The text of a header value, decoded from its `=?base64?…?=` form; None when that form is malformed or not canonical."""
-    if not (value.startswith("=?base64?") and value.endswith("?=") and len(value) >= 11):
-        return value
-    payload = value[9:-2]
-    try:
-        raw = base64.b64decode(payload, validate=True)
-        return raw.decode() if base64.b64encode(raw).decode() == payload else None
-    except (binascii.Error, UnicodeDecodeError):
-        return None

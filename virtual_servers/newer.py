@@ -61,7 +61,7 @@ class Newer:
         wanted = {key: method for key, method in _FILTER.items() if cast("dict[str, Any]", asked).get(key) is True}
         listener = self._switchboard.join(call.door, wanted.values())
         try:
-            resolver = _Subscription(listener, exchange, message.id, {key: True for key in wanted}, delivery)
+            resolver = _Subscription(listener, exchange, message.id, dict.fromkeys(wanted, True), delivery)
             await self._edge.govern(resolver, door.policy, call, caller, delivery)
         finally:
             self._switchboard.leave(call.door, listener)

@@ -9,13 +9,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-from msgspec import Struct
-
 from hub.call import Call, Caller, Credential, new_id
 from hub.pipeline import Refused, Steps, authenticate, govern, reject
 from hub.pipeline import View as Resolver
 from hub.policy.decide import Policy
-from hub.refusal import Draining, Internal, InvalidRequest, Refusal, Unauthenticated
+from hub.refusal import Draining, Internal, InvalidRequest, Refusal, TimedOutReading, Unauthenticated
 from hub.telemetry.logs import fields
 from hub.telemetry.trace import continued
 from virtual_servers.answers import Delivery, refuse
@@ -24,29 +22,26 @@ from virtual_servers.door import Door, Nowhere, kind_of
 from virtual_servers.envelope import Message, is_batch, read
 from virtual_servers.eras import MODERN
 from virtual_servers.legacy import Legacy
-from virtual_servers.modern import NAMED, is_modern_request
+from virtual_servers.mirror import NAMED
+from virtual_servers.modern import is_modern_request
 from virtual_servers.newer import Newer
 from virtual_servers.wire import ClientGone, Exchange, Receive, Scope, Send, require_accept, require_json
 
 log = logging.getLogger("hub.mcp")
 
 
-class EdgeSettings(Struct, frozen=True):
-    """Sizes in bytes, times in seconds."""
-
-    max_body: int
-    body_timeout: float
-    call_timeout: float = 3600.0
+CALL_TIMEOUT = 3600.0
+"""Seconds until any call is given up, whatever its upstream's own limits are."""
 
 
 class Edge:
     """The ASGI application of the MCP edge. `door` finds a virtual server of the present generation by name."""
 
-    def __init__(self, steps: Steps, door: Callable[[str], Door | None], clients: Clients, settings: EdgeSettings) -> None:
+    def __init__(self, steps: Steps, door: Callable[[str], Door | None], clients: Clients, max_body: int) -> None:
         self.steps = steps
         self.door = door
         self.clients = clients
-        self.settings = settings
+        self.max_body = max_body
         self.draining = False
         self.before_lists: Callable[[str], Awaitable[None]] | None = None
         """Waits for upstreams never seen before; set while that can still be the case."""
@@ -101,6 +96,7 @@ class Edge:
             raise await reject(self.steps, caller, stray, refusal) from refusal
 
     async def _by_method(self, exchange: Exchange, running: Running, caller: Caller) -> None:
+        running.reading = exchange.scope["method"] == "POST"
         match exchange.scope["method"]:
             case "POST":
                 await self._post(exchange, running, caller)
@@ -114,7 +110,8 @@ class Edge:
     async def _post(self, exchange: Exchange, running: Running, caller: Caller) -> None:
         require_json(exchange)
         require_accept(exchange)
-        body = await exchange.body(self.settings.max_body, self.settings.body_timeout)
+        body = await exchange.body(self.max_body)
+        running.reading = False
         if is_batch(body):
             await self.legacy.batch(exchange, running, caller, body)
             return
@@ -134,6 +131,8 @@ class Edge:
             await exchange.end_stream()
         elif running.reason == "revoked":
             await refuse(exchange, running.message_id, Unauthenticated(), None, running.version)
+        elif running.reason == "slow":
+            await refuse(exchange, b"", TimedOutReading("the body did not arrive in time"), None, running.version)
         elif running.reason == "cancelled":
             await exchange.empty(202)
         else:
@@ -154,7 +153,7 @@ class Edge:
             door=door,
             payload=message.params,
             credential=Credential(),
-            deadline=time.monotonic() + self.settings.call_timeout,
+            deadline=time.monotonic() + CALL_TIMEOUT,
             era=era,
             client_id=message.id.decode("utf-8", "replace"),
             trace=continued(parent if isinstance(parent, str) else "", state if isinstance(state, str) else ""),

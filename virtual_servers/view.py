@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from hub.call import Kind, Target
 from virtual_servers.headers import Table
 from virtual_servers.names import Problem
-from virtual_servers.templates import Matcher, Shield
+from virtual_servers.templates import Matcher, Shield, canonical
 
 ListKind = Literal["tools", "prompts", "resources", "templates"]
 
@@ -92,9 +92,11 @@ class View(Struct, frozen=True):
         return tuple(route.item for route in self.routes(kind) if allowed is None or route.target in allowed)
 
     def _templated(self, uri: str) -> Route | None:
+        """Its target bears the canonical spelling, so that a grant or a policy on `file:///etc/*` also sees `file:///%65tc/x`."""
         for gate in self.gates:
-            if gate.matcher.matches(uri) and not gate.shield.hides(uri):
-                return Route(Target(gate.route.target.upstream, "resource", uri), uri, gate.route.item)
+            name = canonical(uri) if gate.matcher.matches(uri) and not gate.shield.hides(uri) else None
+            if name is not None:
+                return Route(Target(gate.route.target.upstream, "resource", name), uri, gate.route.item)
         return None
 
 

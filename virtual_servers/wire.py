@@ -4,11 +4,10 @@ An answer is one JSON object unless a message precedes it and the client takes `
 last frame is the response.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from hub.refusal import InvalidRequest, NotAcceptable, TimedOutReading, TooLarge, WrongMediaType
+from hub.refusal import InvalidRequest, NotAcceptable, TooLarge, WrongMediaType
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,18 +47,11 @@ class Exchange:
         path: str = self.scope["path"]
         return path[len("/mcp/") :].rstrip("/")[:128]
 
-    async def body(self, limit: int, timeout: float) -> bytes:
-        """The whole body. Raises `TooLarge`, `TimedOutReading` or `ClientGone`."""
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises `TooLarge` or `ClientGone`. How long it may take is the caller's to watch."""
         declared = self.headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > limit:
             raise TooLarge(f"the body must not be larger than {limit} bytes")
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._body(limit)
-        except TimeoutError:
-            raise TimedOutReading("the body did not arrive in time") from None
-
-    async def _body(self, limit: int) -> bytes:
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")

@@ -28,7 +28,7 @@ def explain(
     call_id: Annotated[str, typer.Argument(help="Id of the call: its x-request-id.")],
     args: Annotated[
         Path | None,
-        typer.Option("--args", help="File with the call's `arguments` as sent, byte for byte; needed where a policy reads them.", show_default=False),
+        typer.Option("--args", help="File with the call's `arguments`, byte for byte, where a policy reads them.", show_default=False),
     ] = None,
     config: Config = None,
     as_json: Json = False,

@@ -18,7 +18,10 @@ _COMMENT = re.compile(rb"^: hub-receipt: (\S+)$", re.M)
 
 
 class Answer(NamedTuple):
-    """`code` is empty, or the stable code of a refusal; `receipts` in the order they came; `trace` as sent to the hub."""
+    """`code` is empty, or the stable code of a refusal; `receipts` in the order they came; `trace` as sent to the hub.
+
+    `began` is Unix time, `took` seconds.
+    """
 
     what: str
     status: int
@@ -27,6 +30,7 @@ class Answer(NamedTuple):
     receipts: tuple[str, ...]
     trace: str
     began: float
+    took: float
 
 
 class Wrong(AssertionError):
@@ -85,7 +89,9 @@ class Line:
             text = b"".join(parts)
             receipts += [receipt.decode() for receipt in _COMMENT.findall(text)]
             answer = Response(status, found, text)
-            self._say(Answer(what, status, _code(answer), found.get("x-request-id", ""), tuple(receipts), trace, began))
+            self._say(
+                Answer(what, status, _code(answer), found.get("x-request-id", ""), tuple(receipts), trace, began, time.time() - began)
+            )
         return answer
 
     async def modern(self, method: str, params: dict[str, Any], what: str = "", **meta: Any) -> Any:

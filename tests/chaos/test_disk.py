@@ -66,7 +66,7 @@ async def test_without_a_disk_nothing_is_done_or_answered_unrecorded_and_with_it
         load = Load(hub, 16, 3).start()
         await load.busy(200)
         fault.begin(hub)
-        enough = 12 if isinstance(fault, faults.Taken) else 60  # there SQLite itself waits two seconds for the lock each time
+        enough = 6 if isinstance(fault, faults.Taken) else 60  # there SQLite itself waits two seconds for the lock each time
         try:
             await eventually(lambda: sum(_refused(load)) >= enough, 60)
             down = time.time()

@@ -43,7 +43,6 @@ async def test_kill_under_load_loses_no_answered_call_and_leaves_no_process(tmp_
         hub.admin("DELETE", "/admin/v1/keys/gone")
         for number in range(ROUNDS):
             found = await round_of_kill(hub, notes, answers, number)
-            print(found)
             assert (await Client(hub, made).modern("tools/list")).status == 200
             assert (await Client(hub, gone).modern("tools/list")).status == 401
         assert found["outcomes"].get("unknown"), found  # else the kills came when nothing was under way, and nothing was tried

@@ -42,7 +42,6 @@ async def test_sigterm_under_load_finishes_what_is_under_way_and_refuses_what_co
             await load.ended()
             no_orphans(notes, boot)
             found = await examine(hub.database, notes, load.answers)
-    print("took", took, len(load.answers))
     assert took < 10, took  # far less than the drain time: nothing that was under way lasts as long
     codes = collections.Counter((answer.status, answer.code) for answer in load.answers if answer.status not in (200, 401, 429))
     assert set(codes) <= {(503, "draining")}, codes

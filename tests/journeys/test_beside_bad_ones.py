@@ -37,7 +37,7 @@ async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(t
     bad = {
         "absent": {"url": f"http://127.0.0.1:{closed_port()}/mcp"},
         "missing": {"stdio": {"command": "/no/such/program"}},
-        "silent": stdio("-c", "import time; time.sleep(600)", start_timeout=20),
+        "silent": stdio("-c", "import time; time.sleep(600)", start_timeout=2),
         "quitter": stdio("-c", "raise SystemExit(3)"),
         "babbler": stdio("-c", "while True: print('not MCP')"),
     }
@@ -51,7 +51,11 @@ async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(t
         session = await ann.session()
         for _ in range(20):
             assert (await session.call("echo", {"text": "x"})).status == 200
+        assert time.monotonic() - started < 3
+        await eventually(lambda: hub.status()["upstreams"]["silent"]["state"] == "failed")
+        listing = time.monotonic()
         assert len((await ann.modern("tools/list")).result["tools"]) == 11
+        assert time.monotonic() - listing < 1
         shown = hub.status()["upstreams"]
         assert shown["good"]["state"] == "ready"
         assert all(shown[name]["state"] != "ready" for name in bad)
@@ -59,7 +63,7 @@ async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(t
 
 
 async def test_a_server_that_comes_late_joins_the_list_and_is_announced(tmp_path: Path, downstream: HttpServer) -> None:
-    with running(tmp_path, config(downstream.url, {"late": stdio(MANY, "3", "7")})) as hub:
+    with running(tmp_path, config(downstream.url, {"late": stdio(MANY, "3", "2")})) as hub:
         hub.settled("good")
         async with connected(hub, "main", "2026-07-28") as client, client.listen(tools_list_changed=True) as changes:
             await asyncio.wait_for(anext(changes), 20)

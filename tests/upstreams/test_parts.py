@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hub.config.model import Breaker as BreakerSpec
 from hub.refusal import UpstreamTimeout
-from virtual_servers import catalog, mirror, rpc
+from virtual_servers import catalog, headers, mirror, rpc
 from virtual_servers.breaker import Breaker
 from virtual_servers.gate import Gate
 from virtual_servers.handshake import Hello
@@ -39,17 +39,17 @@ def test_the_examples_of_the_specification_are_encoded_as_it_says():
 def test_a_mark_below_composition_or_a_reference_makes_the_tool_invalid():
     mark = {"type": "string", "x-mcp-header": "A"}
     for schema in ({"anyOf": [{"properties": {"a": mark}}]}, {"$defs": {"d": mark}}, {**mark}, {"if": {"properties": {"a": mark}}}):
-        with pytest.raises(mirror.Invalid):
-            mirror.mirrors({"type": "object", **schema})
-    assert mirror.mirrors({"properties": {"x-mcp-header": {"type": "string", "default": {"x-mcp-header": 5}}}}) == ()
+        with pytest.raises(headers.Misplaced):
+            headers.table({"type": "object", **schema})
+    assert headers.table({"properties": {"x-mcp-header": {"type": "string", "default": {"x-mcp-header": 5}}}}) == {}
 
 
 def test_values_out_of_range_or_of_another_type_have_no_header():
-    table = mirror.mirrors({"properties": {"n": {"type": "integer", "x-mcp-header": "N"}}})
+    table = headers.table({"properties": {"n": {"type": "integer", "x-mcp-header": "N"}}})
     assert mirror.params({"n": 2**53}, table) == []
     assert mirror.params({"n": [1]}, table) == []
     assert mirror.params([], table) == []
-    assert mirror.params({"n": 42.0}, table) == [("Mcp-Param-N", "42")]
+    assert mirror.params({"n": 42.0}, table) == [("mcp-param-n", "42")]
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_tries_once():

@@ -213,7 +213,7 @@ async def pipes() -> None:
 
 
 def http() -> None:
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, or asyncio leaves Nagle on
     listener.bind(("127.0.0.1", 0))
     listener.listen(256)
     sys.stdout.write(f"{listener.getsockname()[1]}\n")

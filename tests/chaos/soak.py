@@ -1,0 +1,147 @@
+"""The long run: `python -m tests.chaos.soak [--rounds 20] [--calls 200000]`. Prints a table; exit code 1 where anything failed.
+
+Kills: as in `test_kill.py`, on one state that grows, with the servers of both kinds. Calls: 64 clients at one hub over its HTTP and stdio
+servers, with keys, a policy, limits and the journal on. Memory and descriptors after a tenth of the calls are held against those at the end.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.chaos.evidence import gapless, journal, signed
+from tests.chaos.load import Answer, Load, Step
+from tests.chaos.test_kill import round_of_kill
+from tests.chaos.world import Victim, settings, victim, web
+from tests.support.hub import eventually
+
+GROWTH = 12 * 1024 * 1024
+"""Bytes by which resident memory may grow between the first tenth and the end: allocator noise and SQLite's page cache, about 65 bytes a
+call over 180,000 calls, which is less than any object kept for each would take."""
+
+LINES = 64
+DESCRIPTORS = LINES
+"""By which open descriptors may grow with nobody connected: the pool keeps as many connections to the HTTP server as were once in use at
+the same time. One lost in every thousand calls would be 180."""
+
+CALLS: list[Step] = [
+    lambda line: line.call("web_echo"),
+    lambda line: line.call("pipe_echo"),
+    lambda line: line.call("web_echo", old=True),
+    lambda line: line.modern("tools/list", {}),
+    lambda line: line.call("web_forbidden"),
+]
+
+
+class Row(NamedTuple):
+    what: str
+    figures: dict[str, Any]
+    ok: bool
+
+
+class Sample(NamedTuple):
+    calls: int
+    memory: int
+    descriptors: int
+
+
+async def kills(folder: Path, rounds: int) -> list[Row]:
+    notes, rows = folder / "notes", list[Row]()
+    answers: list[Answer] = []
+    with web(notes) as (url, _), victim(folder, settings(url, notes)) as hub:
+        hub.start()
+        for number in range(rounds):
+            rows.append(Row(f"kill {number + 1}", await round_of_kill(hub, notes, answers, 100 + number), True))
+            show(rows[-1])
+        code = hub.stop()
+    rows.append(Row("kills, then stopped in order", {"exit": code}, code == 0 and "Traceback" not in hub.log.read_text()))
+    show(rows[-1])
+    return rows
+
+
+async def sample(hub: Victim, calls: int) -> Sample:
+    """What the hub holds when nobody is connected and everything is signed."""
+    await signed(hub.database)
+    await eventually(lambda: hub.status()["streams"] == 0)
+    await asyncio.sleep(1)
+    return Sample(calls, hub.memory(), hub.descriptors())
+
+
+async def calls(folder: Path, total: int) -> list[Row]:
+    with web(Path("/dev/null")) as (url, _), victim(folder, settings(url, Path("/dev/null"))) as hub:
+        hub.start().settled("web", "pipe", "wrapped")
+        done, samples, began, number = 0, list[Sample](), time.monotonic(), 0
+        for goal in (total // 10, total):
+            while done < goal:
+                number += 1
+                load = Load(hub, LINES, 1000 + number, mix=CALLS).start()
+                await load.busy(min(goal - done, 10_000), 600)
+                await load.ended(stop=True)
+                odd = [answer for answer in load.answers if answer.status != 200]
+                assert not odd, odd[:3]
+                done += len(load.answers)
+            samples.append(await sample(hub, done))
+            show(Row(f"after {done} calls", {"MB": round(samples[-1].memory / 1e6, 1), "descriptors": samples[-1].descriptors}, True))
+        seconds = time.monotonic() - began
+        found = await asyncio.to_thread(journal, hub.database)
+        gapless(found)
+        code = hub.stop()
+    first, last = samples
+    rows = [
+        Row(
+            "memory is flat",
+            {"grew by KB": (last.memory - first.memory) // 1024, "allowed": GROWTH // 1024},
+            last.memory - first.memory <= GROWTH,
+        ),
+        Row(
+            "descriptors are flat",
+            {"first": first.descriptors, "last": last.descriptors},
+            last.descriptors - first.descriptors <= DESCRIPTORS,
+        ),
+        Row(
+            "the whole log verifies",
+            {"records": len(found.records), "calls/s, client included": round(done / seconds)},
+            len(found.records) >= done,
+        ),
+        Row("stopped in order", {"exit": code}, code == 0 and "Traceback" not in hub.log.read_text()),
+    ]
+    for row in rows:
+        show(row)
+    return rows
+
+
+def show(row: Row) -> None:
+    figures = "  ".join(f"{name}: {value}" for name, value in row.figures.items())
+    print(f"{'ok  ' if row.ok else 'FAIL'}  {row.what:<30}  {figures}", flush=True)
+
+
+async def run(what: str, part: Callable[[Path, int], Coroutine[Any, Any, list[Row]]], many: int) -> bool:
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        try:
+            return all(row.ok for row in await part(Path(folder), many))
+        except Exception:
+            traceback.print_exc()
+            show(Row(what, {"see": "above"}, False))
+            log = Path(folder) / "hub.log"
+            print(log.read_text()[-4000:] if log.exists() else "")
+            return False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Kill rounds, then many calls on one hub. Takes about fifteen minutes on two cores.")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--calls", type=int, default=200_000)
+    options = parser.parse_args()
+    parts: list[tuple[str, Any, int]] = [("kills", kills, options.rounds), ("calls", calls, options.calls)]
+    results = [asyncio.run(run(what, part, many)) for what, part, many in parts if many]
+    print("all held" if all(results) else "FAILED")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
