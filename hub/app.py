@@ -269,16 +269,16 @@ async def _serve(loaded: Loaded, host: str | None, port: int | None) -> int:
     except (OSError, UnusableSecret) as error:
         log.error("the hub cannot start", extra=fields(reason=str(error), address=f"{host}:{port}"))
         return 1
+    url = f"http://{host}:{listener.getsockname()[1]}"
     try:
         await hub.start()
+        await Welcome(hub.identity, hub.journal, url, database_file(loaded.config).parent, list(loaded.config.virtual_servers)).show()
     except (Locked, PolicyInvalid, Refusal, ValueError, OSError, sqlite3.Error) as error:
         log.error("the hub cannot start", extra=fields(reason=str(error), detail=getattr(error, "detail", "")))
         await hub.stop()
         return 1
     hub.edge.before_lists = hub.seen
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    await Welcome(hub.identity, hub.journal, url, database_file(loaded.config).parent, list(loaded.config.virtual_servers)).show()
-    watch = Watch(loaded.source, hub.reload)
+    watch = Watch(loaded, hub.reload)
     server = Server(configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies), hub.drain)
     watch.start()
     for warning in loaded.warnings:

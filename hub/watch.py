@@ -1,4 +1,4 @@
-"""Watches `hub.yaml` and hands every good edit on. A bad edit is said and changes nothing."""
+"""Watches `hub.yaml` and the policy files it names, and hands every good edit on. A bad edit is said and changes nothing."""
 
 import asyncio
 import logging
@@ -17,8 +17,10 @@ EVERY = 0.5
 class Watch:
     """`changed` gets what was loaded. With no file (embedded defaults) there is nothing to watch."""
 
-    def __init__(self, path: Path | None, changed: Callable[[Loaded], Awaitable[None]]) -> None:
-        self._path = path
+    def __init__(self, loaded: Loaded, changed: Callable[[Loaded], Awaitable[None]]) -> None:
+        self._path = loaded.source
+        self._files = _files(loaded)
+        self._seen = self._state()
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
 
@@ -32,22 +34,34 @@ class Watch:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _look(self, path: Path) -> None:
-        seen = _state(path)
         while True:
             await asyncio.sleep(EVERY)
-            now = _state(path)
-            if now == seen or now is None:  # an editor may remove the file for a moment
+            now = self._state()
+            if now == self._seen or None in now:  # an editor may remove a file for a moment
                 continue
-            seen = now
+            self._seen = now
             try:
                 loaded = await asyncio.to_thread(load, path)
             except ConfigError as error:
                 log.error("the edited configuration was refused; the one before it keeps running", extra=fields(reason=str(error)))
                 continue
+            self._files = _files(loaded)
+            self._seen = self._state()
             try:
                 await self._changed(loaded)
             except Exception:
                 log.exception("the edited configuration could not be taken up")
+
+    def _state(self) -> list[tuple[int, int, int] | None]:
+        return [_state(path) for path in self._files]
+
+
+def _files(loaded: Loaded) -> list[Path]:
+    """What a configuration was read from. Secrets in files are left out: a new one takes effect at the next edit or start."""
+    if loaded.source is None:
+        return []
+    named = (loaded.base / policy.file for policy in loaded.config.policies.sets.values() if policy.file)
+    return [loaded.source, *named]
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -16,8 +16,8 @@ from hub.audit.export import logs
 from tests.chaos import faults
 from tests.chaos.evidence import examine, journal
 from tests.chaos.load import Load
-from tests.chaos.world import Victim, pipe, settings, victim, web
-from tests.support.hub import eventually
+from tests.chaos.world import Victim, marked, no_orphans, pipe, settings, victim, web
+from tests.support.hub import eventually, wait_for
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 
 UNAVAILABLE = {(503, "journal_unavailable"), (503, "outcome_unrecorded"), (503, "store_unavailable")}
@@ -139,28 +139,56 @@ def _progress() -> tuple[Any, ...]:
     return dumps(message("tools/call", params)), *modern_headers("tools/call", params)
 
 
-def test_a_hub_whose_state_is_read_only_says_so_and_does_not_start(tmp_path: Path):
+def unusable() -> list[str]:
+    """What the state folder can be made to be here before a start. As root, permissions say nothing: then it takes a mount."""
+    with tempfile.TemporaryDirectory() as folder:
+        return ["a read-only mount", "a full disk"] if faults.can_mount(Path(folder)) else ["without permission"]
+
+
+@pytest.mark.parametrize("what", unusable())
+def test_a_hub_that_cannot_write_its_state_says_so_and_does_not_start(tmp_path: Path, what: str):
     state = tmp_path / ".hub"
     with victim(tmp_path, {"keys": [{"name": "root", "roles": ["admin"]}]}) as hub:
         hub.start()
         assert hub.stop() == 0
-        state.chmod(0o500)
+        before = hub.log.stat().st_size
+        if what == "a full disk":
+            copy = f"cp -a {state} {state}.kept && mount -t tmpfs -o size=1m tmpfs {state} && cp -a {state}.kept/. {state}"
+            hub.prefix = faults.mounted(f"{copy}; cat /dev/zero > {state}/filler 2>/dev/null; true")
+        elif what == "a read-only mount":
+            hub.prefix = faults.mounted(f"mount --bind {state} {state} && mount -o remount,bind,ro {state}")
+        state.chmod(0o500 if what == "without permission" else 0o700)
         try:
-            if faults.can_mount(tmp_path / "keys"):  # as root, permissions say nothing: then it is a read-only mount
-                hub.prefix = faults.mounted(f"mount --bind {state} {state} && mount -o remount,bind,ro {state}")
-            before = hub.log.stat().st_size
             with pytest.raises(AssertionError, match="the hub did not start"):
                 hub.start()
         finally:
             state.chmod(0o700)
         assert hub.process is not None
-        assert hub.process.returncode == 1
         said = hub.log.read_text()[before:]
+        assert hub.process.returncode == 1, said
         assert "the hub cannot start" in said
         assert "Traceback" not in said, said
         hub.prefix = ()
         hub.start()
         assert hub.stop() == 0
+
+
+async def test_a_hub_without_a_disk_still_stops_in_order(tmp_path: Path):
+    notes, fault = tmp_path / "notes", faults.Taken()
+    with web(notes) as (url, _), victim(tmp_path, settings(url, notes)) as hub:
+        boot = hub.start().settled("web", "pipe", "wrapped").status()["boot"]
+        load = Load(hub, 16, 4).start()
+        await load.busy(200)
+        fault.begin(hub)
+        await eventually(lambda: sum(_refused(load)) >= 4, 30)
+        assert await asyncio.to_thread(hub.stop) == 0
+        fault.end(hub)
+        await load.ended()
+        no_orphans(notes, boot)
+        hub.start()
+        await examine(hub.database, notes, load.answers)
+        assert hub.stop() == 0
+    assert "Traceback" not in hub.log.read_text(), hub.tail
 
 
 def test_a_database_that_is_none_is_said_to_be_none(tmp_path: Path):
@@ -173,3 +201,15 @@ def test_a_database_that_is_none_is_said_to_be_none(tmp_path: Path):
         assert hub.process.returncode == 1
         assert "the hub cannot start" in hub.log.read_text()
         assert "Traceback" not in hub.log.read_text(), hub.tail
+
+
+def test_a_hub_that_cannot_hand_over_its_first_keys_says_so_and_does_not_start(tmp_path: Path):
+    with victim(tmp_path, {"upstreams": {"pipe": pipe(tmp_path / "notes")}}) as hub:
+        (hub.database.parent / "first-run").mkdir(parents=True)
+        with pytest.raises(AssertionError, match="the hub did not start"):
+            hub.start()
+        assert hub.process is not None
+        assert hub.process.returncode == 1
+        assert "the hub cannot start" in hub.log.read_text()
+        assert "Traceback" not in hub.log.read_text(), hub.tail
+        wait_for(lambda: not marked(f"CHAOS={tmp_path / 'notes'}"))

@@ -19,14 +19,16 @@ async def round_of_kill(hub: Victim, notes: Path, answers: list[Answer], seed: i
     status = hub.settled("web", "pipe", "wrapped").status()
     boot = status["boot"]
     wait_for(lambda: len(marked(f"CHAOS={notes}")) >= 4)  # the server, the shell, the server under it, its grandchild
+    draw = random.Random(seed)
     load = Load(hub, LINES, seed).start()
-    await load.busy(random.Random(seed).randint(300, 2000))
+    await load.busy(draw.randint(300, 2000))
     hub.kill()
     await load.ended()
     orphans_gone = no_orphans(notes, boot)
     answers += load.answers
     unexpected = [answer for answer in load.answers if answer.status not in (200, 401, 429)]
     assert not unexpected, unexpected[:3]
+    hub.stumble(draw.uniform(0.2, 1.2))  # also while it recovers, or before it has begun to
     hub.start()
     assert (await Client(hub, "user").modern("tools/list")).status == 200
     assert hub.status()["boot"] != boot

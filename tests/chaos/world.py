@@ -22,7 +22,8 @@ class Victim(Hub):
 
     prefix: Sequence[str] = ()
 
-    def start(self) -> "Victim":
+    def spawn(self) -> int:
+        """Start it without waiting for it; where its log stood before."""
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         environment["PYTHONPATH"] = str(ROOT)
         at = self.log.stat().st_size if self.log.exists() else 0
@@ -35,6 +36,10 @@ class Victim(Hub):
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        return at
+
+    def start(self) -> "Victim":
+        at = self.spawn()
         found = wait_for(lambda: re.search(r"Countersign is at (http://[0-9.:]+)", self.log.read_text()[at:]) or self._ended(), START)
         assert isinstance(found, re.Match), f"the hub did not start:\n{self.tail}"
         self.url = found[1]
@@ -54,6 +59,12 @@ class Victim(Hub):
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def stumble(self, seconds: float) -> None:
+        """Start it and kill it again so soon that it has hardly begun."""
+        self.spawn()
+        time.sleep(seconds)  # a moment, whichever it is: nothing is waited for
+        self.kill()
 
     def memory(self) -> int:
         """Resident bytes."""
