@@ -27,6 +27,10 @@ from hub.refusal import Denied, Internal, JournalDown, OutcomeUnrecorded, Refusa
 from hub.telemetry.metrics import Metrics
 
 
+ABORTED = frozenset({"client_gone", "key_revoked", "cancelled", "hub_stopping"})
+"""Why a call was cut off, as records say it."""
+
+
 class Plan(Struct, frozen=True):
     """What `resolve` makes of a call: the call as it would be sent, and how it is answered.
 
@@ -108,7 +112,8 @@ async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> 
 async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
     """Take `call` along the rest of the path. Raises `Refused` for every no, which is then recorded.
 
-    Cancelling it, as an edge does when its client has left, cancels the work downstream and records the outcome `aborted`.
+    Cancelling it, as an edge does when its client has left, cancels the work downstream and records the outcome `aborted`, with the
+    message of the cancellation as its code where that is one of `ABORTED`.
     """
     trail = Trail(steps, call, caller)
     try:
@@ -132,8 +137,8 @@ async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: C
                 return await trail.close(await plan.dispatch(call, delivery.emit))
     except Refusal as refusal:
         raise Refused(refusal, await trail.refuse(refusal)) from refusal
-    except asyncio.CancelledError:
-        trail.abort()
+    except asyncio.CancelledError as cancelled:
+        trail.abort(cancelled.args[0] if cancelled.args and cancelled.args[0] in ABORTED else "cancelled")
         raise
     except Exception as error:
         fault = Internal("the hub failed to handle this call; the operator's log has the details under this request id")
@@ -187,12 +192,12 @@ class Trail:
         except OutcomeUnrecorded as unrecorded:
             raise Refused(unrecorded, None) from refusal
 
-    def abort(self) -> None:
+    def abort(self, code: str) -> None:
         """Record that the caller left or was cut off. Nobody waits for it: no answer depends on it any more."""
         if self._ended:
             return
         self._metrics.called(self.call.kind, "aborted", self._elapsed())
-        future = self._journal.append(self.caller.org, self._entry("aborted", "client_gone", None))
+        future = self._journal.append(self.caller.org, self._entry("aborted", code, None))
         future.add_done_callback(_seen)
 
     async def _end(self, status: Status, code: str, reply: bytes | None) -> Receipt:

@@ -54,6 +54,7 @@ class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._awaiting_headers, self._begun, self._header_bytes = True, True, 0
         super().on_message_begin()
+        self.scope["hub.abort"] = self.transport.abort  # type: ignore[typeddict-unknown-key]  # ours, for clients that do not read
 
     def on_url(self, url: bytes) -> None:
         self._count(url)

@@ -11,7 +11,8 @@ from typing import Literal
 from virtual_servers.wire import Exchange
 
 WATCH_AFTER = 0.05
-Reason = Literal["", "gone", "revoked", "cancelled", "slow", "stopping"]
+Reason = Literal["", "client_gone", "key_revoked", "cancelled", "body_timeout", "hub_stopping"]
+"""Why a request was cut; the message its task is cancelled with."""
 
 
 class Running:
@@ -35,7 +36,7 @@ class Running:
     def cut(self, reason: Reason) -> None:
         if not self.reason and not self.exchange.finished:
             self.reason = reason
-            self.task.cancel()
+            self.task.cancel(reason)
 
 
 class Clients:
@@ -75,11 +76,11 @@ class Clients:
         """Cut every request of a key that was revoked or has expired."""
         for running in list(self._running):
             if running.key_id == key_id:
-                running.cut("revoked")
+                running.cut("key_revoked")
 
     def cut_all(self) -> None:
         for running in list(self._running):
-            running.cut("stopping")
+            running.cut("hub_stopping")
 
     async def idle(self, timeout: float) -> bool:
         """Wait until nothing is under way; False when `timeout` seconds were not enough."""
@@ -101,11 +102,11 @@ class Clients:
                     break
                 if running.reading:
                     if running.since < now - self._body_timeout:
-                        running.cut("slow")
+                        running.cut("body_timeout")
                 elif running.watch is None:
                     running.watch = asyncio.create_task(_watch(running), name="client-watch")
 
 
 async def _watch(running: Running) -> None:
     await running.exchange.gone()
-    running.cut("gone")
+    running.cut("client_gone")

@@ -29,6 +29,9 @@ from virtual_servers.wire import ClientGone, Exchange, Receive, Scope, Send, req
 
 log = logging.getLogger("hub.mcp")
 
+FAREWELL = 0.5
+"""Seconds a client that was cut off has to take the last bytes."""
+
 
 CALL_TIMEOUT = 3600.0
 """Seconds until any call is given up, whatever its upstream's own limits are."""
@@ -63,7 +66,7 @@ class Edge:
             if not running.reason:
                 raise
             running.task.uncancel()
-            await self._cut_off(exchange, running)
+            await self._farewell(exchange, running)
         finally:
             self.clients.leave(running)
 
@@ -123,15 +126,23 @@ class Edge:
         else:
             await self.legacy.handle(exchange, running, caller, message)
 
+    async def _farewell(self, exchange: Exchange, running: Running) -> None:
+        """End a request that was cut. A client that does not even take the end has its connection closed under it."""
+        try:
+            async with asyncio.timeout(FAREWELL):
+                await self._cut_off(exchange, running)
+        except TimeoutError:
+            await exchange.abort()
+
     async def _cut_off(self, exchange: Exchange, running: Running) -> None:
         """What a request that was cut gets: nothing when its client has left, else a typed end."""
-        if running.reason == "gone" or exchange.finished:
+        if running.reason == "client_gone" or exchange.finished:
             return
         if exchange.streaming:
             await exchange.end_stream()
-        elif running.reason == "revoked":
+        elif running.reason == "key_revoked":
             await refuse(exchange, running.message_id, Unauthenticated(), None, running.version)
-        elif running.reason == "slow":
+        elif running.reason == "body_timeout":
             await refuse(exchange, b"", TimedOutReading("the body did not arrive in time"), None, running.version)
         elif running.reason == "cancelled":
             await exchange.empty(202)

@@ -26,12 +26,17 @@ class Session(Struct):
 
 
 class Sessions:
-    """Bounded: the longest unused go first; unused for `idle` seconds they go as well."""
+    """Bounded, for each key as well, so that one that opens many displaces its own: the longest unused go first.
 
-    def __init__(self, limit: int = 20_000, idle: float = 3600.0) -> None:
+    Unused for `idle` seconds they go as well.
+    """
+
+    def __init__(self, limit: int = 20_000, idle: float = 3600.0, *, each: int = 1000) -> None:
         self._limit = limit
+        self._each = each
         self._idle = idle
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._of_key: dict[str, dict[str, None]] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -40,6 +45,10 @@ class Sessions:
         self._expire()
         session = Session(secrets.token_urlsafe(24), version, door, caller.key_id, time.monotonic(), {})
         self._sessions[session.id] = session
+        own = self._of_key.setdefault(caller.key_id, {})
+        own[session.id] = None
+        if len(own) > self._each:
+            self._drop(next(iter(own)))
         return session
 
     def get(self, session_id: str, door: str, key_id: str) -> Session:
@@ -49,23 +58,34 @@ class Sessions:
             raise SessionNotFound("no such session: initialize again")
         session.used = time.monotonic()
         self._sessions.move_to_end(session_id)
+        own = self._of_key[key_id]
+        own[session_id] = own.pop(session_id)
         return session
 
     def peek(self, session_id: str) -> Session | None:
         """The session whoever asks, for what has to be known before the caller is (its protocol version)."""
         session = self._sessions.get(session_id)
         if session is not None and time.monotonic() - session.used > self._idle:
-            del self._sessions[session_id]
+            self._drop(session_id)
             return None
         return session
 
     def close(self, session: Session) -> None:
-        self._sessions.pop(session.id, None)
+        self._drop(session.id)
 
     def forget_key(self, key_id: str) -> None:
         """Drop every session of a revoked key."""
-        for session_id in [s.id for s in self._sessions.values() if s.key_id == key_id]:
-            del self._sessions[session_id]
+        for session_id in list(self._of_key.get(key_id, ())):
+            self._drop(session_id)
+
+    def _drop(self, session_id: str) -> None:
+        session = self._sessions.pop(session_id, None)
+        if session is None:
+            return
+        own = self._of_key[session.key_id]
+        del own[session_id]
+        if not own:
+            del self._of_key[session.key_id]
 
     def _expire(self) -> None:
         horizon = time.monotonic() - self._idle
@@ -73,4 +93,4 @@ class Sessions:
             oldest = next(iter(self._sessions.values()))
             if len(self._sessions) < self._limit and oldest.used > horizon:
                 return
-            del self._sessions[oldest.id]
+            self._drop(oldest.id)

@@ -76,6 +76,13 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    async def abort(self) -> None:
+        """Close the connection at once, whatever of the answer was not taken. Needs the hub's own HTTP server."""
+        abort: Callable[[], None] | None = self.scope.get("hub.abort")
+        if abort is not None:
+            abort()
+            await self.gone()
+
     @property
     def takes_stream(self) -> bool:
         return _accepts(self.header(b"accept"), "text/event-stream")

@@ -1,6 +1,7 @@
 """What clients hear, and what they no longer can, when hub.yaml is edited, a key is revoked or a virtual server goes."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -169,6 +170,33 @@ async def test_revoking_a_key_cuts_its_streams_and_calls_within_a_second(own: Hu
         await within(0.2, anext(others.messages()))
     for connection in (older, newer, streamed, others):
         await connection.close()
+
+
+def untaken(hub: Hub, port: int) -> int:
+    """Bytes the kernel holds for the client at `port` because it does not read."""
+    for line in Path(f"/proc/{hub.pid}/net/tcp").read_text().splitlines()[1:]:
+        _, here, there, _, queues, *_ = line.split()
+        if int(here.split(":")[1], 16) == hub.address[1] and int(there.split(":")[1], 16) == port:
+            return int(queues.split(":")[0], 16)
+    return 0
+
+
+async def test_revoking_cuts_a_client_that_has_stopped_reading(own: Hub) -> None:
+    ann = Client(own, "ann")
+    flood = modern_params({"name": "count", "arguments": {"steps": 100_000, "size": 20_000}, "_meta": {"progressToken": 1}})
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(own.address)
+        deaf.sendall(ann.wire(dumps(message("tools/call", flood)), *modern_headers("tools/call", flood)))
+        seen = [-1]
+
+        def stuck() -> bool:
+            seen.append(untaken(own, deaf.getsockname()[1]))
+            return seen[-1] == seen[-2] > 0
+
+        await eventually(stuck, every=0.3)
+        own.admin("DELETE", "/admin/v1/keys/ann")
+        await eventually(lambda: "hub_inflight_requests 0.0" in own.admin("GET", "/metrics"), 2)
 
 
 async def test_a_key_made_over_the_admin_api_works_until_it_is_revoked(own: Hub) -> None:

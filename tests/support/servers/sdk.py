@@ -48,7 +48,9 @@ TOOLS = [
     types.Tool(name="links", input_schema=ANYTHING),
     types.Tool(name="fail", input_schema=ANYTHING),
     types.Tool(name="error", input_schema=schema(code="integer")),
-    types.Tool(name="count", description="Reports progress.", input_schema=schema(("steps",), steps="integer", pause="number")),
+    types.Tool(
+        name="count", description="Reports progress.", input_schema=schema(("steps",), steps="integer", pause="number", size="integer")
+    ),
     types.Tool(name="wait", description="Waits until cancelled.", input_schema=schema(("mark",), mark="string", seconds="number")),
     types.Tool(name="grow", description="Offers one tool more.", input_schema=schema(("name",), name="string")),
     types.Tool(
@@ -118,7 +120,7 @@ async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.
 async def count(context: Any, arguments: dict[str, Any]) -> types.CallToolResult:
     steps = arguments["steps"]
     for step in range(steps):
-        await context.session.report_progress(step + 1, steps, f"step {step + 1}")
+        await context.session.report_progress(step + 1, steps, f"step {step + 1}" + "." * arguments.get("size", 0))
         await anyio.sleep(arguments.get("pause", 0))
     return types.CallToolResult(content=[text(f"counted to {steps}")])
 
