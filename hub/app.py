@@ -101,6 +101,7 @@ class Hub:
         self.generation: Generation | None = None
         self._rebuild: asyncio.Task[None] | None = None
         self._rebuild_again = False
+        self._said: set[str] = set()
         self._swapping = asyncio.Lock()
         self._first_look_ends = 0.0
 
@@ -239,8 +240,10 @@ class Hub:
         for name, methods in changes(before, after).items():
             for method in methods:
                 self.switchboard.tell(name, method)
-        for problem in after.problems:
-            log.warning("virtual server", extra=fields(problem=problem))
+        if before is not None:  # before the first catalogues have come everything is missing, which tells nobody anything
+            for problem in sorted(set(after.problems) - self._said):
+                log.warning("virtual server", extra=fields(problem=problem))
+            self._said = set(after.problems)
 
 
 def serve(config_path: Path | None, host: str | None = None, port: int | None = None, workers: int | None = None) -> int:

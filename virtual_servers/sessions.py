@@ -31,7 +31,7 @@ class Sessions:
     Unused for `idle` seconds they go as well.
     """
 
-    def __init__(self, limit: int = 20_000, idle: float = 3600.0, *, each: int = 1000) -> None:
+    def __init__(self, limit: int = 20_000, idle: float = 3600.0, *, each: int = 5000) -> None:
         self._limit = limit
         self._each = each
         self._idle = idle

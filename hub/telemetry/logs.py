@@ -47,6 +47,7 @@ def set_up(level: str, form: Literal["auto", "text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    logging.getLogger("uvicorn").setLevel("WARNING" if level != "debug" else "DEBUG")
     logging.getLogger("asyncio").setLevel("ERROR" if level != "debug" else "DEBUG")
 
 

@@ -1,0 +1,354 @@
+"""One HTTP/1.1 connection to a server: a request is written, the answer to it is taken apart as it arrives. It does not know pools.
+
+What arrives for an answer is kept in an `Incoming` of its own, never in the connection: a connection that carries the next exchange
+while a slow reader still takes from the one before cannot mix them. Framing follows RFC 9112, section 6.3; what is unclear there
+(two lengths, a length beside chunks, codings other than `chunked`) is an error, as the parser and the checks here refuse it.
+"""
+
+import asyncio
+import select
+from typing import Protocol, cast
+
+import httptools
+
+MAX_HEAD = 64 * 1024
+"""Bytes of an answer's status line and header fields, interim answers included; as many may pass between two parts of a body."""
+
+MAX_FIELDS = 256
+HIGH = 256 * 1024
+"""Bytes of a body that wait for their reader before the connection stops reading."""
+
+ONE_WRITE = 64 * 1024
+"""Largest body that is written together with the head, and the size of the pieces a larger one is written in."""
+
+WRITE_TIMEOUT = 30.0
+"""Seconds for which a server may take nothing of a large request."""
+
+SPARE = 64 * 1024
+"""Bytes read after the last that anybody wants, in the hope that the answer ends and the connection can be used again."""
+
+_BODILESS = (204, 304)
+_FAULTS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+
+
+class Broken(Exception):
+    """What came back is not HTTP, is beyond the bounds, or ended early."""
+
+
+class Gone(Exception):
+    """The connection ended before a byte of the answer."""
+
+
+class Stalled(Exception):
+    """The server does not take the request."""
+
+
+class Owner(Protocol):
+    """Who is told what becomes of a connection."""
+
+    def idle(self, connection: "Connection") -> None:
+        """The answer is complete, the connection can be used again."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """It is closed for good. Called once."""
+        ...
+
+
+class Incoming:
+    """The answer to one request. `status` is 0 until its head is complete; `ended` once all of it has arrived."""
+
+    __slots__ = ("_connection", "_waiter", "begun", "ended", "error", "fields", "held", "keep", "linger", "parts", "status", "unwanted")
+
+    def __init__(self, connection: "Connection") -> None:
+        self._connection = connection
+        self._waiter: asyncio.Future[None] | None = None
+        self.status = 0
+        self.fields: dict[bytes, bytes] = {}
+        self.parts: list[bytes] = []
+        self.held = 0
+        self.begun = False
+        self.ended = False
+        self.keep = True
+        self.unwanted = False
+        self.error: Exception | None = None
+        self.linger: asyncio.TimerHandle | None = None
+
+    def wait(self) -> "asyncio.Future[None]":
+        """To be awaited, by one task at a time: done when the head is complete, more of the body is there, or it ended or broke."""
+        self._waiter = waiter = self._connection.loop.create_future()
+        return waiter
+
+    def wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def take(self) -> list[bytes]:
+        """The parts of the body that are there; the connection reads on."""
+        parts = self.parts
+        if parts:
+            self.parts = []
+            self.held = 0
+            self._connection.read_on(self)
+        return parts
+
+    def drop(self) -> None:
+        """Nobody wants the rest: close the connection, unless the answer has ended and the connection is no longer about it."""
+        self._connection.give_up(self, Broken("given up"))
+
+    def spare(self, seconds: float) -> None:
+        """Nobody wants the rest, but it may end within `seconds`: then the connection can be used again."""
+        self.unwanted = True
+        self.take()
+        self.held = 0
+        self.linger = self._connection.loop.call_later(seconds, self.drop)
+
+
+class Connection(asyncio.Protocol):
+    """One exchange at a time: `begin`, then the `Incoming` until it has ended. `owner` is set by whoever keeps it."""
+
+    __slots__ = (
+        "_blocked", "_full", "_head", "_incoming", "_no_body", "_overhead", "_parser", "_paused", "_poll", "_sending", "_size", "_stray",
+        "_transport", "answered", "loop", "owner", "since",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.owner: Owner | None = None
+        self.answered = 0
+        """Exchanges that ended well: not 0 for a connection used again."""
+        self.since = 0.0
+        """When it became idle, in the loop's time."""
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._incoming: Incoming | None = None
+        self._head: list[tuple[bytes, bytes]] = []
+        self._size = 0
+        self._overhead = 0
+        self._no_body = False
+        self._stray = False
+        self._sending = False
+        self._paused = False
+        self._full = False
+        self._blocked: asyncio.Future[None] | None = None
+
+    # The request
+
+    def begin(self, head: bytes, body: bytes, *, no_body: bool = False) -> Incoming:
+        """Write the head, and the body if it is small; `pour` a larger one. `no_body`: the answer has none, as that to HEAD.
+
+        Raises `Gone` where the connection is closed: nothing was written then.
+        """
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise Gone("closed before the request")
+        self._incoming = incoming = Incoming(self)
+        self._no_body = no_body
+        transport.write(head + body if len(body) <= ONE_WRITE else head)
+        return incoming
+
+    async def pour(self, incoming: Incoming, body: bytes) -> None:
+        """Write a large body piece by piece as the server takes it, until it answers with a refusal. Raises `Stalled`."""
+        view = memoryview(body)
+        self._sending = True
+        for start in range(0, len(view), ONE_WRITE):
+            if self._incoming is not incoming or incoming.status >= 300 or self._transport is None:
+                return
+            self._transport.write(view[start : start + ONE_WRITE])
+            if self._full:
+                await self._drained()
+        self._sending = False
+
+    async def _drained(self) -> None:
+        self._blocked = self.loop.create_future()
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                await self._blocked
+        except TimeoutError:
+            raise Stalled("the request is not taken") from None
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._unblock()
+
+    def _unblock(self) -> None:
+        if self._blocked is not None and not self._blocked.done():
+            self._blocked.set_result(None)
+
+    # Its life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._poll = select.poll()
+        self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        incoming, self._incoming = self._incoming, None
+        self._transport = None
+        if incoming is not None:
+            if not incoming.begun:
+                incoming.error = Gone("closed without an answer")
+            elif incoming.status and not incoming.keep and exc is None and _until_close(incoming.fields):
+                incoming.ended = True
+            else:
+                incoming.error = Broken("closed within the answer")
+            _quiet(incoming)
+        self._unblock()
+        if self.owner is not None:
+            self.owner.lost(self)
+
+    @property
+    def closed(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def usable(self) -> bool:
+        """Whether an idle connection still stands, and nothing has arrived on it: what the loop has not yet seen counts too."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and not self._poll.poll(0)
+
+    def close(self) -> None:
+        """Close an idle connection in peace."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self, why: Exception | None = None) -> None:
+        """Close at once; an answer under way is broken off."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.error = why or Broken("closed by the hub")
+            _quiet(incoming)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def give_up(self, incoming: Incoming, why: Exception) -> None:
+        """Close if this answer is the one under way."""
+        if self._incoming is incoming:
+            self.abort(why)
+
+    def read_on(self, incoming: Incoming) -> None:
+        """The reader of the answer under way has caught up."""
+        if self._paused and self._incoming is incoming:
+            self._paused = False
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    # The answer
+
+    def data_received(self, data: bytes) -> None:
+        incoming = self._incoming
+        if incoming is None:
+            self.abort()
+            return
+        incoming.begun = True
+        self._overhead += len(data)
+        try:
+            self._parser.feed_data(data)
+        except _FAULTS as problem:
+            if not incoming.ended:
+                self.abort(Broken(str(problem.__context__ or problem)))
+                return
+            self._stray = True
+        if incoming.ended:
+            self._complete(incoming)
+            incoming.wake()
+        elif self._overhead > MAX_HEAD:
+            self.abort(Broken("too much that is not content"))
+        elif incoming.status:
+            if incoming.held > HIGH and not self._paused and self._transport is not None and not incoming.unwanted:
+                self._paused = True
+                self._transport.pause_reading()
+            incoming.wake()
+
+    def _complete(self, incoming: Incoming) -> None:
+        """All of the answer is there: the connection is free, or of no use."""
+        transport = self._transport
+        self._incoming = None
+        self._overhead = self._size = 0
+        if incoming.linger is not None:
+            incoming.linger.cancel()
+        if transport is None:
+            return
+        unsent = self._sending or transport.get_write_buffer_size() > 0
+        if incoming.keep and not unsent and not self._stray and not self._paused and self.owner is not None and not transport.is_closing():
+            self.answered += 1
+            self.owner.idle(self)
+        elif unsent:
+            transport.abort()
+        else:
+            transport.close()
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        if self._incoming is not None and self._incoming.ended:
+            self._stray = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value) + 4
+        head = self._head
+        head.append((name.lower(), value))
+        if self._size > MAX_HEAD or len(head) > MAX_FIELDS:
+            raise Broken("too many header fields")
+
+    def on_headers_complete(self) -> None:
+        incoming = self._incoming
+        if incoming is None or incoming.ended:
+            return
+        fields = incoming.fields
+        for name, value in self._head:
+            value = value.strip(b" \t")
+            fields[name] = fields[name] + b", " + value if name in fields else value
+        self._head = []
+        parser = self._parser
+        status = parser.get_status_code()
+        framed = b"content-length" in fields or b"transfer-encoding" in fields
+        if status < 200:
+            if status < 100 or status == 101 or framed:
+                raise Broken("an interim answer that was not asked for")
+            fields.clear()
+            return
+        if b"transfer-encoding" in fields and fields[b"transfer-encoding"].lower() != b"chunked":
+            raise Broken("a transfer coding that was not asked for")
+        incoming.keep = parser.should_keep_alive() and not (self._no_body and framed)
+        if self._no_body or (status in _BODILESS and framed):
+            incoming.keep = False
+            incoming.ended = True
+        incoming.status = status
+        self._overhead = 0
+        if self._sending:
+            self._unblock()
+
+    def on_body(self, data: bytes) -> None:
+        incoming = self._incoming
+        if incoming is None or incoming.ended:
+            self._stray = True
+            return
+        self._overhead = 0
+        incoming.held += len(data)
+        if not incoming.unwanted:
+            incoming.parts.append(data)
+        elif incoming.held > SPARE:
+            raise Broken("more than is wanted")
+
+    def on_message_complete(self) -> None:
+        self._head = []
+        if self._incoming is not None and self._incoming.status:
+            self._incoming.ended = True
+
+
+def _until_close(fields: dict[bytes, bytes]) -> bool:
+    """Whether the end of the connection is the end of the body (RFC 9112, 6.3, rule 8)."""
+    return b"content-length" not in fields and b"transfer-encoding" not in fields
+
+
+def _quiet(incoming: Incoming) -> None:
+    """Nothing more comes for this answer."""
+    if incoming.linger is not None:
+        incoming.linger.cancel()
+    incoming.wake()
