@@ -55,7 +55,7 @@ bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json
 bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.installed ## the same beside FastMCP, an SDK proxy and ContextForge
 	@$(BIN)/python -m tests.bench.run --peers $(ARGS)
 
-soak: setup-dev ## the long run: 20 kills of a hub under load, 200,000 calls with memory held flat (about a quarter of an hour)
+soak: setup-dev ## the long run: 20 kills of a hub under load, 200,000 calls with memory held flat (seven to fifteen minutes)
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 docs: setup ## regenerate docs/configuration.md from the configuration's classes

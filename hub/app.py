@@ -8,8 +8,6 @@ import logging
 import os
 import sqlite3
 import sys
-from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +17,16 @@ import uvloop
 from hub import __version__
 from hub.admin.routes import Admin
 from hub.audit.checkpoint import Signer
-from hub.audit.journal import OPERATOR, Journal
-from hub.audit.record import event
+from hub.audit.journal import Journal
 from hub.budget.limits import Limits
 from hub.config.load import ConfigError, Loaded, database_file, load, secret_folder
 from hub.config.restart import changes_that_need_restart
 from hub.egress import Egress
 from hub.gate import Gate
+from hub.generations import Generations
 from hub.identity.authenticate import Identity
 from hub.pipeline import Steps
 from hub.policy.decide import PolicyInvalid
-from hub.policy.snapshots import save_snapshot
 from hub.refusal import Refusal
 from hub.rehearsal import dry_run
 from hub.server import Server, bind, configure
@@ -39,11 +36,9 @@ from hub.telemetry.logs import fields, set_up
 from hub.telemetry.metrics import Metrics
 from hub.watch import Watch
 from hub.welcome import Welcome
-from virtual_servers.catalog import Catalogue
 from virtual_servers.clients import Clients
 from virtual_servers.door import Door
 from virtual_servers.fleet import Fleet
-from virtual_servers.generation import Generation, build, build_what_fits, changes
 from virtual_servers.greeting import Greeting
 from virtual_servers.guard import Guard
 from virtual_servers.legacy import Legacy
@@ -87,22 +82,19 @@ class Hub:
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
         self.egress = Egress(config.egress)
-        self.fleet = Fleet(self.egress, self.guard, Shelf(self.database), self._catalogue_changed)
+        self.fleet = Fleet(self.egress, self.guard, Shelf(self.database))
         self.switchboard = Switchboard()
         self.sessions = Sessions()
         self.clients = Clients(config.server.body_timeout)
         greeting = Greeting()
-        self.lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
-        self.edge = Edge(self.steps, self.door, self.clients, config.server.max_body)
+        lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
+        self.generations = Generations(loaded, self.fleet, lists, self.database, self.journal, self.switchboard)
+        self.fleet.on_changed = self.generations.changed
+        self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions)
         self.admin = Admin(self.steps, self.status, self.not_ready)
         self.app = Gate(self.edge, self.admin.app, config.server)
-        self.generation: Generation | None = None
-        self._rebuild: asyncio.Task[None] | None = None
-        self._rebuild_again = False
-        self._said: set[str] = set()
-        self._swapping = asyncio.Lock()
         self._first_look_ends = 0.0
 
     async def start(self) -> None:
@@ -119,7 +111,7 @@ class Hub:
         await self.limits.open()
         await self.egress.open()
         await self.fleet.configure(self.loaded.config.upstreams)
-        await self._swap()
+        await self.generations.swap()
         self.clients.start()
         self._first_look_ends = asyncio.get_running_loop().time() + FIRST_LOOK
 
@@ -133,10 +125,8 @@ class Hub:
 
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
-        if self._rebuild is not None:
-            self._rebuild.cancel()
-            await asyncio.gather(self._rebuild, return_exceptions=True)
-        for close in (self.clients.stop, self.fleet.close, self.egress.close, self.identity.close, self.journal.close, self.limits.close):
+        first = (self.generations.close, self.clients.stop, self.fleet.close, self.egress.close)
+        for close in (*first, self.identity.close, self.journal.close, self.limits.close):
             try:
                 await close()
             except Refusal as refusal:
@@ -144,24 +134,18 @@ class Hub:
         await self.database.close()
         await asyncio.to_thread(self.guard.close)
 
-    def door(self, name: str) -> Door | None:
-        """A virtual server of the present generation."""
-        return self.generation.doors.get(name) if self.generation is not None else None
-
     async def seen(self, name: str) -> None:
         """For lists: wait, within the first seconds of a run only, for upstreams of `name` whose catalogue was never fetched."""
-        door = self.door(name)
+        door = self.generations.door(name)
         left = self._first_look_ends - asyncio.get_running_loop().time()
         if door is not None and left > 0 and (unseen := self.fleet.unseen(list(door.view.absent))):
             await self.fleet.looked_at(unseen, left)
-            if self._rebuild is not None:
-                await asyncio.shield(self._rebuild)
+            await self.generations.settled()
 
     async def reload(self, loaded: Loaded) -> None:
         """Take up an edited file, or refuse it whole, having changed nothing."""
         try:
-            make = partial(build, loaded.config, loaded.hash, loaded.base)
-            await asyncio.to_thread(make, self._catalogues(loaded), self.lists, self.fleet.upstream)
+            await self.generations.check(loaded)
             self.identity.declare(loaded.config.keys)
         except (PolicyInvalid, ValueError) as error:
             log.error("the edited configuration was refused; the one before it keeps running", extra=fields(reason=str(error)))
@@ -169,15 +153,16 @@ class Hub:
         pinned = changes_that_need_restart(self.loaded.config, loaded.config)
         if pinned:
             log.warning("changed settings that take effect only at the next start", extra=fields(settings=pinned))
-        self.loaded = loaded
+        self.loaded = self.generations.loaded = loaded
         self.limits.configure(loaded.config.limits)
         await self.fleet.configure(loaded.config.upstreams)
-        await self._swap()
+        self.generations.changed()
+        await self.generations.settled()
         log.info("configuration reloaded", extra=fields(hash=loaded.hash))
 
     def status(self) -> dict[str, Any]:
         """What `/admin/v1/status` shows."""
-        generation = self.generation
+        generation = self.generations.present
         return {
             "version": __version__,
             "boot": self.journal.boot,
@@ -197,53 +182,13 @@ class Hub:
             reasons.append("stopping")
         if not self.identity.fresh:
             reasons.append("keys cannot be checked")
-        if self.generation is None:
+        if self.generations.present is None:
             reasons.append("starting")
         return reasons
 
     def _revoked(self, key_id: str) -> None:
         self.clients.cut_key(key_id)
         self.sessions.forget_key(key_id)
-
-    def _catalogue_changed(self) -> None:
-        """Compile anew, once for all the changes that come while a compilation runs."""
-        self._rebuild_again = True
-        if self._rebuild is None or self._rebuild.done():
-            self._rebuild = asyncio.create_task(self._rebuild_all(), name="rebuild")
-
-    async def _rebuild_all(self) -> None:
-        while self._rebuild_again:
-            self._rebuild_again = False
-            await self._swap()
-
-    async def _swap(self) -> None:
-        """Compile the next generation off the loop and put it in place of the present one, one at a time. Raises `PolicyInvalid`."""
-        async with self._swapping:
-            loaded, present = self.loaded, self.generation
-            before: Mapping[str, Catalogue] = present.catalogues if present is not None else {}
-            make = partial(build_what_fits, loaded.config, loaded.hash, loaded.base)
-            after = await asyncio.to_thread(make, self._catalogues(loaded), before, self.lists, self.fleet.upstream)
-            await self._replace(loaded, after)
-
-    def _catalogues(self, loaded: Loaded) -> dict[str, Catalogue]:
-        return {name: found for name, found in self.fleet.catalogues.items() if name in loaded.config.upstreams}
-
-    async def _replace(self, loaded: Loaded, after: Generation) -> None:
-        """Serve `after` from now on, and tell those who listen what changed."""
-        before, self.generation = self.generation, after
-        self.journal.config_hash = loaded.hash
-        if before is None or before.policy.hash != after.policy.hash or before.config_hash != after.config_hash:
-            await save_snapshot(self.database, after.policy)
-            await self.journal.append(OPERATOR, event("config.generation", policy_set=after.policy.hash))
-        for name in set(before.doors if before else ()) - set(after.doors):
-            self.switchboard.close_door(name)
-        for name, methods in changes(before, after).items():
-            for method in methods:
-                self.switchboard.tell(name, method)
-        if before is not None:  # before the first catalogues have come everything is missing, which tells nobody anything
-            for problem in sorted(set(after.problems) - self._said):
-                log.warning("virtual server", extra=fields(problem=problem))
-            self._said = set(after.problems)
 
 
 def serve(config_path: Path | None, host: str | None = None, port: int | None = None, workers: int | None = None) -> int:

@@ -1,211 +1,232 @@
-"""The one way out over HTTP: a shared pool of connections with bounds. It does not know what is said over it.
+"""The one way out over HTTP: shared pools of connections with bounds. It does not know what is said over it.
 
 Destinations the operator wrote are connected to as written. With `public_only` (destinations that came from a caller or from a
 peer's document) every address a name resolves to must be public, and the connection goes to an address that was checked, so that a
-second resolution cannot change it. Redirects are never followed, cookies never kept, proxies of the environment never used.
+second resolution cannot change it. Redirects are never followed, cookies never kept, proxies of the environment never used; a user,
+password or fragment of a URL is never sent. Answers are asked for without a content coding, and one that has one is a fault.
 """
 
 import asyncio
-import ipaddress
-import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
 from types import TracebackType
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from multidict import CIMultiDictProxy
-from yarl import URL
-
-from hub import __version__
 from hub.config.model import Egress as EgressSpec
+from hub.dial import Dialer, NotPublic, Resolver, is_public
+from hub.http1 import ONE_WRITE, Broken, Connection, Gone, Incoming, Stalled
+from hub.http1_head import IDEMPOTENT, Fields, Headers, Target, head, parse
+from hub.pool import KEEP_ALIVE, Pool
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 
-Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+__all__ = ["KEEP_ALIVE", "LINGER", "Egress", "Exchange", "Fields", "Headers", "Response", "is_public"]
 
-FAILURES = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
+FAILURES = (Broken, Gone, Stalled, OSError, ValueError)
 TOO_LARGE = "the server's answer is too large"
 REFUSED = "the destination is not a public address"
-
-KEEP_ALIVE = 4.0
-"""Seconds an idle connection is kept: below the five after which common servers close it, so that a request rarely meets a close."""
 
 LINGER = 1.0
 """Seconds a stream whose answer is complete may take to end, so that its connection can be used again."""
 
-_NOT_PUBLIC_6 = tuple(ipaddress.IPv6Network(net) for net in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
-_GLOBAL_6 = ipaddress.IPv6Network("2000::/3")
+MOST_TARGETS = 1024
+"""URLs remembered in parsed form, and pools kept that hold no connection."""
 
 
-class _NotPublic(OSError):
-    """A name that resolves to an address that is not public."""
+class ResponseHeaders(Mapping[str, str]):
+    """Header fields of an answer. Names compare without case; fields of one name are joined by a comma."""
 
+    __slots__ = ("_fields",)
 
-def is_public(address: str) -> bool:
-    """Whether `address` is one of the public internet. Forms that embed an IPv4 address (mapped, NAT64, 6to4, Teredo) are not."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return parsed.scope_id is None and parsed in _GLOBAL_6 and not any(parsed in net for net in _NOT_PUBLIC_6)
-    return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved or parsed in ipaddress.IPv4Network("192.0.0.0/24"))
+    def __init__(self, fields: dict[bytes, bytes]) -> None:
+        self._fields = fields
 
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower().encode("utf-8", "replace")].decode("utf-8", "replace")
 
-class _PublicResolver(AbstractResolver):
-    """Resolves a name and refuses it when any of its addresses is not public."""
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._fields)
 
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self._inner = inner or aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if not found or not all(is_public(entry["host"]) for entry in found):
-            raise _NotPublic("not a public address")
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
+    def __len__(self) -> int:
+        return len(self._fields)
 
 
 class Response:
     """A reply whose body is still to be read. `headers` compare names without case; `media_type` is bare and in lower case."""
 
-    __slots__ = ("_raw", "headers", "kept", "media_type", "status")
+    __slots__ = ("_incoming", "headers", "kept", "media_type", "status")
 
-    def __init__(self, raw: aiohttp.ClientResponse) -> None:
-        self._raw = raw
-        self.status = raw.status
-        self.headers: CIMultiDictProxy[str] = raw.headers
-        self.media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+    def __init__(self, incoming: Incoming) -> None:
+        self._incoming = incoming
+        self.status = incoming.status
+        self.headers = ResponseHeaders(incoming.fields)
+        self.media_type = incoming.fields.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
         self.kept = False
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises `UpstreamFault` when it is longer than `limit` bytes, or ends early."""
-        content = self._raw.content
-        if (self._raw.content_length or 0) > limit:
+        incoming = self._incoming
+        if not incoming.ended and int(incoming.fields.get(b"content-length", b"0")) > limit:
             raise UpstreamFault(TOO_LARGE)
         parts: list[bytes] = []
         size = 0
-        try:
-            while part := await content.readany():
-                parts.append(part)
-                size += len(part)
-                if size > limit:
-                    raise UpstreamFault(TOO_LARGE)
-        except FAILURES as problem:
-            raise _translate(problem, answering=True) from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        while True:
+            size += incoming.held
+            if size > limit:
+                raise UpstreamFault(TOO_LARGE)
+            taken = self._take()
+            parts += taken
+            if incoming.ended:
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if not taken:
+                await incoming.wait()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it arrives. Raises `UpstreamFault` when it ends early."""
-        try:
-            while part := await self._raw.content.readany():
-                yield part
-        except FAILURES as problem:
-            raise _translate(problem, answering=True) from None
+        incoming = self._incoming
+        while True:
+            parts = self._take()
+            if parts:
+                yield parts[0] if len(parts) == 1 else b"".join(parts)
+            elif incoming.ended:
+                return
+            else:
+                await incoming.wait()
 
     def finish(self) -> None:
         """The caller has what it came for: keep the connection if the stream ends within `LINGER` seconds, else close it."""
-        if not self._raw.content.is_eof():
+        if not self._incoming.ended:
             self.kept = True
-            asyncio.get_running_loop().call_later(LINGER, self._raw.close)
+            self._incoming.spare(LINGER)
+
+    def _take(self) -> list[bytes]:
+        """What has arrived; where nothing is left of an answer that broke off, the fault."""
+        incoming = self._incoming
+        parts = incoming.take()
+        if parts:
+            if incoming.fields.get(b"content-encoding", b"identity").lower() != b"identity":
+                raise UpstreamFault("the server's answer has a content coding that was not asked for")
+        elif incoming.error is not None:
+            raise _translate(incoming.error, answering=True) from None
+        return parts
 
 
 class Exchange:
     """`async with` it for the `Response`. Leaving before the body's end closes the connection, unless `finish` was called."""
 
-    __slots__ = ("_raw", "_request", "_response")
+    __slots__ = ("_body", "_head", "_incoming", "_method", "_pool", "_response")
 
-    def __init__(self, request: Callable[[], Awaitable[aiohttp.ClientResponse]]) -> None:
-        self._request = request
+    def __init__(self, pool: Pool, method: str, head: bytes, body: bytes) -> None:
+        self._pool = pool
+        self._method = method
+        self._head = head
+        self._body = body
 
     async def __aenter__(self) -> Response:
         try:
-            self._raw = await self._request()
+            connection = self._pool.take() or await self._pool.get()
+            try:
+                incoming = await self._ask(connection)
+            except Gone:
+                if not connection.answered or self._method not in IDEMPOTENT:
+                    raise
+                incoming = await self._ask(await self._pool.get(fresh=True))
         except FAILURES as problem:
             raise _translate(problem, answering=False) from None
-        self._response = Response(self._raw)
-        return self._response
+        self._incoming = incoming
+        self._response = response = Response(incoming)
+        return response
+
+    async def _ask(self, connection: Connection) -> Incoming:
+        incoming = connection.begin(self._head, self._body, no_body=self._method == "HEAD")
+        try:
+            if len(self._body) > ONE_WRITE:
+                await connection.pour(incoming, self._body)
+            while not incoming.status:
+                if incoming.error is not None:
+                    raise incoming.error
+                await incoming.wait()
+        except BaseException:
+            incoming.drop()
+            raise
+        return incoming
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._raw.content.is_eof():
-            self._raw.release()
-        elif kind is not None or not self._response.kept:
-            self._raw.close()
+        if not self._incoming.ended and (kind is not None or not self._response.kept):
+            self._incoming.drop()
 
 
 class Egress:
-    """Opened once, inside the loop that uses it. Each kind of destination has its own pool."""
+    """Opened once, inside the loop that uses it. Each kind of destination has its own pools.
 
-    def __init__(self, spec: EgressSpec, *, resolver: AbstractResolver | None = None) -> None:
+    A request that a kept connection's end met before any byte of the answer is sent once more, on a new connection, if its method is
+    idempotent (RFC 9110, 9.2.2; RFC 9112, 9.3.1). Any other is `UpstreamDown`: the server may have acted on it.
+    """
+
+    def __init__(self, spec: EgressSpec, *, resolver: Resolver | None = None) -> None:
         self._spec = spec
         self._resolver = resolver
-        self._named: aiohttp.ClientSession | None = None
-        self._public: aiohttp.ClientSession | None = None
+        self._dialer: Dialer | None = None
+        self._targets: dict[str, Target] = {}
+        self._pools: dict[tuple[bool, bool, str, int], Pool] = {}
 
     async def open(self) -> None:
-        """Read the trusted certificates, make the pools. Raises `OSError` or `ssl.SSLError` where `ca_file` cannot be used."""
-        trust = ssl.create_default_context(cafile=self._spec.ca_file or None)
-        self._named = self._session(trust, self._resolver)
-        self._public = self._session(trust, _PublicResolver(self._resolver))
+        """Read the trusted certificates of `ca_file`. Raises `OSError` or `ssl.SSLError` where it cannot be used."""
+        self._dialer = Dialer(self._spec.connect_timeout, self._spec.ca_file, self._resolver)
 
     async def close(self) -> None:
         """Close every connection, also those in use."""
-        for session in (self._named, self._public):
-            if session is not None:
-                await session.close()
-        self._named = self._public = None
+        self._dialer = None
+        await asyncio.gather(*(pool.close() for pool in list(self._pools.values())))
+        self._pools.clear()
 
-    def request(self, method: str, url: str | URL, *, headers: Headers = (), body: bytes = b"", public_only: bool = False) -> Exchange:
+    def request(self, method: str, url: str, *, headers: Headers | Fields = (), body: bytes = b"", public_only: bool = False) -> Exchange:
         """One request, to be entered with `async with`. It has no time limit beyond that of connecting: the caller sets its own.
 
-        Raises on entering: `UpstreamDown` (no connection, or closed before an answer), `UpstreamTimeout` (connecting took too long),
-        `UpstreamFault` (what came back is not HTTP, or the destination is not allowed).
+        `headers` that are the same for many requests are given as `Fields`, which are encoded once.
+        Raises `UpstreamDown` (no connection, or closed before an answer), `UpstreamTimeout` (connecting took too long, or the server
+        does not take the request), `UpstreamFault` (what came back is not HTTP, the destination is not allowed, or the URL or a
+        header cannot be sent).
         """
-        target = URL(url) if isinstance(url, str) else url
-        session = self._public if public_only else self._named
-        if session is None:
+        if self._dialer is None:
             raise UpstreamDown("the hub is not connected")
-        if public_only:
-            _check(target)
-        data = aiohttp.BytesPayload(body) if body else None
-        return Exchange(lambda: session.request(method, target, headers=headers, data=data, allow_redirects=False))
+        target = self._targets.get(url) or self._parse(url)
+        start = head(method, target, headers if isinstance(headers, Fields) else Fields(headers), len(body))
+        if public_only and target.credentials:
+            raise UpstreamFault(REFUSED)
+        key = (public_only, target.secure, target.host, target.port)
+        pool = self._pools.get(key) or self._pool(key, self._dialer, target)
+        return Exchange(pool, method, start, body)
 
-    def _session(self, trust: ssl.SSLContext, resolver: AbstractResolver | None) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            ssl=trust, limit=0, limit_per_host=self._spec.connections, keepalive_timeout=KEEP_ALIVE, resolver=resolver
-        )
-        return aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._spec.connect_timeout),
-            headers={"user-agent": f"countersign/{__version__}", "accept-encoding": "identity"},
-        )
+    def _parse(self, url: str) -> Target:
+        if len(self._targets) >= MOST_TARGETS:
+            self._targets.clear()
+        self._targets[url] = target = parse(url)
+        return target
 
-
-def _check(url: URL) -> None:
-    """Refuse what no resolver gets to see: other schemes, credentials in the address, literal addresses that are not public."""
-    host = url.raw_host or ""
-    literal = ":" in host or host.replace(".", "").isdigit()
-    if url.scheme not in ("http", "https") or not host or url.raw_user or url.raw_password or (literal and not is_public(host)):
-        raise UpstreamFault(REFUSED)
+    def _pool(self, key: tuple[bool, bool, str, int], dialer: Dialer, target: Target) -> Pool:
+        if len(self._pools) >= MOST_TARGETS:
+            self._pools = {key: pool for key, pool in self._pools.items() if not pool.empty}
+        self._pools[key] = pool = Pool(self._spec.connections, partial(dialer.dial, target, public_only=key[0]))
+        return pool
 
 
 def _translate(problem: Exception, *, answering: bool) -> Unavailable:
     """What went wrong, as a refusal that shows no address."""
-    cause = getattr(problem, "os_error", None) or problem.__cause__
     detail = f"{type(problem).__name__}: {problem}"
-    if isinstance(problem, _NotPublic) or isinstance(cause, _NotPublic):
-        return UpstreamFault(REFUSED, detail=detail)
-    if isinstance(problem, TimeoutError):
-        return UpstreamTimeout("the server could not be connected to in time", detail=detail)
-    if isinstance(problem, (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL, ValueError)):
-        return UpstreamFault("the server's answer is broken off or not HTTP", detail=detail)
-    if answering:
-        return UpstreamFault("the server broke off its answer", detail=detail)
-    if isinstance(problem, aiohttp.ClientSSLError):
-        return UpstreamDown("the server's certificate is not trusted", detail=detail)
-    if isinstance(problem, aiohttp.ClientConnectorError):
-        return UpstreamDown("the server cannot be connected to", detail=detail)
-    return UpstreamDown("the server closed the connection without an answer", detail=detail)
+    match problem:
+        case NotPublic():
+            return UpstreamFault(REFUSED, detail=detail)
+        case Stalled():
+            return UpstreamTimeout("the server does not take the request", detail=detail)
+        case TimeoutError():
+            return UpstreamTimeout("the server could not be connected to in time", detail=detail)
+        case Gone() if not answering:
+            return UpstreamDown("the server closed the connection without an answer", detail=detail)
+        case Broken() | Gone() | ValueError():
+            return UpstreamFault("the server's answer is broken off or not HTTP", detail=detail)
+        case ssl.SSLCertVerificationError():
+            return UpstreamDown("the server's certificate is not trusted", detail=detail)
+        case ssl.SSLError():
+            return UpstreamDown("no secure connection to the server can be made", detail=detail)
+        case _:
+            return UpstreamDown("the server cannot be connected to", detail=detail)

@@ -194,7 +194,7 @@ class Connection(asyncio.Protocol):
         if incoming is not None:
             if not incoming.begun:
                 incoming.error = Gone("closed without an answer")
-            elif incoming.status and not incoming.keep and exc is None and _until_close(incoming.fields):
+            elif incoming.status and exc is None and _until_close(incoming.fields):
                 incoming.ended = True
             else:
                 incoming.error = Broken("closed within the answer")
@@ -315,7 +315,7 @@ class Connection(asyncio.Protocol):
             return
         if b"transfer-encoding" in fields and fields[b"transfer-encoding"].lower() != b"chunked":
             raise Broken("a transfer coding that was not asked for")
-        incoming.keep = parser.should_keep_alive() and not (self._no_body and framed)
+        incoming.keep = parser.should_keep_alive()
         if self._no_body or (status in _BODILESS and framed):
             incoming.keep = False
             incoming.ended = True

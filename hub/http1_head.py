@@ -3,11 +3,13 @@
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
 from hub import __version__
+from hub.refusal import UpstreamFault
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -16,7 +18,9 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 """Methods that may be sent again when nothing came back (RFC 9110, 9.2.2)."""
 
 _WITH_LENGTH = frozenset({"POST", "PUT", "PATCH"})
-_OURS = frozenset({"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"})
+_OURS = frozenset(
+    {"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 """They say where a message ends and what becomes of the connection: never a caller's to set."""
 
 _DEFAULTS = (("user-agent", f"countersign/{__version__}"), ("accept-encoding", "identity"))
@@ -27,8 +31,11 @@ _KEPT = "!$&'()*+,;=:@/-._~%"
 """Signs of a path that stand for themselves (RFC 3986, 3.3), and the one that begins an encoded sign."""
 
 
-class Unsendable(ValueError):
-    """A URL or header that cannot be put into a request. The text names no value."""
+class Unsendable(UpstreamFault):
+    """A method, URL or header that cannot be put into a request. Neither message nor detail shows a value."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("the request cannot be sent: its address or a header is not usable", detail=what)
 
 
 class Target(Struct, frozen=True):
@@ -46,50 +53,58 @@ class Target(Struct, frozen=True):
 class Fields:
     """Header fields, checked and encoded once: to be given as `headers` for every request that has the same ones.
 
-    Names given replace the hub's own `user-agent`, `accept-encoding` and `host`. Raises `Unsendable` for names that are no tokens, names
-    that frame the message, and values with control characters.
+    Names given replace the hub's own `user-agent`, `accept-encoding` and `host`. Names that are no tokens, names that frame the message,
+    and values with control characters are a `problem`, which each request with these fields meets.
     """
 
-    __slots__ = ("_given", "names", "wire")
+    __slots__ = ("_given", "names", "problem", "wire")
 
     def __init__(self, headers: Headers = ()) -> None:
-        self._given = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
+        self._given = _pairs(headers)
         self.names = frozenset(name.lower() for name, _ in self._given)
         own = tuple(pair for pair in _DEFAULTS if pair[0] not in self.names)
-        self.wire = _encode(own + self._given)
+        self.wire, self.problem = _encode(own + self._given)
 
     def plus(self, headers: Headers) -> "Fields":
         """These and `headers`; where both have a name, only what `headers` says."""
-        given = tuple(headers.items()) if isinstance(headers, Mapping) else tuple(headers)
+        given = _pairs(headers)
         names = frozenset([name.lower() for name, _ in given])
         if not names.isdisjoint(self.names) or "accept-encoding" in names or "user-agent" in names:
-            return Fields([pair for pair in self._given if pair[0].lower() not in names] + list(given))
+            return Fields((*(pair for pair in self._given if pair[0].lower() not in names), *given))
         made = Fields.__new__(Fields)
         made._given = self._given + given
         made.names = self.names | names
-        made.wire = self.wire + _encode(given)
+        wire, problem = _encode(given)
+        made.wire = self.wire + wire
+        made.problem = self.problem or problem
         return made
 
 
-def _encode(pairs: Iterable[tuple[str, str]]) -> bytes:
+def _pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
+    return tuple(cast("Mapping[str, str]", headers).items() if isinstance(headers, Mapping) else headers)
+
+
+def _encode(pairs: Iterable[tuple[str, str]]) -> tuple[bytes, Unsendable | None]:
     lines: list[str] = []
     for name, value in pairs:
         if not _NAME.fullmatch(name) or name.lower() in _OURS:
-            raise Unsendable(f"header name {name!r:.80}")
+            return b"", Unsendable(f"header name {name[:80]!r}")
         if _CONTROL.search(value):
-            raise Unsendable(f"value of header {name!r:.80}")
+            return b"", Unsendable(f"value of header {name[:80]!r}")
         lines.append(f"{name}: {value}\r\n")
     try:
-        return "".join(lines).encode()
+        return "".join(lines).encode(), None
     except UnicodeEncodeError:
-        raise Unsendable("value of a header") from None
+        return b"", Unsendable("value of a header")
 
 
 def head(method: str, target: Target, fields: Fields, length: int) -> bytes:
-    """The request line and the fields, to the empty line, for a body of `length` bytes."""
+    """The request line and the fields, to the empty line, for a body of `length` bytes. Raises `Unsendable`."""
     verb = METHODS.get(method)
     if verb is None:
         raise Unsendable("method")
+    if fields.problem is not None:
+        raise fields.problem
     host = b"" if "host" in fields.names else target.authority
     if length or method in _WITH_LENGTH:
         return b"%b%b%b%bcontent-length: %d\r\n\r\n" % (verb, target.line, host, fields.wire, length)

@@ -180,13 +180,11 @@ class Names:
 
     def __init__(self, *answers):
         self.answers = list(answers)
+        self.asked = []
 
-    async def resolve(self, host, port=0, family=socket.AF_INET):
-        found = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return [{"hostname": host, "host": one, "port": port, "family": socket.AF_INET, "proto": 0, "flags": 0} for one in found]
-
-    async def close(self):
-        pass
+    async def __call__(self, host, port):
+        self.asked.append((host, port))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 async def test_one_private_address_among_public_ones_refuses_the_name():

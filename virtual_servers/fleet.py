@@ -25,13 +25,13 @@ RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)
 
 
 class Fleet:
-    """`changed` is called when a catalogue differs from the one before."""
+    """`on_changed`, where set, is called when a catalogue differs from the one before."""
 
-    def __init__(self, egress: Egress, guard: Guard, shelf: Shelf, changed: Callable[[], None]) -> None:
+    def __init__(self, egress: Egress, guard: Guard, shelf: Shelf) -> None:
         self._egress = egress
         self._guard = guard
         self._shelf = shelf
-        self._changed = changed
+        self.on_changed: Callable[[], None] | None = None
         self._upstreams: dict[str, McpUpstream] = {}
         self._catalogues: dict[str, Catalogue] = {}
         self._refreshes: dict[str, asyncio.Task[None]] = {}
@@ -128,6 +128,7 @@ class Fleet:
         self._catalogues[name] = catalogue
         if before is None or before.items != catalogue.items or before.era != catalogue.era:
             log.info("catalogue", extra=fields(upstream=name, era=catalogue.era, items=len(catalogue.items)))
-            self._changed()
+            if self.on_changed is not None:
+                self.on_changed()
             await self._shelf.put(name, spec, catalogue)
         self._first_look[name].set()

@@ -9,11 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from multidict import CIMultiDict
-from yarl import URL
-
 from hub.config.model import Secret, UpstreamSpec
-from hub.egress import Egress, Response
+from hub.egress import Egress, Fields, Response
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from hub.sse import Overflow, Parser
 from virtual_servers import mirror, rpc
@@ -65,11 +62,11 @@ class HttpLink:
     def __init__(self, spec: UpstreamSpec, egress: Egress, on_notice: Notice) -> None:
         self.modern = False
         self._egress = egress
-        self._url = URL(spec.url)
+        self._url = spec.url
         self._limit = spec.max_result
         self._on_notice = on_notice
         self._own = {name: value.value if isinstance(value, Secret) else value for name, value in spec.headers.items()}
-        self._base: CIMultiDict[str] = CIMultiDict()
+        self._base = Fields()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[_Watch] = set()
@@ -83,12 +80,12 @@ class HttpLink:
         self.modern = version == MODERN
         if self.modern or not version:
             self.session = ""
-        self._base = CIMultiDict({"content-type": JSON, "accept": f"{JSON}, {STREAM}"})
+        base = {"content-type": JSON, "accept": f"{JSON}, {STREAM}"}
         if version:
-            self._base["mcp-protocol-version"] = version
+            base["mcp-protocol-version"] = version
         if self.session:
-            self._base[SESSION] = self.session
-        self._base.update(self._own)
+            base[SESSION] = self.session
+        self._base = Fields(base).plus(self._own)
 
     async def open(self) -> None:
         """Nothing is kept open between calls but pooled connections."""
@@ -165,19 +162,17 @@ class HttpLink:
 
     # One call
 
-    def _headers(self, ask: Ask) -> CIMultiDict[str]:
+    def _headers(self, ask: Ask) -> Fields:
         """The headers of a request of 2026-07-28."""
-        headers = self._base.copy()
-        headers["mcp-method"] = mirror.encode(ask.method)
+        headers = [("mcp-method", mirror.encode(ask.method))]
         name = mirror.name_of(ask.method, ask.params)
         if name is not None:
-            headers["mcp-name"] = mirror.encode(name)
+            headers.append(("mcp-name", mirror.encode(name)))
             table = self.tables.get(name) if ask.method == "tools/call" else None
             if table:
                 arguments = rpc.members(ask.params).get("arguments")
-                for header, text in mirror.params(rpc.value(arguments), table) if arguments is not None else ():
-                    headers[header] = text
-        return headers
+                headers += mirror.params(rpc.value(arguments), table) if arguments is not None else ()
+        return self._base.plus(headers)
 
     async def _answer(self, ask: Ask, response: Response, watch: _Watch) -> rpc.Message:
         if response.status == OK:

@@ -1,6 +1,7 @@
 """Writes docs/cli.md from the command line itself: `python -m tests.docs.cli_reference > docs/cli.md`. It knows no command by name."""
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,7 +64,23 @@ def _section(name: str, command: Any) -> str:
     usage = " ".join([name, "[OPTIONS]", *(_shown(argument) for argument in arguments)])
     rows = [f"| {_cell(_shown(each))} | {_cell(each.help or '')} |" for each in arguments]
     rows += [f"| {_cell(', '.join(each.opts))}{_value(each)} | {_cell(each.help or '')}{_default(each)} |" for each in options]
-    return "\n".join([f"## {name}", "", "\n\n".join(said), "", "```sh", usage, f"# {example}", "```", "", "| | |", "|---|---|", *rows, ""])
+    return "\n".join(
+        [
+            f"## {name}",
+            "",
+            "\n\n".join(textwrap.fill(one, 140) for one in said),
+            "",
+            "```sh",
+            usage,
+            f"# for example: {example}",
+            "```",
+            "",
+            "| | |",
+            "|---|---|",
+            *rows,
+            "",
+        ]
+    )
 
 
 def _shown(argument: Any) -> str:

@@ -111,7 +111,7 @@ def direct(name: str, downstream: HttpServer, hub: Hub, era: str) -> AbstractAsy
         case "everything":  # it shows its environment, so it gets that of the one behind the hub
             pid = hub.status()["upstreams"][f"{name}-{era}"]["pid"]
             shown = Path(f"/proc/{pid}/environ").read_text().strip("\0").split("\0")
-            return Pipes([EVERYTHING, "stdio"], dict(pair.split("=", 1) for pair in shown), LEGACY, hub.folder)
+            return Pipes(EVERYTHING, dict(pair.split("=", 1) for pair in shown), LEGACY, hub.folder)
         case "http-newer" | "http-older":
             return Http(downstream.url, SERVERS[name])
         case _:

@@ -20,7 +20,13 @@ FORBID = '@id("no-secret-words") forbid (principal, action == Hub::Action::"call
 
 def config_for(url: str, notes: str) -> dict[str, Any]:
     return {
-        "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "subject": "user:ann", "grants": ALL}],
+        "keys": [
+            {"name": "root", "roles": ["admin"]},
+            {"name": "ann", "subject": "user:ann", "grants": ALL},
+            {"name": "few-older", "grants": ALL},
+            {"name": "few-newer", "grants": ALL},
+        ],
+        "limits": [{"name": "few-calls", "scope": "key", "match": "few-*", "per_minute": 6, "burst": 5}],
         "upstreams": {
             "http-newer": {"url": url},
             "http-older": {"url": url, "protocol": "2025-11-25"},

@@ -104,6 +104,17 @@ async def test_what_policy_forbids_is_an_error_that_says_which_policy(hub: Hub, 
         assert denied.value.error.data == {"code": "denied", "reasons": ["no-secret-words"]}
 
 
+@pytest.mark.parametrize(("mode", "key"), [("legacy", "few-older"), ("2026-07-28", "few-newer")])
+async def test_a_limit_is_an_error_that_says_how_long_to_wait(hub: Hub, mode: str, key: str) -> None:
+    async with connected(hub, "pipe-newer", mode, key) as client:
+        calls = [client.call_tool("echo", {"text": "x"}) for _ in range(10)]
+        answers = [await asyncio.gather(call, return_exceptions=True) for call in calls]
+    errors = [answer.error for (answer,) in answers if isinstance(answer, MCPError)]
+    assert 5 <= len(errors) < 10
+    assert {error.code for error in errors} == {-31429}
+    assert all(error.data["limit"] == "few-calls" and 0 < error.data["retryAfterMs"] <= 10_000 for error in errors)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_a_tool_that_comes_at_the_server_is_announced_and_can_be_called(hub: Hub, mode: str, way: str) -> None:

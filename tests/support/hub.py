@@ -26,6 +26,8 @@ class Hub:
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
+        self.cwd = folder
+        self.environment: dict[str, str] = {}
         self.keys: dict[str, str] = {}
         self.file = folder / "hub.yaml"
         self.log = folder / "hub.log"
@@ -64,11 +66,11 @@ class Hub:
 
     def start(self) -> "Hub":
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-        environment["PYTHONPATH"] = str(ROOT)
+        environment.update({"PYTHONPATH": str(ROOT), **self.environment})
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hub.cli", "serve", "--config", str(self.file), "--port", "0"],
-                cwd=self.folder,
+                cwd=self.cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -113,7 +115,10 @@ class Hub:
             absent = {name for door in self.status()["virtual_servers"].values() for name in door["absent"]}
             return not absent & set(upstreams)
 
-        wait_for(there, START)
+        try:
+            wait_for(there, START)
+        except AssertionError:
+            raise AssertionError(f"no catalogue of one of {upstreams}:\n{self.log.read_text()[-4000:]}") from None
         return self
 
     def _ready(self) -> bool:

@@ -12,7 +12,9 @@ from tests.support.hub import ROOT
 FOLDER = ROOT / "tests" / "support" / "servers"
 SDK = str(FOLDER / "sdk.py")
 MANY = str(FOLDER / "many.py")
-EVERYTHING = str(ROOT / ".cache" / "demo" / "bin" / "mcp-server-everything")
+DEMO = ROOT / ".cache" / "demo"
+EVERYTHING = [str(DEMO / "node"), str(DEMO / "node_modules" / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"), "stdio"]
+"""The protocol's reference server, as the demo has it."""
 
 
 class HttpServer:
@@ -55,4 +57,4 @@ def stdio(program: str, *args: str, **more: Any) -> dict[str, Any]:
 
 def everything(**more: Any) -> dict[str, Any]:
     """An upstream of hub.yaml: the protocol's reference server, older era."""
-    return {"stdio": {"command": EVERYTHING, "args": ["stdio"], "env": {"PATH": "/usr/bin:/bin"}}, **more}
+    return {"stdio": {"command": EVERYTHING[0], "args": EVERYTHING[1:]}, **more}
