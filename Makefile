@@ -58,8 +58,9 @@ bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.install
 soak: setup-dev ## the long run: 20 kills of a hub under load, 200,000 calls with memory held flat (seven to fifteen minutes)
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
-docs: setup ## regenerate docs/configuration.md from the configuration's classes
+docs: setup-dev ## regenerate docs/configuration.md and docs/cli.md from the code
 	@$(BIN)/python -c 'import hub.config.reference as r; open("docs/configuration.md", "w").write(r.reference())'
+	@$(BIN)/python -m tests.docs.cli_reference > .cache/cli.md && mv .cache/cli.md docs/cli.md
 
 lock: setup-dev ## compile the pins in requirements/ anew
 	@sh scripts/lock.sh $(ARGS)

@@ -31,7 +31,7 @@ from hub.refusal import Refusal
 from hub.rehearsal import dry_run
 from hub.server import Server, bind, configure
 from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
-from hub.store.sqlite import Database, Locked
+from hub.store.sqlite import Database, LaterVersion, Locked
 from hub.telemetry.logs import fields, set_up
 from hub.telemetry.metrics import Metrics
 from hub.watch import Watch
@@ -55,7 +55,7 @@ __all__ = ["Hub", "dry_run", "serve"]
 log = logging.getLogger("hub")
 
 FIRST_LOOK = 10.0
-"""Seconds after the start during which a list waits for upstreams that have never been seen; later nothing waits for them."""
+"""Seconds after the start during which an empty list, or an unknown name, waits for upstreams never seen; later nothing waits for them."""
 
 
 class Hub:
@@ -134,13 +134,16 @@ class Hub:
         await self.database.close()
         await asyncio.to_thread(self.guard.close)
 
-    async def seen(self, name: str) -> None:
-        """For lists: wait, within the first seconds of a run only, for upstreams of `name` whose catalogue was never fetched."""
+    async def more(self, name: str) -> bool:
+        """Wait, within the first seconds of a run only, for one more upstream of `name` whose catalogue was never fetched."""
         door = self.generations.door(name)
         left = self._first_look_ends - asyncio.get_running_loop().time()
-        if door is not None and left > 0 and (unseen := self.fleet.unseen(list(door.view.absent))):
-            await self.fleet.looked_at(unseen, left)
-            await self.generations.settled()
+        unseen = self.fleet.unseen(list(door.view.absent)) if door is not None else []
+        if not unseen or left <= 0:
+            return False
+        await self.fleet.one_more(unseen, left)
+        await self.generations.settled()
+        return True
 
     async def reload(self, loaded: Loaded) -> None:
         """Take up an edited file, or refuse it whole, having changed nothing."""
@@ -221,13 +224,15 @@ async def _serve(loaded: Loaded, host: str | None, port: int | None) -> int:
     try:
         await hub.start()
         await Welcome(hub.identity, hub.journal, url, database_file(loaded.config).parent, list(loaded.config.virtual_servers)).show()
-    except (Locked, PolicyInvalid, Refusal, ValueError, OSError, sqlite3.Error) as error:
+    except (LaterVersion, Locked, PolicyInvalid, Refusal, ValueError, OSError, sqlite3.Error) as error:
         log.error("the hub cannot start", extra=fields(reason=str(error), detail=getattr(error, "detail", "")))
         await hub.stop()
         return 1
-    hub.edge.before_lists = hub.seen
+    hub.edge.more = hub.more
     watch = Watch(loaded, hub.reload)
-    server = Server(configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies), hub.drain)
+    server = Server(
+        configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies), hub.drain, hub.clients.cut_all
+    )
     watch.start()
     for warning in loaded.warnings:
         log.warning("configuration", extra=fields(warning=str(warning)))

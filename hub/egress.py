@@ -9,13 +9,13 @@ password or fragment of a URL is never sent. Answers are asked for without a con
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import TracebackType
 
 from hub.config.model import Egress as EgressSpec
 from hub.dial import Dialer, NotPublic, Resolver, is_public
 from hub.http1 import ONE_WRITE, Broken, Connection, Gone, Incoming, Stalled
-from hub.http1_head import IDEMPOTENT, Fields, Headers, Target, head, parse
+from hub.http1_head import IDEMPOTENT, Fields, Headers, Target, parse
 from hub.pool import KEEP_ALIVE, Pool
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 
@@ -28,8 +28,10 @@ REFUSED = "the destination is not a public address"
 LINGER = 1.0
 """Seconds a stream whose answer is complete may take to end, so that its connection can be used again."""
 
-MOST_TARGETS = 1024
-"""URLs remembered in parsed form, and pools kept that hold no connection."""
+MOST_ROUTES = 1024
+"""URLs remembered with their pools."""
+
+_Route = tuple[Target, Pool]
 
 
 class ResponseHeaders(Mapping[str, str]):
@@ -53,14 +55,17 @@ class ResponseHeaders(Mapping[str, str]):
 class Response:
     """A reply whose body is still to be read. `headers` compare names without case; `media_type` is bare and in lower case."""
 
-    __slots__ = ("_incoming", "headers", "kept", "media_type", "status")
+    __slots__ = ("_incoming", "kept", "media_type", "status")
 
     def __init__(self, incoming: Incoming) -> None:
         self._incoming = incoming
         self.status = incoming.status
-        self.headers = ResponseHeaders(incoming.fields)
-        self.media_type = incoming.fields.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+        self.media_type = _media_type(incoming.fields.get(b"content-type", b""))
         self.kept = False
+
+    @property
+    def headers(self) -> ResponseHeaders:
+        return ResponseHeaders(self._incoming.fields)
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises `UpstreamFault` when it is longer than `limit` bytes, or ends early."""
@@ -166,7 +171,7 @@ class Egress:
         self._spec = spec
         self._resolver = resolver
         self._dialer: Dialer | None = None
-        self._targets: dict[str, Target] = {}
+        self._routes: tuple[dict[str, _Route], dict[str, _Route]] = ({}, {})
         self._pools: dict[tuple[bool, bool, str, int], Pool] = {}
 
     async def open(self) -> None:
@@ -178,6 +183,8 @@ class Egress:
         self._dialer = None
         await asyncio.gather(*(pool.close() for pool in list(self._pools.values())))
         self._pools.clear()
+        for routes in self._routes:
+            routes.clear()
 
     def request(self, method: str, url: str, *, headers: Headers | Fields = (), body: bytes = b"", public_only: bool = False) -> Exchange:
         """One request, to be entered with `async with`. It has no time limit beyond that of connecting: the caller sets its own.
@@ -187,27 +194,33 @@ class Egress:
         does not take the request), `UpstreamFault` (what came back is not HTTP, the destination is not allowed, or the URL or a
         header cannot be sent).
         """
+        target, pool = self._routes[public_only].get(url) or self._route(url, public_only=public_only)
+        fields = headers if isinstance(headers, Fields) else Fields(headers)
+        return Exchange(pool, method, fields.head(method, target, len(body)), body)
+
+    def _route(self, url: str, *, public_only: bool) -> _Route:
+        """Found out once per URL."""
         if self._dialer is None:
             raise UpstreamDown("the hub is not connected")
-        target = self._targets.get(url) or self._parse(url)
-        start = head(method, target, headers if isinstance(headers, Fields) else Fields(headers), len(body))
+        target = parse(url)
         if public_only and target.credentials:
             raise UpstreamFault(REFUSED)
-        key = (public_only, target.secure, target.host, target.port)
-        pool = self._pools.get(key) or self._pool(key, self._dialer, target)
-        return Exchange(pool, method, start, body)
-
-    def _parse(self, url: str) -> Target:
-        if len(self._targets) >= MOST_TARGETS:
-            self._targets.clear()
-        self._targets[url] = target = parse(url)
-        return target
-
-    def _pool(self, key: tuple[bool, bool, str, int], dialer: Dialer, target: Target) -> Pool:
-        if len(self._pools) >= MOST_TARGETS:
+        routes = self._routes[public_only]
+        if len(routes) >= MOST_ROUTES:
+            routes.clear()
             self._pools = {key: pool for key, pool in self._pools.items() if not pool.empty}
-        self._pools[key] = pool = Pool(self._spec.connections, partial(dialer.dial, target, public_only=key[0]))
-        return pool
+        key = (public_only, target.secure, target.host, target.port)
+        pool = self._pools.get(key)
+        if pool is None:
+            dial = partial(self._dialer.dial, target, public_only=public_only)
+            self._pools[key] = pool = Pool(self._spec.connections, dial)
+        routes[url] = (target, pool)
+        return target, pool
+
+
+@lru_cache(256)
+def _media_type(value: bytes) -> str:
+    return value[:256].partition(b";")[0].strip().lower().decode("latin-1")
 
 
 def _translate(problem: Exception, *, answering: bool) -> Unavailable:

@@ -24,6 +24,9 @@ ONE_WRITE = 64 * 1024
 WRITE_TIMEOUT = 30.0
 """Seconds for which a server may take nothing of a large request."""
 
+JUST_NOW = 0.002
+"""Seconds."""
+
 SPARE = 64 * 1024
 """Bytes read after the last that anybody wants, in the hope that the answer ends and the connection can be used again."""
 
@@ -207,10 +210,13 @@ class Connection(asyncio.Protocol):
     def closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 
-    def usable(self) -> bool:
-        """Whether an idle connection still stands, and nothing has arrived on it: what the loop has not yet seen counts too."""
+    def usable(self, now: float) -> bool:
+        """Whether an idle connection still stands, and nothing has arrived on it: what the loop has not yet seen counts too.
+
+        Right after an answer (`JUST_NOW`) the loop has seen all there is, and the system is not asked.
+        """
         transport = self._transport
-        return transport is not None and not transport.is_closing() and not self._poll.poll(0)
+        return transport is not None and not transport.is_closing() and (now - self.since < JUST_NOW or not self._poll.poll(0))
 
     def close(self) -> None:
         """Close an idle connection in peace."""
@@ -275,7 +281,7 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         unsent = self._sending or transport.get_write_buffer_size() > 0
-        if incoming.keep and not unsent and not self._stray and not self._paused and self.owner is not None and not transport.is_closing():
+        if incoming.keep and not unsent and not self._stray and not self._paused and self.owner is not None:
             self.answered += 1
             self.owner.idle(self)
         elif unsent:
@@ -292,7 +298,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._size += len(name) + len(value) + 4
         head = self._head
-        head.append((name.lower(), value))
+        head.append((name, value))
         if self._size > MAX_HEAD or len(head) > MAX_FIELDS:
             raise Broken("too many header fields")
 
@@ -302,21 +308,21 @@ class Connection(asyncio.Protocol):
             return
         fields = incoming.fields
         for name, value in self._head:
+            name = name.lower()
             value = value.strip(b" \t")
             fields[name] = fields[name] + b", " + value if name in fields else value
         self._head = []
         parser = self._parser
         status = parser.get_status_code()
-        framed = b"content-length" in fields or b"transfer-encoding" in fields
         if status < 200:
-            if status < 100 or status == 101 or framed:
+            if status < 100 or status == 101 or not _until_close(fields):
                 raise Broken("an interim answer that was not asked for")
             fields.clear()
             return
         if b"transfer-encoding" in fields and fields[b"transfer-encoding"].lower() != b"chunked":
             raise Broken("a transfer coding that was not asked for")
         incoming.keep = parser.should_keep_alive()
-        if self._no_body or (status in _BODILESS and framed):
+        if self._no_body or (status in _BODILESS and not _until_close(fields)):
             incoming.keep = False
             incoming.ended = True
         incoming.status = status

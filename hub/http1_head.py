@@ -57,9 +57,10 @@ class Fields:
     and values with control characters are a `problem`, which each request with these fields meets.
     """
 
-    __slots__ = ("_given", "names", "problem", "wire")
+    __slots__ = ("_given", "_last", "names", "problem", "wire")
 
     def __init__(self, headers: Headers = ()) -> None:
+        self._last: tuple[str, Target, bytes] | None = None
         self._given = _pairs(headers)
         self.names = frozenset(name.lower() for name, _ in self._given)
         own = tuple(pair for pair in _DEFAULTS if pair[0] not in self.names)
@@ -72,12 +73,31 @@ class Fields:
         if not names.isdisjoint(self.names) or "accept-encoding" in names or "user-agent" in names:
             return Fields((*(pair for pair in self._given if pair[0].lower() not in names), *given))
         made = Fields.__new__(Fields)
+        made._last = None
         made._given = self._given + given
         made.names = self.names | names
         wire, problem = _encode(given)
         made.wire = self.wire + wire
         made.problem = self.problem or problem
         return made
+
+    def head(self, method: str, target: Target, length: int) -> bytes:
+        """The request line and the fields, to the empty line, for a body of `length` bytes. Raises `Unsendable`."""
+        last = self._last
+        if last is not None and last[1] is target and last[0] == method:
+            start = last[2]
+        else:
+            start = self._start(method, target)
+            self._last = (method, target, start)
+        return b"%bcontent-length: %d\r\n\r\n" % (start, length) if length or method in _WITH_LENGTH else start + b"\r\n"
+
+    def _start(self, method: str, target: Target) -> bytes:
+        if method not in METHODS:
+            raise Unsendable("method")
+        if self.problem is not None:
+            raise self.problem
+        host = b"" if "host" in self.names else target.authority
+        return METHODS[method] + target.line + host + self.wire
 
 
 def _pairs(headers: Headers) -> tuple[tuple[str, str], ...]:
@@ -96,19 +116,6 @@ def _encode(pairs: Iterable[tuple[str, str]]) -> tuple[bytes, Unsendable | None]
         return "".join(lines).encode(), None
     except UnicodeEncodeError:
         return b"", Unsendable("value of a header")
-
-
-def head(method: str, target: Target, fields: Fields, length: int) -> bytes:
-    """The request line and the fields, to the empty line, for a body of `length` bytes. Raises `Unsendable`."""
-    verb = METHODS.get(method)
-    if verb is None:
-        raise Unsendable("method")
-    if fields.problem is not None:
-        raise fields.problem
-    host = b"" if "host" in fields.names else target.authority
-    if length or method in _WITH_LENGTH:
-        return b"%b%b%b%bcontent-length: %d\r\n\r\n" % (verb, target.line, host, fields.wire, length)
-    return b"%b%b%b%b\r\n" % (verb, target.line, host, fields.wire)
 
 
 def parse(url: str) -> Target:

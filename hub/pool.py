@@ -39,9 +39,12 @@ class Pool:
         if self._waiting:
             return None
         idle = self._idle
+        if not idle:
+            return None
+        now = self._loop.time()
         while idle:
             connection = idle.pop()
-            if self._loop.time() - connection.since < KEEP_ALIVE and connection.usable():
+            if now - connection.since < KEEP_ALIVE and connection.usable(now):
                 return connection
             connection.close()
         return None
@@ -64,7 +67,7 @@ class Pool:
                 found = await self._wait(first=again)
             if found is None:
                 return await self._make()
-            if not fresh and found.usable():
+            if not fresh and found.usable(self._loop.time()):
                 return found
             found.close()
             again = True
@@ -131,8 +134,8 @@ class Pool:
     def idle(self, connection: Connection) -> None:
         if connection.closed:
             return
-        if not self._hand(connection):
-            connection.since = self._loop.time()
+        connection.since = self._loop.time()
+        if not self._waiting or not self._hand(connection):
             self._idle.append(connection)
             if self._timer is None:
                 self._timer = self._loop.call_later(KEEP_ALIVE, self._sweep)

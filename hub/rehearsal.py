@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec import Struct
+
 from hub.call import new_id
 from hub.config.load import Loaded
 from hub.egress import Egress
@@ -14,8 +16,15 @@ from virtual_servers.guard import Guard
 from virtual_servers.upstream import McpUpstream
 
 
-async def dry_run(loaded: Loaded) -> list[str]:
-    """What would be wrong if this configuration were served now, as sentences; empty when nothing would."""
+class Findings(Struct, frozen=True):
+    """Sentences. `errors` are what would keep something from being served, `warnings` what an operator may want to know."""
+
+    errors: list[str]
+    warnings: list[str]
+
+
+async def dry_run(loaded: Loaded) -> Findings:
+    """What would be wrong if this configuration were served now."""
     guard, egress = Guard(f"check-{new_id()}"), Egress(loaded.config.egress)
     guard.start()
     await egress.open()
@@ -27,26 +36,28 @@ async def dry_run(loaded: Loaded) -> list[str]:
         await egress.close()
         await asyncio.to_thread(guard.close)
     catalogues: dict[str, Catalogue] = {}
-    problems: list[str] = []
+    unreachable: list[str] = []
     for name, result in zip(upstreams, found, strict=True):
         if isinstance(result, Catalogue):
             catalogues[name] = result
         else:
-            problems.append(f"upstream {name}: {_reason(result)}")
-    return problems + _compiled(loaded, catalogues)
+            unreachable.append(f"upstream {name}: {_reason(result)}")
+    found = _compiled(loaded, catalogues)
+    return Findings(unreachable + found.errors, found.warnings)
 
 
-def _compiled(loaded: Loaded, catalogues: dict[str, Catalogue]) -> list[str]:
+def _compiled(loaded: Loaded, catalogues: dict[str, Catalogue]) -> Findings:
     config = loaded.config
     views = {name: compose(name, spec, catalogues) for name, spec in config.virtual_servers.items()}
-    problems = [f"virtual server {name}: {problem}" for name, view in views.items() for problem in view.problems]
+    problems = [(problem.severity, f"virtual server {name}: {problem}") for name, view in views.items() for problem in view.problems]
+    errors = [sentence for severity, sentence in problems if severity == "error"]
     awaited = [name for name in config.upstreams if name not in catalogues]
     orgs = {name: spec.org for name, spec in config.virtual_servers.items()}
     try:
         Policy.compile(config.policies, loaded.base, targets_of(catalogues), orgs, awaited)
     except PolicyInvalid as error:
-        problems += [f"policy: {sentence}" for sentence in str(error).splitlines()]
-    return problems
+        errors += [f"policy: {sentence}" for sentence in str(error).splitlines()]
+    return Findings(errors, [sentence for severity, sentence in problems if severity == "warning"])
 
 
 def _reason(error: BaseException) -> str:

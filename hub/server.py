@@ -15,6 +15,11 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _MAX_HEADERS = 64 * 1024
+_BODY = (b"content-length", b"transfer-encoding")
+"""Headers that announce a body."""
+
+SILENT_READER = 60_000
+"""Milliseconds for which a client may take nothing of what was sent to it; then its connection is cut."""
 
 
 def _bare(status: bytes, code: int, why: str, message: str) -> bytes:
@@ -62,9 +67,12 @@ class _Protocol(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count(name + value)
-        super().on_header(name, value)
+        if self._begun:  # what comes after the body are trailers: never headers (RFC 9110, section 6.5.1)
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and any(name in _BODY for name, _ in self.headers):
+            raise ValueError("the parser takes such a body for the next request")  # it turns this into a 400
         self._awaiting_headers = self._begun = False
         self._forget_deadline()
         super().on_headers_complete()
@@ -93,11 +101,12 @@ class _Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """Stops in order: no new connections, `drain()`, then what uvicorn does."""
+    """Stops in order: no new connections, `drain()`, then what uvicorn does. Asked a second time, it has `hurry()` end the drain."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], hurry: Callable[[], None]) -> None:
         super().__init__(config)
         self._drain = drain
+        self._hurry = hurry
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -120,7 +129,9 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _asked_to_stop(self) -> None:
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            self._hurry()
         self.should_exit = True
 
 
@@ -151,6 +162,8 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it; without it an answer that is never read is kept for ever
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER)
     listener.bind((host, port))
     listener.setblocking(False)
     return listener

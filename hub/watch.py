@@ -37,13 +37,16 @@ class Watch:
         while True:
             await asyncio.sleep(EVERY)
             now = self._state()
-            if now == self._seen or None in now:  # an editor may remove a file for a moment
+            if now == self._seen or now[0] is None:  # an editor may remove the file for a moment
                 continue
             self._seen = now
             try:
                 loaded = await asyncio.to_thread(load, path)
             except ConfigError as error:
                 log.error("the edited configuration was refused; the one before it keeps running", extra=fields(reason=str(error)))
+                continue
+            except Exception:  # a watcher that ends would leave every later edit, and so every revocation by one, without effect
+                log.exception("the edited configuration could not be read; the one before it keeps running")
                 continue
             self._files = _files(loaded)
             self._seen = self._state()
@@ -69,4 +72,4 @@ def _state(path: Path) -> tuple[int, int, int] | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return max(found.st_mtime_ns, found.st_ctime_ns), found.st_size, found.st_ino  # ctime: permissions that were put right

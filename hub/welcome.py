@@ -20,23 +20,32 @@ class Welcome:
         self._servers = virtual_servers
 
     async def show(self) -> None:
-        made = await self._identity.first_start()
-        if made is None:
-            self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
-            return
-        for created in made:
-            record = event(created.kind, actor={"kind": "hub", "id": "first-start", "sub": "hub"}, change=created.record)
-            await self._journal.append(created.key.org, record)
-        admin, first = made
-        text = self._text(admin.text, first.text)
-        if sys.stdout.isatty():
-            self._say(text)
-            return
-        path = self._folder / "first-run"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        self._say(f"Countersign is at {self._url}; the first keys are in {path} (shown nowhere else: keep them and delete the file)")
+        """Raises OSError, with no key made, where there is neither a terminal nor a file to show them in."""
+        path = None if sys.stdout.isatty() else self._folder / "first-run"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if path is not None else -1
+        try:
+            made = await self._identity.first_start()
+            if made is None:
+                self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
+                return
+            for created in made:
+                record = event(created.kind, actor={"kind": "hub", "id": "first-start", "sub": "hub"}, change=created.record)
+                await self._journal.append(created.key.org, record)
+            text = self._text(made[0].text, made[1].text)
+            if path is None:
+                self._say(text)
+                return
+            os.write(descriptor, text.encode())
+            self._say(f"Countersign is at {self._url}; the first keys are in {path} (shown nowhere else: keep them and delete the file)")
+        finally:
+            self._done(descriptor, path)
+
+    def _done(self, descriptor: int, path: Path | None) -> None:
+        if path is not None:
+            empty = os.fstat(descriptor).st_size == 0
+            os.close(descriptor)
+            if empty:
+                path.unlink()
 
     def _addresses(self) -> list[str]:
         return [f"  virtual server  {self._url}/mcp/{name}" for name in self._servers]

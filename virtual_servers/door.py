@@ -4,6 +4,7 @@
 belongs to the hop between client and hub. Hidden means uncallable: what is not in the view does not exist here.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
@@ -62,7 +63,7 @@ class Entry(Struct):
     modern: bool
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
-        _check_meta(self.message.values)
+        _check_members(self.message.values)
         match call.method:
             case "tools/call":
                 return self._tool(call)
@@ -145,9 +146,29 @@ def _text(values: dict[str, Any], member: str) -> str:
     return value
 
 
-def _check_meta(values: dict[str, Any]) -> None:
-    if not isinstance(values.get("_meta", {}), dict):
+_OWN = frozenset({"name", "arguments", "uri", "cursor", "_meta"})
+"""Members of `params` that decide what a request does."""
+
+
+def _check_members(values: dict[str, Any]) -> None:
+    """Refuse what another reader could take for a member that was decided on: many JSON libraries ignore case, some end at a NUL."""
+    _check_spelling(values, _OWN)
+    meta = values.get("_meta")
+    if meta is None and "_meta" not in values:
+        return
+    if not isinstance(meta, dict):
         raise InvalidParams("_meta must be an object")
+    _check_spelling(cast("dict[str, Any]", meta), _TOKEN)
+
+
+_TOKEN = frozenset({"progressToken"})
+_FOLDED = {_OWN: frozenset(name.casefold() for name in _OWN), _TOKEN: frozenset(name.casefold() for name in _TOKEN)}
+
+
+def _check_spelling(values: dict[str, Any], own: frozenset[str]) -> None:
+    for key in values:
+        if key not in own and key.partition("\0")[0].casefold() in _FOLDED[own]:
+            raise InvalidParams(f"{json.dumps(key[:64])} differs only in spelling from a member of the protocol")
 
 
 def _refuse_interim(result: bytes) -> None:

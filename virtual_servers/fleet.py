@@ -63,15 +63,13 @@ class Fleet:
     async def close(self) -> None:
         await asyncio.gather(*(self._drop(name) for name in list(self._upstreams)))
 
-    async def looked_at(self, names: list[str], timeout: float) -> None:
-        """Wait until every upstream named has been tried once, or until `timeout` seconds have passed."""
-        waits = [self._first_look[name].wait() for name in names if name in self._first_look]
+    async def one_more(self, names: list[str], timeout: float) -> None:
+        """Wait until one more of the upstreams named has been tried, or until `timeout` seconds have passed."""
+        waits = [asyncio.ensure_future(self._first_look[name].wait()) for name in names if name in self._first_look]
         if waits:
-            try:
-                async with asyncio.timeout(timeout):
-                    await asyncio.gather(*waits)
-            except TimeoutError:
-                return
+            _, left = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for wait in left:
+                wait.cancel()
 
     def unseen(self, names: list[str]) -> list[str]:
         """Of these, the ones that have no catalogue yet and have not been tried to the end."""

@@ -24,6 +24,12 @@ SESSION = "mcp-session-id"
 PATIENCE = 5.0
 """Seconds a message without an answer may take: a cancellation, a session's end."""
 
+NAMES = 512
+"""Methods with names whose headers are kept made."""
+
+LONGEST_WAIT = 3600
+"""Seconds a server can have its callers told to wait, at most."""
+
 OK, BAD_REQUEST, NOT_FOUND = 200, 400, 404
 REFUSED = (401, 403)
 DOWN = (429, 502, 503, 504)
@@ -67,6 +73,7 @@ class HttpLink:
         self._on_notice = on_notice
         self._own = {name: value.value if isinstance(value, Secret) else value for name, value in spec.headers.items()}
         self._base = Fields()
+        self._named: dict[tuple[str, str | None], Fields] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: set[_Watch] = set()
@@ -86,6 +93,7 @@ class HttpLink:
         if self.session:
             base[SESSION] = self.session
         self._base = Fields(base).plus(self._own)
+        self._named = {}
 
     async def open(self) -> None:
         """Nothing is kept open between calls but pooled connections."""
@@ -163,16 +171,17 @@ class HttpLink:
     # One call
 
     def _headers(self, ask: Ask) -> Fields:
-        """The headers of a request of 2026-07-28."""
-        headers = [("mcp-method", mirror.encode(ask.method))]
+        """The headers of a request of 2026-07-28: those of a method and a name are made once."""
         name = mirror.name_of(ask.method, ask.params)
-        if name is not None:
-            headers.append(("mcp-name", mirror.encode(name)))
-            table = self.tables.get(name) if ask.method == "tools/call" else None
-            if table:
-                arguments = rpc.members(ask.params).get("arguments")
-                headers += mirror.params(rpc.value(arguments), table) if arguments is not None else ()
-        return self._base.plus(headers)
+        fields = self._named.get((ask.method, name))
+        if fields is None:
+            if len(self._named) >= NAMES:
+                self._named.clear()
+            named = () if name is None else (("mcp-name", mirror.encode(name)),)
+            fields = self._named[ask.method, name] = self._base.plus((("mcp-method", mirror.encode(ask.method)), *named))
+        table = self.tables.get(name) if name is not None and ask.method == "tools/call" else None
+        arguments = rpc.members(ask.params).get("arguments") if table else None
+        return fields.plus(mirror.params(rpc.value(arguments), table)) if table and arguments is not None else fields
 
     async def _answer(self, ask: Ask, response: Response, watch: _Watch) -> rpc.Message:
         if response.status == OK:
@@ -241,7 +250,7 @@ class HttpLink:
         detail = f"status {status}"
         if status in DOWN:
             wait = response.headers.get("retry-after", "")
-            raise UpstreamDown("the server is not available", detail=detail, retry_after=float(wait) if wait.isdecimal() else None)
+            raise UpstreamDown("the server is not available", detail=detail, retry_after=_seconds(wait))
         raise UpstreamFault("the server answered with an HTTP error", detail=detail)
 
     async def _said(self, response: Response) -> rpc.Message | None:
@@ -277,6 +286,11 @@ class HttpLink:
                 await response.read(1 << 16)
         except (Unavailable, TimeoutError):
             return
+
+
+def _seconds(wait: str) -> float | None:
+    """A `Retry-After` in seconds, an hour at most; None for another form of it."""
+    return float(min(int(wait), LONGEST_WAIT)) if wait.isdecimal() and len(wait) < 10 else None
 
 
 def _parse(data: bytes) -> rpc.Message:

@@ -46,8 +46,8 @@ class Edge:
         self.clients = clients
         self.max_body = max_body
         self.draining = False
-        self.before_lists: Callable[[str], Awaitable[None]] | None = None
-        """Waits for upstreams never seen before; set while that can still be the case."""
+        self.more: Callable[[str], Awaitable[bool]] | None = None
+        """Waits until a virtual server may show more than it does; False when it will not, at least not soon."""
         self.newer: Newer
         self.legacy: Legacy
 
@@ -178,8 +178,9 @@ class Edge:
     async def entered(self, exchange: Exchange, caller: Caller, call: Call) -> Door:
         """The door a request came to. Raises `Refused` (recorded) where there is none for this caller."""
         door = self.door(call.door)
-        if door is not None and door.view.absent and self.before_lists is not None and _may_be_late(door, call):
-            await self.before_lists(call.door)
+        while door is not None and door.view.absent and door.visible(caller) and _may_be_late(door, call):
+            if self.more is None or not await self.more(call.door):
+                break
             door = self.door(call.door)
         if door is None or not door.visible(caller):
             try:
@@ -191,9 +192,10 @@ class Edge:
 
 
 def _may_be_late(door: Door, call: Call) -> bool:
-    """Whether what is asked for may stand in a catalogue that has never been fetched: a list, or a name not known so far."""
+    """Whether what is asked for may stand in a catalogue that has never been fetched: a name not known, or a list with nothing in it."""
     if call.method not in NAMED:
-        return call.method.endswith("/list")
+        view = door.view
+        return call.method.endswith("/list") and not (view.tools or view.prompts or view.resources or view.templates)
     kind = "tool" if call.method == "tools/call" else "prompt" if call.method == "prompts/get" else "resource"
     return door.view.resolve(kind, call.name) is None
 

@@ -11,6 +11,7 @@ from hub.commands.output import Failed, emit, note
 
 if TYPE_CHECKING:
     from hub.config.load import Loaded
+    from hub.rehearsal import Findings
 
 
 def check(
@@ -32,12 +33,15 @@ def check(
         problems = [{"line": one.line, "column": one.column, "path": one.path, "message": one.message} for one in error.problems]
         _refuse(config, problems, error.lines(), as_json)
         raise typer.Exit(1) from None
-    sentences = _deeper(loaded) or (asyncio.run(_connected(loaded)) if connect else [])
+    sentences, hints = _deeper(loaded), list[str]()
+    if connect and not sentences:
+        found = asyncio.run(_connected(loaded))
+        sentences, hints = found.errors, found.warnings
     if sentences:
         problems = [{"line": 0, "column": 0, "path": "", "message": sentence} for sentence in sentences]
         _refuse(config, problems, [f"{config}: {sentence}" for sentence in sentences], as_json)
         raise typer.Exit(1)
-    warnings = [f"{config}:{warning}" for warning in loaded.warnings]
+    warnings = [*(f"{config}:{warning}" for warning in loaded.warnings), *(f"{config}: {hint}" for hint in hints)]
     for warning in warnings:
         note(f"warning: {warning}")
     parts = loaded.config
@@ -71,7 +75,7 @@ def _deeper(loaded: "Loaded") -> list[str]:
     return sentences
 
 
-async def _connected(loaded: "Loaded") -> list[str]:
+async def _connected(loaded: "Loaded") -> "Findings":
     from hub.app import dry_run
 
     try:

@@ -74,7 +74,7 @@ def mint(as_json: Json = False) -> None:
 
 @app.command("list")
 def list_keys(org: _Org = None, url: Url = None, admin_key: AdminKey = None, config: Config = None, as_json: Json = False) -> None:
-    """List keys, also revoked ones. Declared keys are listed by the running hub only.
+    """List keys, also revoked ones. Declared keys are listed too.
 
     Example: hub keys list --org acme
     """

@@ -133,9 +133,9 @@ class Stdio(Part, frozen=True):
 
     command: Annotated[str, Meta(description="Program, by path or by name on the hub's PATH. No shell is involved.")]
     args: Annotated[tuple[str, ...], Meta(description="Its arguments.")] = ()
-    env: Annotated[dict[str, str | Secret], Meta(description="Its environment: nothing else of the hub's is passed on.")] = field(
-        default_factory=dict[str, str | Secret]
-    )
+    env: Annotated[
+        dict[str, str | Secret], Meta(description="Its environment, besides the hub's own PATH and LANG: nothing else is passed on.")
+    ] = field(default_factory=dict[str, str | Secret])
     cwd: Annotated[str, Meta(description="Its working directory; unset: the hub's.")] = ""
 
 

@@ -32,8 +32,9 @@ class ConfigError(Exception):
 
     def lines(self) -> list[str]:
         """Each problem as `file:line:column: path: message`."""
-        prefix = f"{self.source}:" if self.source else ""
-        return [f"{prefix}{problem}" for problem in self.problems]
+        if self.source is None:
+            return [str(problem) for problem in self.problems]
+        return [f"{self.source}:{'' if problem.line else ' '}{problem}" for problem in self.problems]
 
 
 def dotted(keys: Keys) -> str:

@@ -6,11 +6,23 @@ _FIXED = (
     "server.host",
     "server.port",
     "server.workers",
+    "server.allowed_hosts",
+    "server.allowed_origins",
+    "server.trusted_proxies",
+    "server.max_body",
+    "server.header_timeout",
+    "server.body_timeout",
     "stores.database",
     "stores.redis",
     "secrets.master",
     "secrets.log",
     "audit.origin",
+    "audit.checkpoint_every",
+    "telemetry.log_level",
+    "telemetry.log_format",
+    "egress.connections",
+    "egress.connect_timeout",
+    "egress.ca_file",
 )
 
 

@@ -52,7 +52,8 @@ class Secrets:
 
 
 def _kept(folder: Path, name: str) -> bytes:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # `parents` makes all but the last with the default mode
+    folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_mode & 0o022:
         raise UnusableSecret(f"{folder} can be written by other users: run `chmod 700 {folder}` and start again")
     path = folder / name

@@ -30,6 +30,10 @@ class Locked(Exception):
     """Another process serves from this database."""
 
 
+class LaterVersion(Exception):
+    """The database was migrated by a later version of the hub."""
+
+
 class Database:
     """One SQLite file, held by one process for as long as it is open (a second one is refused: DECISIONS, one writer)."""
 
@@ -48,7 +52,11 @@ class Database:
         self._observe = observe
 
     def open(self) -> None:
-        """Take the file's lock, migrate, start the threads. Raises `Locked`, or `sqlite3.Error` where the file cannot be used."""
+        """Take the file's lock, migrate, start the threads.
+
+        The file is made for its owner alone; SQLite gives its side files the same mode. Raises `Locked`, `LaterVersion`, or `sqlite3.Error`
+        and OSError where the file cannot be used.
+        """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -58,6 +66,7 @@ class Database:
             self._lock_file = None
             raise Locked(f"{self.path} is in use by another hub") from None
         try:
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
                 _prepare(connection)
                 migrate(connection)
@@ -220,9 +229,12 @@ def applied(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> list[str]:
-    """Apply what is missing, each migration in one transaction; return the names applied."""
+    """Apply what is missing, each migration in one transaction; return the names applied. Raises `LaterVersion`."""
     done: list[str] = []
-    for number, name, sql in migrations():
+    found = migrations()
+    if applied(connection) > found[-1][0]:
+        raise LaterVersion("the database was written by a later version of the hub: run that one, or restore a backup")
+    for number, name, sql in found:
         if number <= applied(connection):
             continue
         connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA user_version={number};\nCOMMIT;")
