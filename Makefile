@@ -81,7 +81,7 @@ $(VENV)/run: $(VENV)/venv requirements/run.txt requirements/build.txt
 	@touch $@
 
 $(VENV)/package: $(VENV)/run pyproject.toml
-	@$(PIP) --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev: $(VENV)/run requirements/dev.txt

@@ -14,8 +14,9 @@ from types import TracebackType
 
 from hub.config.model import Egress as EgressSpec
 from hub.dial import Dialer, NotPublic, Resolver, is_public
-from hub.http1 import ONE_WRITE, Broken, Connection, Gone, Incoming, Stalled
+from hub.http1 import ONE_WRITE, Connection
 from hub.http1_head import IDEMPOTENT, Fields, Headers, Target, parse
+from hub.incoming import Broken, Gone, Incoming, Stalled
 from hub.pool import KEEP_ALIVE, Pool
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 
@@ -231,15 +232,15 @@ def _translate(problem: Exception, *, answering: bool) -> Unavailable:
             return UpstreamFault(REFUSED, detail=detail)
         case Stalled():
             return UpstreamTimeout("the server does not take the request", detail=detail)
-        case TimeoutError():
-            return UpstreamTimeout("the server could not be connected to in time", detail=detail)
-        case Gone() if not answering:
-            return UpstreamDown("the server closed the connection without an answer", detail=detail)
-        case Broken() | Gone() | ValueError():
-            return UpstreamFault("the server's answer is broken off or not HTTP", detail=detail)
         case ssl.SSLCertVerificationError():
             return UpstreamDown("the server's certificate is not trusted", detail=detail)
         case ssl.SSLError():
             return UpstreamDown("no secure connection to the server can be made", detail=detail)
+        case TimeoutError():
+            return UpstreamTimeout("the server could not be connected to in time", detail=detail)
+        case Gone() if not answering:
+            return UpstreamDown("the server closed the connection without an answer", detail=detail)
+        case Broken() | Gone():
+            return UpstreamFault("the server's answer is broken off or not HTTP", detail=detail)
         case _:
             return UpstreamDown("the server cannot be connected to", detail=detail)

@@ -63,7 +63,7 @@ class Gate:
 
 def _without_port(host: str) -> str:
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdigit() else host
+    return name if colon and port.isascii() and port.isdigit() else host
 
 
 async def _refuse(send: Any) -> None:

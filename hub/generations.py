@@ -11,6 +11,7 @@ from functools import partial
 from hub.audit.journal import OPERATOR, Journal
 from hub.audit.record import event
 from hub.config.load import Loaded
+from hub.policy.decide import PolicyInvalid
 from hub.policy.snapshots import save_snapshot
 from hub.refusal import Refusal
 from hub.store.sqlite import Database
@@ -49,9 +50,15 @@ class Generations:
         return self.present.doors.get(name) if self.present is not None else None
 
     async def check(self, loaded: Loaded) -> None:
-        """Compile `loaded` with the catalogues there are and throw it away. Raises `PolicyInvalid`."""
+        """Compile `loaded` with the catalogues that are served and throw it away. Raises `PolicyInvalid`.
+
+        A newer catalogue that the policies do not fit must not stand in the way of an edit: it may take away the very key or upstream
+        that does the harm.
+        """
+        served: Mapping[str, Catalogue] = self.present.catalogues if self.present is not None else {}
+        kept = {name: found for name, found in served.items() if name in loaded.config.upstreams}
         make = partial(build, loaded.config, loaded.hash, loaded.base)
-        await asyncio.to_thread(make, self._catalogues(loaded), self._lists, self._fleet.upstream)
+        await asyncio.to_thread(make, kept, self._lists, self._fleet.upstream)
 
     async def swap(self) -> None:
         """Compile the next generation off the loop and put it in place. Raises `PolicyInvalid`, `JournalDown`, `StoreDown`."""
@@ -88,6 +95,8 @@ class Generations:
                 log.error("a generation could not be recorded; the one before it serves", extra=fields(code=refusal.code))
                 self._wanted = True
                 await asyncio.sleep(AGAIN)
+            except PolicyInvalid as error:  # a policy file was edited meanwhile, and refused
+                log.error("the policies cannot be used; the generation before serves", extra=fields(reason=str(error)))
 
     def _catalogues(self, loaded: Loaded) -> dict[str, Catalogue]:
         return {name: found for name, found in self._fleet.catalogues.items() if name in loaded.config.upstreams}
@@ -103,6 +112,7 @@ class Generations:
     def _put_in_place(self, after: Generation) -> None:
         """Serve `after` from now on, and tell those who listen what changed."""
         before, self.present = self.present, after
+        self._lists.forget()
         for name in set(before.doors if before else ()) - set(after.doors):
             self._switchboard.close_door(name)
         for name, methods in changes(before, after).items():

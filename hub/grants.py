@@ -14,6 +14,8 @@ from msgspec import Struct
 
 from hub.call import Caller, Grant, Target
 
+_CUT = re.compile("[?#]")
+
 DoorKind = Literal["virtual_server", "model", "agent"]
 
 
@@ -37,7 +39,7 @@ def granted(caller: Caller, door_kind: DoorKind, door: str, target: Target | Non
     """
     if target is not None:
         for index, grant in enumerate(caller.grants):
-            if _covers(grant.deny, target):
+            if _denies(grant.deny, target):
                 return Verdict(False, f"grant:{index}:deny")
     reason = "grant:no-door"
     for index, grant in enumerate(caller.grants):
@@ -56,6 +58,16 @@ def _opens(grant: Grant, door_kind: DoorKind, door: str) -> bool:
 
 def _patterns(grant: Grant, target: Target) -> tuple[str, ...]:
     return grant.tools if target.kind == "tool" else grant.prompts if target.kind == "prompt" else grant.resources
+
+
+def _denies(patterns: tuple[str, ...], target: Target) -> bool:
+    """A denied uri stays denied with a query, a fragment or a slash after it, which many a server does not look at."""
+    if not patterns:
+        return False
+    if _covers(patterns, target):
+        return True
+    plain = _CUT.split(target.name, 1)[0].rstrip("/") if target.kind == "resource" else target.name
+    return plain != target.name and _covers(patterns, Target(target.upstream, target.kind, plain))
 
 
 def _covers(patterns: tuple[str, ...], target: Target) -> bool:

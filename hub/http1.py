@@ -11,6 +11,8 @@ from typing import Protocol, cast
 
 import httptools
 
+from hub.incoming import Broken, Gone, Incoming, Stalled
+
 MAX_HEAD = 64 * 1024
 """Bytes of an answer's status line and header fields, interim answers included; as many may pass between two parts of a body."""
 
@@ -34,18 +36,6 @@ _BODILESS = (204, 304)
 _FAULTS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
-class Broken(Exception):
-    """What came back is not HTTP, is beyond the bounds, or ended early."""
-
-
-class Gone(Exception):
-    """The connection ended before a byte of the answer."""
-
-
-class Stalled(Exception):
-    """The server does not take the request."""
-
-
 class Owner(Protocol):
     """Who is told what becomes of a connection."""
 
@@ -56,58 +46,6 @@ class Owner(Protocol):
     def lost(self, connection: "Connection") -> None:
         """It is closed for good. Called once."""
         ...
-
-
-class Incoming:
-    """The answer to one request. `status` is 0 until its head is complete; `ended` once all of it has arrived."""
-
-    __slots__ = ("_connection", "_waiter", "begun", "ended", "error", "fields", "held", "keep", "linger", "parts", "status", "unwanted")
-
-    def __init__(self, connection: "Connection") -> None:
-        self._connection = connection
-        self._waiter: asyncio.Future[None] | None = None
-        self.status = 0
-        self.fields: dict[bytes, bytes] = {}
-        self.parts: list[bytes] = []
-        self.held = 0
-        self.begun = False
-        self.ended = False
-        self.keep = True
-        self.unwanted = False
-        self.error: Exception | None = None
-        self.linger: asyncio.TimerHandle | None = None
-
-    def wait(self) -> "asyncio.Future[None]":
-        """To be awaited, by one task at a time: done when the head is complete, more of the body is there, or it ended or broke."""
-        self._waiter = waiter = self._connection.loop.create_future()
-        return waiter
-
-    def wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def take(self) -> list[bytes]:
-        """The parts of the body that are there; the connection reads on."""
-        parts = self.parts
-        if parts:
-            self.parts = []
-            self.held = 0
-            self._connection.read_on(self)
-        return parts
-
-    def drop(self) -> None:
-        """Nobody wants the rest: close the connection, unless the answer has ended and the connection is no longer about it."""
-        self._connection.give_up(self, Broken("given up"))
-
-    def spare(self, seconds: float) -> None:
-        """Nobody wants the rest, but it may end within `seconds`: then the connection can be used again."""
-        self.unwanted = True
-        self.take()
-        self.held = 0
-        self.linger = self._connection.loop.call_later(seconds, self.drop)
 
 
 class Connection(asyncio.Protocol):
@@ -197,11 +135,11 @@ class Connection(asyncio.Protocol):
         if incoming is not None:
             if not incoming.begun:
                 incoming.error = Gone("closed without an answer")
-            elif incoming.status and exc is None and _until_close(incoming.fields):
+            elif incoming.status and exc is None and incoming.until_close():
                 incoming.ended = True
             else:
                 incoming.error = Broken("closed within the answer")
-            _quiet(incoming)
+            incoming.quiet()
         self._unblock()
         if self.owner is not None:
             self.owner.lost(self)
@@ -228,7 +166,7 @@ class Connection(asyncio.Protocol):
         incoming, self._incoming = self._incoming, None
         if incoming is not None:
             incoming.error = why or Broken("closed by the hub")
-            _quiet(incoming)
+            incoming.quiet()
         if self._transport is not None:
             self._transport.abort()
 
@@ -315,14 +253,14 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
-            if status < 100 or status == 101 or not _until_close(fields):
+            if status < 100 or status == 101 or not incoming.until_close():
                 raise Broken("an interim answer that was not asked for")
             fields.clear()
             return
         if b"transfer-encoding" in fields and fields[b"transfer-encoding"].lower() != b"chunked":
             raise Broken("a transfer coding that was not asked for")
         incoming.keep = parser.should_keep_alive()
-        if self._no_body or (status in _BODILESS and not _until_close(fields)):
+        if self._no_body or (status in _BODILESS and not incoming.until_close()):
             incoming.keep = False
             incoming.ended = True
         incoming.status = status
@@ -346,15 +284,3 @@ class Connection(asyncio.Protocol):
         self._head = []
         if self._incoming is not None and self._incoming.status:
             self._incoming.ended = True
-
-
-def _until_close(fields: dict[bytes, bytes]) -> bool:
-    """Whether the end of the connection is the end of the body (RFC 9112, 6.3, rule 8)."""
-    return b"content-length" not in fields and b"transfer-encoding" not in fields
-
-
-def _quiet(incoming: Incoming) -> None:
-    """Nothing more comes for this answer."""
-    if incoming.linger is not None:
-        incoming.linger.cancel()
-    incoming.wake()

@@ -49,6 +49,10 @@ class Target(Struct, frozen=True):
     credentials: bool
     """The URL held a user or password. They are dropped: they never reach the wire."""
 
+    def __repr__(self) -> str:
+        """Without the path and the query, which may hold a secret."""
+        return f"Target({self.host}:{self.port})"
+
 
 class Fields:
     """Header fields, checked and encoded once: to be given as `headers` for every request that has the same ones.
@@ -128,7 +132,7 @@ def parse(url: str) -> Target:
     secure = parts.scheme == "https"
     if not host or port == 0 or parts.scheme not in ("http", "https"):
         raise Unsendable("URL")
-    name, shown = _literal(host) if ":" in host else _name(host)
+    name, shown = _literal(host) if "[" in parts.netloc or ":" in host else _name(host)
     if port is not None and port != (443 if secure else 80):
         shown = f"{shown}:{port}"
     path = quote(parts.path or "/", safe=_KEPT)

@@ -23,7 +23,7 @@ from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply
 from hub.entropy import take
 from hub.identity.authenticate import Identity
 from hub.policy.decide import Policy
-from hub.refusal import Denied, Internal, JournalDown, OutcomeUnrecorded, Refusal
+from hub.refusal import Denied, Internal, JournalDown, Limited, OutcomeUnrecorded, Refusal
 from hub.telemetry.metrics import Metrics
 
 ABORTED = frozenset({"client_gone", "key_revoked", "cancelled", "hub_stopping"})
@@ -104,7 +104,14 @@ def authenticate(steps: Steps, credential: Credential, source: str) -> Caller:
 
 
 async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> Refused:
-    """Record a refusal that happened before there was a call to govern, such as an unreadable body; return what to raise."""
+    """Record a refusal that happened before there was a call to govern, such as an unreadable body; return what to raise.
+
+    It counts against the limits of the caller: each such request is a record all the same.
+    """
+    try:
+        steps.limits.enter_caller(caller).release()
+    except Limited as limited:
+        refusal = limited
     return Refused(refusal, await Trail(steps, call, caller).refuse(refusal))
 
 

@@ -5,7 +5,8 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from hub.http1 import Connection, Gone
+from hub.http1 import Connection
+from hub.incoming import Gone
 
 KEEP_ALIVE = 4.0
 """Seconds an idle connection is kept: below the five after which common servers close it, so that a request rarely meets a close."""
@@ -35,9 +36,7 @@ class Pool:
         return self._free == self._limit
 
     def take(self) -> Connection | None:
-        """An idle connection that can be used, the latest used first; None where there is none, or others wait."""
-        if self._waiting:
-            return None
+        """An idle connection that can be used, the latest used first; None where there is none, as always while somebody waits."""
         idle = self._idle
         if not idle:
             return None

@@ -71,7 +71,8 @@ class _Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade() and any(name in _BODY for name, _ in self.headers):
+        parser: Any = self.parser  # None only after the connection, whatever uvicorn's annotation says
+        if parser.should_upgrade() and any(name in _BODY for name, _ in self.headers):
             raise ValueError("the parser takes such a body for the next request")  # it turns this into a 400
         self._awaiting_headers = self._begun = False
         self._forget_deadline()

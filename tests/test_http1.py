@@ -1,6 +1,7 @@
 """One connection: any cut of a valid answer reads the same as with another implementation, and what is not valid is refused."""
 
 import asyncio
+import itertools
 import socket
 import tracemalloc
 
@@ -10,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub import http1
-from hub.http1 import Broken, Connection, Gone
+from hub.http1 import Connection
 from hub.http1_head import Fields, Unsendable, parse
+from hub.incoming import Broken, Gone
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -72,7 +74,7 @@ class Talk:
 
     def feed(self, data, cuts=()):
         edges = [0, *sorted(cuts), len(data)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             if start < end and not self.wire.ended:
                 self.connection.data_received(data[start:end])
                 self.body += b"".join(self.incoming.take())
@@ -170,7 +172,7 @@ def test_any_cut_of_an_answer_reads_as_another_implementation_reads_it(data):
 @settings(max_examples=150, deadline=None)
 def test_an_answer_cut_short_is_never_complete(data):
     text, _ = data.draw(answers())
-    status, _, body = oracle(text)
+    _, _, body = oracle(text)
     if b"content-length: " in text.lower() or b"chunked" in text:
         short = text[: data.draw(st.integers(0, len(text) - 1))]
         talk = talked(short)
@@ -365,7 +367,8 @@ def test_no_field_makes_more_than_one_line(name, value):
         head = Fields().plus([(name, value)]).head("GET", parse("http://x/"), 0)
     except Unsendable:
         return
-    assert head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r") == 6
+    replaced = name.lower() in ("host", "user-agent", "accept-encoding")
+    assert head.count(b"\r\n") == head.count(b"\n") == head.count(b"\r") == 6 - replaced
     assert b"\0" not in head
 
 

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from hub.http1 import Connection, Gone
+from hub.http1 import Connection
+from hub.incoming import Gone
 from hub.pool import Pool
 
 
@@ -147,6 +148,25 @@ async def test_what_was_given_to_a_waiter_cancelled_in_the_same_moment_goes_to_t
     await until(lambda: pool.empty)
 
 
+async def test_who_is_given_a_connection_that_ends_in_that_moment_keeps_his_turn(pool_of, house):
+    pool = pool_of(1)
+    held = await pool.get()
+    order = []
+
+    async def wait(name):
+        connection = await pool.get()
+        order.append(name)
+        connection.abort()
+
+    waiting = [asyncio.create_task(wait(name)) for name in ("first", "second")]
+    await asyncio.sleep(0)
+    pool.idle(held)
+    held.abort()
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert order == ["first", "second"]
+    await until(lambda: pool.empty)
+
+
 async def test_a_free_place_given_to_a_cancelled_waiter_goes_to_the_next(pool_of, house):
     pool = pool_of(1)
     held = await pool.get()
@@ -202,7 +222,7 @@ async def test_an_end_that_the_loop_has_not_yet_seen_is_noticed_too(pool_of, hou
     connection.since -= 1
     connection._transport.pause_reading()
     house.open[0].transport.abort()
-    await until(lambda: not connection.usable(asyncio.get_running_loop().time()))
+    await until(lambda: not connection.usable(connection.since + 1))
     assert not connection.closed
     assert pool.take() is None
     await pool.close()

@@ -106,7 +106,7 @@ class Entry(Struct):
     def _list(self, call: Call) -> Plan:
         async def answer(caller: Caller) -> Reply:
             door, cursor = self.door, self.message.values.get("cursor")
-            return Reply(result=door.lists.page(call.method, door.view, door.policy, caller, cursor, modern=self.modern))
+            return Reply(result=await door.lists.page(call.method, door.view, door.policy, caller, cursor, modern=self.modern))
 
         return Plan(call, answer=answer)
 
@@ -162,12 +162,14 @@ def _check_members(values: dict[str, Any]) -> None:
 
 
 _TOKEN = frozenset({"progressToken"})
+_INITIALS = frozenset("aAcCnNpPuU_")
+"""How a spelling of one of them can begin: nearly every other member is told by it."""
 _FOLDED = {_OWN: frozenset(name.casefold() for name in _OWN), _TOKEN: frozenset(name.casefold() for name in _TOKEN)}
 
 
 def _check_spelling(values: dict[str, Any], own: frozenset[str]) -> None:
     for key in values:
-        if key not in own and key.partition("\0")[0].casefold() in _FOLDED[own]:
+        if key not in own and key[:1] in _INITIALS and key.partition("\0")[0].casefold() in _FOLDED[own]:
             raise InvalidParams(f"{json.dumps(key[:64])} differs only in spelling from a member of the protocol")
 
 

@@ -10,6 +10,10 @@ from collections import deque
 from hub.refusal import UpstreamTimeout
 
 
+class Busy(UpstreamTimeout):
+    """There was no room in time. It says nothing about the server's health."""
+
+
 class Gate:
     """`enter` then `leave`, in one loop."""
 
@@ -19,7 +23,7 @@ class Gate:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def wait(self, until: float) -> None:
-        """Enter when there is room. Raises `UpstreamTimeout` at `until` (monotonic seconds)."""
+        """Enter when there is room. Raises `Busy` at `until` (monotonic seconds)."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
@@ -29,7 +33,7 @@ class Gate:
             if waiter.done() and not waiter.cancelled():
                 self.leave()
             if isinstance(problem, TimeoutError):
-                raise UpstreamTimeout("the server is busy with other calls") from None
+                raise Busy("the server is busy with other calls") from None
             raise
 
     def leave(self) -> None:

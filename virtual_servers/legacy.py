@@ -6,7 +6,6 @@ Source: MCP 2025-11-25 basic/lifecycle, basic/transports, basic/utilities/cancel
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply, new_id
@@ -15,7 +14,7 @@ from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAccept
 from virtual_servers.answers import Delivery, error_body, notification, refusal_error, result_body
 from virtual_servers.clients import Running
 from virtual_servers.door import Entry
-from virtual_servers.envelope import Message, read, read_batch
+from virtual_servers.envelope import Message, members, read, read_batch
 from virtual_servers.eras import BATCHES, OLDER
 from virtual_servers.greeting import CHANGES, GOVERNED, Greeting
 from virtual_servers.sessions import Session, Sessions
@@ -96,7 +95,7 @@ class Legacy:
         self._edge.steps.metrics.message("notification")
         if message.method != "notifications/cancelled":
             return
-        running = session.running.get(orjson.dumps(message.values.get("requestId")))
+        running = session.running.get(bytes(members(message.params).get("requestId", b"")))
         if isinstance(running, Running):
             running.cut("cancelled")
 

@@ -33,6 +33,9 @@ FAREWELL = 0.5
 """Seconds a client that was cut off has to take the last bytes."""
 
 
+LARGE = 256 * 1024
+"""Bytes of a body from which on it is read in a thread, one at a time: half a second in which others have their turn."""
+
 CALL_TIMEOUT = 3600.0
 """Seconds until any call is given up, whatever its upstream's own limits are."""
 
@@ -46,6 +49,7 @@ class Edge:
         self.clients = clients
         self.max_body = max_body
         self.draining = False
+        self._bulk = asyncio.Semaphore(1)
         self.more: Callable[[str], Awaitable[bool]] | None = None
         """Waits until a virtual server may show more than it does; False when it will not, at least not soon."""
         self.newer: Newer
@@ -95,8 +99,16 @@ class Edge:
         try:
             await self._by_method(exchange, running, caller)
         except Refusal as refusal:
-            stray = self.call(exchange, Message("", b"", b"", {}), exchange.door, "", kind="mcp.request")
-            raise await reject(self.steps, caller, stray, refusal) from refusal
+            raise await self._stray(exchange, caller, refusal) from refusal
+        except (Refused, ClientGone):
+            raise
+        except Exception as error:
+            raise await self._stray(exchange, caller, Internal("the hub failed to handle this request")) from error
+
+    async def _stray(self, exchange: Exchange, caller: Caller, refusal: Refusal) -> Refused:
+        """Record a refusal of what never became a call; return what to raise."""
+        call = self.call(exchange, Message("", b"", b"", {}), exchange.door, "", kind="mcp.request")
+        return await reject(self.steps, caller, call, refusal)
 
     async def _by_method(self, exchange: Exchange, running: Running, caller: Caller) -> None:
         running.reading = exchange.scope["method"] == "POST"
@@ -118,7 +130,11 @@ class Edge:
         if is_batch(body):
             await self.legacy.batch(exchange, running, caller, body)
             return
-        message = read(body)
+        if len(body) < LARGE:
+            message = read(body)
+        else:
+            async with self._bulk:
+                message = await asyncio.to_thread(read, body)
         running.message_id = message.id
         if is_modern_request(exchange, message):
             running.version = MODERN

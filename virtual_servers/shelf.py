@@ -25,7 +25,10 @@ class Shelf:
             row = connection.execute("SELECT body FROM catalogue WHERE upstream = ? AND spec = ?", (name, _digest(spec))).fetchone()
             return row[0] if row else None
 
-        body = await self._database.read(read)
+        try:
+            body = await self._database.read(read)
+        except StoreDown:  # costs only the head start, as in `put`; the edit that asks must not be left half taken up
+            return None
         try:
             return _decoder.decode(body) if body else None
         except msgspec.MsgspecError:  # written by another version of the hub

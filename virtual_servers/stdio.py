@@ -240,10 +240,14 @@ class StdioLink(asyncio.Protocol):
         self._skipping = False
         start, foot = self._edge[:_EDGE], (self._edge[_EDGE:] + end)[-_EDGE:]
         self._edge = b""
-        found = _head.match(start) or _foot.search(foot)
-        slot = self._slots.pop(int(found[1]), None) if found else None
+        slot = self._answered(start, foot)
         if slot is not None:
             slot.end(UpstreamFault("the server's answer is too large"))
+
+    def _answered(self, start: bytes, end: bytes) -> _Slot | None:
+        """The call that a line answers which cannot be read, told from its edges."""
+        found = _head.match(start) or _foot.search(end[-_EDGE:])
+        return self._slots.pop(int(found[1]), None) if found else None
 
     def eof_received(self) -> None:
         self._loop.call_soon(self._lose, "it closed its output")
@@ -255,7 +259,10 @@ class StdioLink(asyncio.Protocol):
         try:
             message = rpc.parse(line)
         except rpc.Garbage:
-            if line.strip():
+            slot = self._answered(line, line)
+            if slot is not None:
+                slot.end(UpstreamFault("the server's answer is not JSON-RPC"))
+            elif line.strip():
                 self._garbage += 1
                 if self._garbage > GARBAGE:
                     self._fail("it prints what is not MCP")

@@ -26,6 +26,9 @@ _RESERVED = r"[^\s\x00-\x20\x7f{}]"
 _DOTS = re.compile(r"(?:^|[/\\])\.{1,2}(?:$|[/\\?#])")
 
 
+_CUT = re.compile("[?#]")
+
+
 class Unreadable(ValueError):
     """Not a template this hub can match; the sentence says why."""
 
@@ -70,6 +73,7 @@ class Shield:
     def hides(self, uri: str) -> bool:
         """Judges the uri both as written and as an upstream may read it."""
         forms = {uri, canonical(uri) or uri}
+        forms |= {_CUT.split(form, 1)[0].rstrip("/") for form in forms}  # servers of files look at neither query nor fragment
         if not self._hidden.isdisjoint(forms):
             return True
         names = [*forms, *(f"{self._upstream}/{form}" for form in forms)]

@@ -19,8 +19,9 @@ from hub.refusal import InvalidParams, Unavailable, UpstreamDown, UpstreamFault,
 from virtual_servers import rpc
 from virtual_servers.breaker import Breaker
 from virtual_servers.catalog import Catalogue, Tables, fetch
+from virtual_servers.discretion import Discretion
 from virtual_servers.eras import MODERN, NEWEST_OLDER
-from virtual_servers.gate import Gate
+from virtual_servers.gate import Busy, Gate
 from virtual_servers.guard import Guard
 from virtual_servers.handshake import Hello, shake
 from virtual_servers.http import HttpLink, SessionLost
@@ -88,6 +89,7 @@ class McpUpstream:
         self._error = ""
         self._stderr = b""
         self._starts = 0
+        self._discreet = Discretion(spec)
 
     # What the hub uses
 
@@ -114,8 +116,11 @@ class McpUpstream:
                 reply = await self._send(call, emit, until)
             finally:
                 self._gate.leave()
+        except Busy:
+            self._breaker.abandon()
+            raise
         except Unavailable as problem:
-            self._error = problem.detail or problem.message
+            self._error = self._said(problem)
             self._breaker.fail(time.monotonic())
             raise
         except BaseException:
@@ -180,8 +185,13 @@ class McpUpstream:
             "running": self._running,
             "error": self._error,
             "breaker": self._breaker.state(time.monotonic()),
-            "stderr": (stdio.stderr if stdio is not None else self._stderr)[-SHOWN:].decode("utf-8", "replace"),
+            "stderr": self._discreet((stdio.stderr if stdio is not None else self._stderr).decode("utf-8", "replace"))[-SHOWN:],
         }
+
+    def _said(self, problem: Unavailable) -> str:
+        """What went wrong, for operators. The detail may quote the server, which may quote its secrets."""
+        problem.detail = self._discreet(problem.detail)
+        return problem.detail or problem.message
 
     # One call
 
@@ -269,7 +279,7 @@ class McpUpstream:
     async def _not_started(self, link: Link, problem: BaseException) -> None:
         self._become("failed" if isinstance(problem, (Unavailable, TimeoutError)) else "stopped")
         if isinstance(problem, Unavailable):
-            self._error = problem.detail or problem.message
+            self._error = self._said(problem)
         if isinstance(link, StdioLink):
             self._error = link.down or self._error
             self._stderr = link.stderr

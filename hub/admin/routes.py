@@ -106,9 +106,11 @@ class Admin:
         return _json(200, {"keys": await self._steps.identity.list(org)})
 
     async def _create_key(self, request: Request, caller: Caller) -> Response:
-        body = await request.body()
-        if len(body) > _MAX_BODY:
-            raise InvalidRequest("the body is too large")
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > _MAX_BODY:
+                raise InvalidRequest("the body is too large")
         try:
             wanted = msgspec.json.decode(body, type=NewKey)
         except msgspec.MsgspecError as error:

@@ -5,6 +5,9 @@ from collections import Counter
 MAX_SOURCES = 256
 """Distinct (source, code) counted in one second; what comes beyond is counted under the source `*`."""
 
+MAX_SECONDS = 60
+"""Seconds kept apart while the journal takes none; what comes beyond is counted in the newest of them."""
+
 Refused = tuple[int, str, str, int]
 """Unix second, code, source, count."""
 
@@ -14,6 +17,8 @@ class Refusals:
         self._counts: dict[int, Counter[tuple[str, str]]] = {}
 
     def add(self, second: int, code: str, source: str, count: int = 1) -> None:
+        if second not in self._counts and len(self._counts) >= MAX_SECONDS:
+            second = max(self._counts)
         counts = self._counts.setdefault(second, Counter())
         key = (code, source) if len(counts) < MAX_SOURCES or (code, source) in counts else (code, "*")
         counts[key] += count

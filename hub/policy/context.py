@@ -96,6 +96,8 @@ class Reading:
         given = cast("dict[Any, Any]", value)
         if wanted.whole and any(key not in shape.fields for key in given):
             return self._problem(path, "more than its schema declares")
+        if _misspells(given, shape, wanted):
+            return self._problem(path, "given in a spelling of its own: some readers ignore case")
         taken: dict[str, Any] = {}
         for name, field in shape.fields.items():
             if not wanted.whole and name not in wanted.fields:
@@ -112,6 +114,15 @@ class Reading:
     def _problem(self, path: str, what: str) -> None:
         if len(self.problems) < 8:
             self.problems.append(f"{path} is {what}")
+
+
+def _misspells(given: dict[Any, Any], shape: Shape, wanted: Wanted) -> bool:
+    """Whether an undeclared key could be read as one that is judged: many JSON libraries ignore case, some end at a NUL."""
+    strange = given.keys() - shape.fields.keys()
+    if not strange:
+        return False
+    judged = {name.casefold() for name in wanted.fields}
+    return any(str(key).partition("\0")[0].casefold() in judged for key in strange)
 
 
 _WHOLE = Wanted(whole=True)

@@ -46,6 +46,7 @@ class Database:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._observe: Callable[[int, float], None] | None = None
         self._serving = False
+        self._file = (0, 0)
 
     def on_commit(self, observe: Callable[[int, float], None]) -> None:
         """Have `observe(operations, seconds)` called in the writer thread after each commit."""
@@ -73,6 +74,7 @@ class Database:
         except BaseException:
             self._unlock()
             raise
+        self._file = _identity(self.path)
         self._loop = asyncio.get_running_loop()
         self._serving = True
         for name, source, run in (("writer", self._writes, self._write_loop), ("reader", self._reads, self._read_loop)):
@@ -119,7 +121,8 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         _prepare(connection)
         while batch := _take(source):
-            self._settle(_commit(connection, batch, self._observe))
+            outcomes = _commit(connection, batch, self._observe)
+            self._settle(outcomes if self._in_place() else [(future, None, _gone()) for _, future in batch])
         connection.close()
 
     def _read_loop(self, source: "queue.SimpleQueue[_Item | None]") -> None:
@@ -129,12 +132,21 @@ class Database:
         while (item := source.get()) is not None:
             operation, future = item
             try:
+                if not self._in_place():
+                    raise _gone()
                 result: Any = operation(connection)
             except Exception as error:
                 self._settle([(future, None, _typed(error))])
             else:
                 self._settle([(future, result, None)])
         connection.close()
+
+    def _in_place(self) -> bool:
+        """Whether the file is still the one that was opened: SQLite goes on with one that was deleted, and all of it is lost at the end."""
+        try:
+            return _identity(self.path) == self._file
+        except OSError:
+            return False
 
     def _settle(self, outcomes: "list[_Outcome]") -> None:
         assert self._loop is not None
@@ -201,6 +213,15 @@ def _roll_back(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
     except sqlite3.Error:  # SQLite has already rolled back by itself (disk full, I/O error)
         return
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _gone() -> StoreDown:
+    return StoreDown("the database cannot be used at the moment", detail="its file was deleted or replaced while the hub runs")
 
 
 def _typed(error: Exception) -> Exception:

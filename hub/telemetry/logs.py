@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import orjson
 
@@ -18,6 +18,12 @@ def scrub(text: str) -> str:
     return _BEARER.sub(r"\1 ***", _KEY.sub("hub_***", text))
 
 
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, str):
+        return scrub(value)
+    return [_scrubbed(item) for item in cast("list[Any]", value)] if isinstance(value, list | tuple) else value
+
+
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -25,7 +31,7 @@ class _Json(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "msg": scrub(record.getMessage()),
-            **getattr(record, "fields", {}),
+            **{name: _scrubbed(value) for name, value in getattr(record, "fields", {}).items()},
         }
         if record.exc_info:
             entry["error"] = scrub(self.formatException(record.exc_info))

@@ -110,7 +110,7 @@ async def test_a_server_that_takes_too_long_is_a_timeout(faulty: Hub) -> None:
         ("wrong-id", "upstream_timeout"),
         ("garbage", "upstream_timeout"),
         ("not-an-object", "upstream_fault"),
-        ("no-result", "upstream_timeout"),
+        ("no-result", "upstream_fault"),
         ("oversized", "upstream_fault"),
         ("flood", "upstream_timeout"),
     ],
