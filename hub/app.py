@@ -6,6 +6,7 @@ start: store → journal → identity → limits → egress → upstreams → vi
 import asyncio
 import logging
 import os
+import resource
 import sqlite3
 import sys
 from pathlib import Path
@@ -205,6 +206,8 @@ def serve(config_path: Path | None, host: str | None = None, port: int | None = 
         print("more than one worker needs PostgreSQL and Redis, which this version does not have yet", file=sys.stderr)  # noqa: T201
         return 2
     set_up(loaded.config.telemetry.log_level, loaded.config.telemetry.log_format)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each client and each call under way takes a descriptor
     try:
         return uvloop.run(_serve(loaded, host, port))
     except KeyboardInterrupt:

@@ -191,6 +191,9 @@ class Trail:
         self._metrics.refused(refusal.code)
         if isinstance(refusal, OutcomeUnrecorded | JournalDown):
             return None
+        if isinstance(refusal, Limited) and self._journal.repeats(f"{self.caller.key_id}/{refusal.data.get('limit')}"):
+            self._journal.coalesce(refusal.code, self.caller.key_id)  # a caller over its limit must not grow the journal without one
+            return None
         try:
             return await self._end("error" if self._sent else "refused", refusal.code, None)
         except JournalDown as down:

@@ -61,10 +61,7 @@ class Watch:
 
 def _files(loaded: Loaded) -> list[Path]:
     """What a configuration was read from. Secrets in files are left out: a new one takes effect at the next edit or start."""
-    if loaded.source is None:
-        return []
-    named = (loaded.base / policy.file for policy in loaded.config.policies.sets.values() if policy.file)
-    return [loaded.source, *named]
+    return [loaded.source, *loaded.files] if loaded.source is not None else []
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -40,7 +40,10 @@ WAITED = 1.0
 SHOWN = 4096
 """Bytes of a server's standard error shown in its status."""
 
-_NOT_OURS = (*rpc.OWNED, f"{rpc.RESERVED}logLevel")
+_NEVER = ("baggage",)
+"""`_meta` keys that end at the hub: what callers tell each other is not for third parties."""
+
+_NOT_OURS = (*_NEVER, *rpc.OWNED, f"{rpc.RESERVED}logLevel")
 """`_meta` keys of the newer era that must not reach a server of the older one."""
 
 
@@ -218,7 +221,7 @@ class McpUpstream:
         ident = next(self._ids)
         changes = {**self._modern, **rpc.trace_members(call.trace)} if modern else rpc.trace_members(call.trace)
         try:
-            params, token = rpc.meta(call.payload, changes, drop=() if modern else _NOT_OURS, token=b"%d" % ident)
+            params, token = rpc.meta(call.payload, changes, drop=_NEVER if modern else _NOT_OURS, token=b"%d" % ident)
         except rpc.Garbage:
             raise InvalidParams("the parameters are not an object") from None
 

@@ -20,7 +20,7 @@ from hub.audit.entry import OUTCOME, RECOVERED, REFUSALS, base, check, phase
 from hub.audit.ledger import NO_SALT, OPERATOR, Entry, Writer
 from hub.audit.receipt import Receipt
 from hub.audit.record import SALT, event
-from hub.audit.refused import Refusals
+from hub.audit.refused import Firsts, Refusals
 from hub.refusal import JournalDown, Refusal
 from hub.store.sqlite import Database
 
@@ -57,6 +57,7 @@ class Journal:
         self._known: dict[str, int] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._refusals = Refusals()
+        self._firsts = Firsts()
         self._changed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -116,6 +117,10 @@ class Journal:
     def coalesce(self, code: str, source: str) -> None:
         """Count a refusal that came before a caller was known; counts go to the operator log, a record for each second."""
         self._refusals.add(int(time.time()), code, source)
+
+    def repeats(self, key: str) -> bool:
+        """Whether a refusal of this kind (a key and its limit) was asked about before within this second: then it is to be counted only."""
+        return not self._firsts.first(int(time.time()), key)
 
     async def checkpoint(self) -> None:
         """Sign the heads that have changed, now. Raises `JournalDown`."""

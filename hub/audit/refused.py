@@ -1,15 +1,34 @@
-"""Counts of refusals that came before a caller was known, so that a flood of them costs a few records a second. Pure."""
+"""Counts of refusals that need no record each: before a caller was known, or repeating a limit. A flood costs a few records a second. Pure."""
 
 from collections import Counter
 
 MAX_SOURCES = 256
 """Distinct (source, code) counted in one second; what comes beyond is counted under the source `*`."""
 
+MAX_FIRSTS = 4096
+"""Kinds told apart in one second; all beyond count as repeated."""
+
 MAX_SECONDS = 60
 """Seconds kept apart while the journal takes none; what comes beyond is counted in the newest of them."""
 
 Refused = tuple[int, str, str, int]
 """Unix second, code, source, count."""
+
+
+class Firsts:
+    """Tells the first of its kind in a second from those that repeat it."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._seen: set[str] = set()
+
+    def first(self, second: int, key: str) -> bool:
+        if second != self._second:
+            self._second, self._seen = second, set()
+        if key in self._seen or len(self._seen) >= MAX_FIRSTS:
+            return False
+        self._seen.add(key)
+        return True
 
 
 class Refusals:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.config import rules
 from hub.config.canonical import digest
@@ -21,6 +21,7 @@ class Loaded(Struct, frozen=True):
 
     `hash` is `sha256:…` of its canonical content, in which secrets stand as the references they came from: it does not change when
     only a secret's value does, while `config` then compares unequal. `base` is the folder that relative policy and secret files count from.
+    Policy files have been read into `config`; `files` names them.
     """
 
     config: Config
@@ -28,6 +29,7 @@ class Loaded(Struct, frozen=True):
     source: Path | None
     base: Path
     warnings: tuple[Problem, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def load(path: Path | None, *, environ: Mapping[str, str] | None = None, only: Collection[str] | None = None) -> Loaded:
@@ -47,7 +49,26 @@ def load(path: Path | None, *, environ: Mapping[str, str] | None = None, only: C
     if problems:
         raise ConfigError(problems, path)
     warnings = tuple(rules.warnings(made.value, made.places, base))
-    return Loaded(made.value, digest(made.value, made.places), path, base, warnings)
+    config, files = _with_policies(made.value, base, path)
+    return Loaded(config, digest(config, made.places), path, base, warnings, files)
+
+
+def _with_policies(config: Config, base: Path, source: Path | None) -> tuple[Config, tuple[Path, ...]]:
+    """The configuration with the text of its policy files in place of their names, so that one hash covers both, and those files."""
+    files, problems, sets = list[Path](), list[Problem](), dict(config.policies.sets)
+    for name, spec in config.policies.sets.items():
+        if not spec.file:
+            continue
+        files.append(base / spec.file)
+        try:
+            sets[name] = structs.replace(spec, cedar=files[-1].read_text(encoding="utf-8"), file="")
+        except UnicodeDecodeError:
+            problems.append(Problem(0, 0, f"policies.sets.{name}.file", f"{spec.file} is not UTF-8 text"))
+        except OSError as error:
+            problems.append(Problem(0, 0, f"policies.sets.{name}.file", f"{spec.file} cannot be read: {error.strerror}"))
+    if problems:
+        raise ConfigError(problems, source)
+    return structs.replace(config, policies=structs.replace(config.policies, sets=sets)), tuple(files)
 
 
 def database_file(config: Config) -> Path:

@@ -203,6 +203,11 @@ def _include(checked: Checked, spec: VirtualServerSpec, include: Include, path: 
     upstream = checked.config.upstreams.get(include.from_)
     if include.from_ not in known:
         yield path, f"no upstream `{include.from_}` is declared{suggestion(include.from_, known)}"
+    elif upstream and spec.shared and not upstream.shared:
+        yield (
+            path,
+            f"a shared virtual server needs shared upstreams, for all organisations will use their processes: `{include.from_}` is not",
+        )
     elif upstream and not upstream.shared and upstream.org != spec.org:
         yield path, f"the upstream `{include.from_}` belongs to organisation `{upstream.org}` and is not shared with `{spec.org}`"
 

@@ -151,13 +151,18 @@ class Policy:
             return _Entry(Decision(False, (rules.UNKNOWN_TARGET,), self.hash))
         what, shape = found
         action = cedar.action(target)
-        applying = [rule for rule in self._orgs.get(caller.org, self._everyone) if rule.applies(who, action, what)]
+        applying = [rule for rule in self._judges(caller.org, door) if rule.applies(who, action, what)]
         ruling = engine.evident(applying)
         if ruling is not None:
             return _Entry(self._decision(ruling))
         part = self._slice(applying)
         question = engine.question(who, action, what, {"door": door, "key": caller.key_id}, shape, part)
         return _Entry(question=question) if part.wanted is not None else _Entry(self._decision(engine.rule(question, None)))
+
+    def _judges(self, org: str, door: str) -> list[Rule]:
+        """The rules of the caller's organisation, and at a shared door those of the organisation that shares it."""
+        own, owner = self._orgs.get(org, self._everyone), self._doors.get(door, org)
+        return own if owner == org else [*own, *(rule for rule in self._orgs.get(owner, ()) if rule.org == owner)]
 
     def _resource(self, door: str, target: Target | None) -> tuple[cedar.Node, Shape] | None:
         through = cedar.door(door, self._doors.get(door))
