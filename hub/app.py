@@ -4,6 +4,7 @@ start: store → journal → identity → limits → egress → upstreams → vi
 """
 
 import asyncio
+import gc
 import logging
 import os
 import resource
@@ -54,6 +55,9 @@ from virtual_servers.streams import Switchboard
 __all__ = ["Hub", "dry_run", "serve"]
 
 log = logging.getLogger("hub")
+
+_COLLECT = (10_000, 20, 20)
+"""Collect after that many containers more than were freed: a call under way holds some hundred, which its end frees without a collection."""
 
 FIRST_LOOK = 10.0
 """Seconds after the start during which an empty list, or an unknown name, waits for upstreams never seen; later nothing waits for them."""
@@ -237,6 +241,9 @@ async def _serve(loaded: Loaded, host: str | None, port: int | None) -> int:
         configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies), hub.drain, hub.clients.cut_all
     )
     watch.start()
+    gc.collect()
+    gc.freeze()  # what was loaded stays: not to be walked again by every collection
+    gc.set_threshold(*_COLLECT)
     for warning in loaded.warnings:
         log.warning("configuration", extra=fields(warning=str(warning)))
     try:

@@ -187,17 +187,20 @@ class Egress:
         for routes in self._routes:
             routes.clear()
 
-    def request(self, method: str, url: str, *, headers: Headers | Fields = (), body: bytes = b"", public_only: bool = False) -> Exchange:
+    def request(
+        self, method: str, url: str, *, headers: Headers | Fields = (), extra: bytes = b"", body: bytes = b"", public_only: bool = False
+    ) -> Exchange:
         """One request, to be entered with `async with`. It has no time limit beyond that of connecting: the caller sets its own.
 
-        `headers` that are the same for many requests are given as `Fields`, which are encoded once.
+        `headers` that are the same for many requests are given as `Fields`, which are encoded once. `extra` are ready header lines of
+        this request alone, each ended by CR and LF, made of checked values only and under no name that `headers` has.
         Raises `UpstreamDown` (no connection, or closed before an answer), `UpstreamTimeout` (connecting took too long, or the server
         does not take the request), `UpstreamFault` (what came back is not HTTP, the destination is not allowed, or the URL or a
         header cannot be sent).
         """
         target, pool = self._routes[public_only].get(url) or self._route(url, public_only=public_only)
         fields = headers if isinstance(headers, Fields) else Fields(headers)
-        return Exchange(pool, method, fields.head(method, target, len(body)), body)
+        return Exchange(pool, method, fields.head(method, target, len(body), extra), body)
 
     def _route(self, url: str, *, public_only: bool) -> _Route:
         """Found out once per URL."""

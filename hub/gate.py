@@ -41,11 +41,19 @@ class Gate:
             await self._operators(scope, receive, send)
 
     def _welcome(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        hosts = [value for name, value in headers if name == b"host"]
-        origins = [value for name, value in headers if name == b"origin"]
-        if len(hosts) != 1 or len(origins) > 1:
+        host = origin = None
+        for name, value in headers:
+            if name == b"host":
+                if host is not None:
+                    return False
+                host = value
+            elif name == b"origin":
+                if origin is not None:
+                    return False
+                origin = value
+        if host is None:
             return False
-        return self._own_host(hosts[0].decode("latin-1")) and all(self._own_origin(value.decode("latin-1")) for value in origins)
+        return self._own_host(host.decode("latin-1")) and (origin is None or self._own_origin(origin.decode("latin-1")))
 
     def _own_host(self, host: str) -> bool:
         name = host.lower()

@@ -85,15 +85,20 @@ class Fields:
         made.problem = self.problem or problem
         return made
 
-    def head(self, method: str, target: Target, length: int) -> bytes:
-        """The request line and the fields, to the empty line, for a body of `length` bytes. Raises `Unsendable`."""
+    def head(self, method: str, target: Target, length: int, extra: bytes = b"") -> bytes:
+        """The request line and the fields, to the empty line, for a body of `length` bytes. Raises `Unsendable`.
+
+        `extra` are lines for this request alone, each with its end. They are sent as they are: whoever gives them has checked them.
+        """
         last = self._last
         if last is not None and last[1] is target and last[0] == method:
             start = last[2]
         else:
             start = self._start(method, target)
             self._last = (method, target, start)
-        return b"%bcontent-length: %d\r\n\r\n" % (start, length) if length or method in _WITH_LENGTH else start + b"\r\n"
+        if length or method in _WITH_LENGTH:
+            return b"%b%bcontent-length: %d\r\n\r\n" % (start, extra, length)
+        return b"%b%b\r\n" % (start, extra)
 
     def _start(self, method: str, target: Target) -> bytes:
         if method not in METHODS:

@@ -86,6 +86,23 @@ async def test_connections_are_used_again(egress):
         assert server.connections == 1
 
 
+@pytest.mark.parametrize("body", [b"", b"{}"])
+async def test_lines_of_one_request_alone_are_not_those_of_the_next(egress, body):
+    headers = Fields({"x-all": "1"})
+    async with Server(lambda _: answer(b"yes")) as server:
+        for extra in (b"x-one: a\r\n", b"", b"x-two: b\r\nx-three: c\r\n"):
+            method = "POST" if body else "GET"
+            async with asyncio.timeout(5), egress.request(method, server.url, headers=headers, extra=extra, body=body) as response:
+                assert await response.read(10) == b"yes"
+        heads = [head.split(b"\r\n") for head, _ in server.requests]
+        assert [[line for line in head if line.startswith(b"x-")] for head in heads] == [
+            [b"x-all: 1", b"x-one: a"],
+            [b"x-all: 1"],
+            [b"x-all: 1", b"x-two: b", b"x-three: c"],
+        ]
+        assert [sent for _, sent in server.requests] == [body] * 3
+
+
 async def test_redirects_are_answers_and_cookies_are_forgotten(egress):
     async with Server(lambda _: answer(b"", "302 Found", Location="/else", Set_Cookie="a=b")) as server:
         assert (await fetch(egress, server.url))[0] == 302

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hub.call import Trace
 from hub.config.model import Secret, UpstreamSpec
 from hub.egress import Egress, Fields, Response
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
@@ -72,6 +73,7 @@ class HttpLink:
         self._limit = spec.max_result
         self._on_notice = on_notice
         self._own = {name: value.value if isinstance(value, Secret) else value for name, value in spec.headers.items()}
+        self._traces = {"traceparent", "tracestate"}.isdisjoint(name.lower() for name in self._own)
         self._base = Fields()
         self._named: dict[tuple[str, str | None], Fields] = {}
         self._loop = asyncio.get_running_loop()
@@ -100,13 +102,14 @@ class HttpLink:
 
     async def ask(self, ask: Ask) -> rpc.Message:
         headers = self._headers(ask) if self.modern else self._base
+        extra = _traced(ask.trace) if ask.trace is not None and self._traces else b""
         body = rpc.request(ask.ident, ask.method, ask.params)
         watch = _Watch(asyncio.current_task(), ask.due())
         self._watched.add(watch)
         if self._timer is None:
             self._timer = self._loop.call_later(self._tick, self._sweep)
         try:
-            async with self._egress.request("POST", self._url, headers=headers, body=body) as response:
+            async with self._egress.request("POST", self._url, headers=headers, extra=extra, body=body) as response:
                 return await self._answer(ask, response, watch)
         except asyncio.CancelledError:
             self._abandon(ask)
@@ -286,6 +289,13 @@ class HttpLink:
                 await response.read(1 << 16)
         except (Unavailable, TimeoutError):
             return
+
+
+def _traced(trace: Trace) -> bytes:
+    """The header lines of W3C Trace Context. The ids are hex, a state is printable ASCII (`hub.telemetry.trace`): no line breaks."""
+    if trace.state:
+        return f"traceparent: {trace.traceparent}\r\ntracestate: {trace.state}\r\n".encode("ascii")
+    return b"traceparent: %b\r\n" % trace.traceparent.encode("ascii")
 
 
 def _seconds(wait: str) -> float | None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from hub.call import Trace
 from virtual_servers.rpc import Message
 
 Note = Callable[[str, bytes], Awaitable[None]]
@@ -18,7 +19,8 @@ Notice = Callable[[str, bytes], None]
 class Ask(Struct, frozen=True):
     """One request to a server. Times are monotonic seconds; `idle` is the time without answer or progress, `until` the absolute end.
 
-    `token` is the client's own progress token as raw JSON; when it is set, `ident` is the token the server was given.
+    `token` is the client's own progress token as raw JSON; when it is set, `ident` is the token the server was given. `trace` is what
+    the parameters' `_meta` says already, for transports that have a place of their own for it.
     """
 
     ident: int
@@ -28,6 +30,7 @@ class Ask(Struct, frozen=True):
     until: float
     token: bytes = b""
     note: Note | None = None
+    trace: Trace | None = None
 
     def due(self) -> float:
         """When it is given up if nothing is heard from now on."""

@@ -228,7 +228,7 @@ class McpUpstream:
         async def note(method: str, params: bytes) -> None:
             await emit(Chunk(method, params))
 
-        return Ask(ident, call.method, params, self.spec.timeout, until, token, note)
+        return Ask(ident, call.method, params, self.spec.timeout, until, token, note, call.trace)
 
     # Starting and stopping
 

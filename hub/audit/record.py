@@ -21,7 +21,10 @@ ALGORITHM = "salted-sha256-v1"
 _MAX_ITEMS = 32
 _MAX_STRING = 2048
 
+_REMEMBERED = 4096
+
 _second: tuple[int, str] = (0, "")
+_actors: dict[str, tuple[Caller, dict[str, Any]]] = {}
 
 
 def intent(call: Call, caller: Caller, decision: Decision, salt: bytes) -> dict[str, Any]:
@@ -112,11 +115,7 @@ def now() -> str:
 
 
 def _begin(call: Call, caller: Caller, suffix: str) -> dict[str, Any]:
-    subject = caller.subject
-    actor: dict[str, Any] = {"kind": subject.partition(":")[0], "id": caller.key_id, "sub": text(subject)}
-    if caller.chain:
-        actor["chain"] = [text(link) for link in caller.chain[:_MAX_ITEMS]]
-    record: dict[str, Any] = {"id": call.id, "ts": now(), "kind": call.kind + suffix, "actor": actor, "target": _target(call)}
+    record: dict[str, Any] = {"id": call.id, "ts": now(), "kind": call.kind + suffix, "actor": _actor(caller), "target": _target(call)}
     if call.parent:
         record["parent"] = text(call.parent)
     if call.client_id:
@@ -126,6 +125,21 @@ def _begin(call: Call, caller: Caller, suffix: str) -> dict[str, Any]:
     if call.flags:
         record["flags"] = [text(flag) for flag in call.flags[:_MAX_ITEMS]]
     return record
+
+
+def _actor(caller: Caller) -> dict[str, Any]:
+    """The same for every call of a caller, and callers are made once for each key: so it is made once, and never changed."""
+    known = _actors.get(caller.key_id)
+    if known is not None and known[0] is caller:
+        return known[1]
+    subject = caller.subject
+    actor: dict[str, Any] = {"kind": subject.partition(":")[0], "id": caller.key_id, "sub": text(subject)}
+    if caller.chain:
+        actor["chain"] = [text(link) for link in caller.chain[:_MAX_ITEMS]]
+    if len(_actors) >= _REMEMBERED:
+        _actors.clear()
+    _actors[caller.key_id] = (caller, actor)
+    return actor
 
 
 def _target(call: Call) -> dict[str, str]:

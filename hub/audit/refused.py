@@ -1,4 +1,4 @@
-"""Counts of refusals that need no record each: before a caller was known, or repeating a limit. A flood costs a few records a second. Pure."""
+"""Counts of refusals that need no record each: no caller was known, or they repeat a limit. A flood costs a few records a second. Pure."""
 
 from collections import Counter
 

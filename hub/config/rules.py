@@ -15,6 +15,14 @@ NEEDS_STORES = "this needs PostgreSQL and Redis, which this version does not hav
 
 _KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = frozenset(
+    {
+        *("connection", "content-length", "expect", "host", "keep-alive", "proxy-connection"),
+        *("te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+"""Header names that decide how a request is read and by whom (RFC 9110, 7.2 and 7.6.1; RFC 9112, 6): never an operator's to set."""
+
 _GLOB = frozenset("*?[")
 
 Fault = tuple[Keys, str]
@@ -157,10 +165,13 @@ def _url(url: str, path: Keys) -> Iterator[Fault]:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        named = "@" in parts.netloc
     except ValueError:
-        usable = False
+        usable = named = False
     if not usable or any(character.isspace() for character in url):
         yield path, "not an http or https URL"
+    elif named:
+        yield path, "a user or password in the URL is never sent; give the server's credentials in `headers`"
 
 
 def _headers(spec: UpstreamSpec, path: Keys) -> Iterator[Fault]:
@@ -168,6 +179,8 @@ def _headers(spec: UpstreamSpec, path: Keys) -> Iterator[Fault]:
         text = value.value if isinstance(value, Secret) else value
         if not _HEADER.fullmatch(name):
             yield (*path, "headers", name), "not a header name"
+        elif name.lower() in _FRAMING:
+            yield (*path, "headers", name), "the hub sets this header itself: it says where a message ends or goes"
         if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in text):
             yield (*path, "headers", name), "a header value may not hold line breaks or control characters"
 
@@ -204,10 +217,7 @@ def _include(checked: Checked, spec: VirtualServerSpec, include: Include, path: 
     if include.from_ not in known:
         yield path, f"no upstream `{include.from_}` is declared{suggestion(include.from_, known)}"
     elif upstream and spec.shared and not upstream.shared:
-        yield (
-            path,
-            f"a shared virtual server needs shared upstreams, for all organisations will use their processes: `{include.from_}` is not",
-        )
+        yield path, f"a shared virtual server needs shared upstreams: `{include.from_}` is not"
     elif upstream and not upstream.shared and upstream.org != spec.org:
         yield path, f"the upstream `{include.from_}` belongs to organisation `{upstream.org}` and is not shared with `{spec.org}`"
 

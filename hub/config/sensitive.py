@@ -38,8 +38,10 @@ def url_with_literal_secret(text: Expanded) -> str:
 def holds_secret(text: Expanded) -> bool:
     """Whether what came from outside must not be shown or hashed.
 
-    So it is when it came from a file, from a variable named as a secret is, or stands in a URL with a password.
+    So it is when it came from a file, from a variable named as a secret is, or stands in a URL with a password or a secret parameter.
     """
     if not text.sources:
         return False
-    return any(source.startswith("file:") or looks_secret(source) for source in text.sources) or bool(_USERINFO.search(text.static))
+    if any(source.startswith("file:") or looks_secret(source) for source in text.sources) or _USERINFO.search(text.static):
+        return True
+    return any(looks_secret(match["name"]) for match in _PARAMETER.finditer(text.static))

@@ -78,16 +78,28 @@ def gapless(found: Journal) -> None:
 
 
 def answered(found: Journal, answers: Iterable[Answer]) -> int:
-    """Every receipt names a record of its call, at its index and with its hash; every answer that must have one does. How many."""
+    """Every receipt names a record of its call, at its index and with its hash; every answer that must have one does. How many.
+
+    A refusal that repeats a limit within a second is counted only: it has neither a receipt nor a record.
+    """
     receipts = 0
+    calls = {record.says["id"] for record in found.records}
     for answer in answers:
-        assert answer.receipts or answer.code in UNGOVERNED, answer
+        assert answer.receipts or answer.code in UNGOVERNED or (answer.code == "limited" and answer.call not in calls), answer
         for text in answer.receipts:
             held = parse_receipt(text)
             record = found.records[held.index]
             assert (held.origin, held.leaf.hex(), answer.call) == (found.origin, record.hash, record.says["id"]), (answer, record)
             receipts += 1
     return receipts
+
+
+def repeated(operator: Journal, answers: Iterable[Answer]) -> int:
+    """After an orderly stop the operator log counts every refusal that has no record for repeating a limit. How many."""
+    unrecorded = sum(answer.code == "limited" and not answer.receipts for answer in answers)
+    counts = [one.says["count"] for one in operator.records if (one.says["kind"], one.says.get("code")) == ("edge.refused", "limited")]
+    assert sum(counts) >= unrecorded, (counts, unrecorded)
+    return unrecorded
 
 
 def complete(found: Journal, answers: Iterable[Answer], *, may_be_open: bool = False) -> dict[str, int]:

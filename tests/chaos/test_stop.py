@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.evidence import examine, journal
+from tests.chaos.evidence import examine, journal, repeated
 from tests.chaos.load import Load
 from tests.chaos.world import Victim, no_orphans, pipe, settings, victim, web
 from tests.support.hub import ROOT, eventually
@@ -42,6 +42,7 @@ async def test_sigterm_under_load_finishes_what_is_under_way_and_refuses_what_co
             await load.ended()
             no_orphans(notes, boot)
             found = await examine(hub.database, notes, load.answers)
+            assert repeated(journal(hub.database, "-"), load.answers) > 0
     assert took < 10, took  # far less than the drain time: nothing that was under way lasts as long
     codes = collections.Counter((answer.status, answer.code) for answer in load.answers if answer.status not in (200, 401, 429))
     assert set(codes) <= {(503, "draining")}, codes

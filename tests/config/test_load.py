@@ -219,7 +219,7 @@ def test_secrets_from_outside_are_taken_and_never_printed(tmp_path: Path) -> Non
     (tmp_path / "t").write_text("tok\n")
     config = good(
         tmp_path,
-        'keys: [{name: a, secret: "${K}"}]\nupstreams: {a: {url: "http://u:${P}@x", headers: {Authorization: "Bearer ${file:t}", X-Team: ops}}, b: {stdio: {command: x, env: {A_TOKEN: "${P}", KEY_FILE: /k, TOKENIZERS_PARALLELISM: "false", HOME: "${H}"}}}}',
+        'keys: [{name: a, secret: "${K}"}]\nupstreams: {a: {url: "http://x", headers: {Authorization: "Bearer ${file:t}", X-Team: ops}}, b: {stdio: {command: x, env: {A_TOKEN: "${P}", KEY_FILE: /k, TOKENIZERS_PARALLELISM: "false", HOME: "${H}"}}}}',
         K=KEY,
         P="hunter2",
         H="/root",
@@ -235,7 +235,7 @@ def test_secrets_from_outside_are_taken_and_never_printed(tmp_path: Path) -> Non
 
 
 def test_the_hash_follows_the_resolved_content_but_never_a_secret(tmp_path: Path) -> None:
-    text = 'server: {port: "${P}"}\nkeys: [{name: a, secret: "${K}"}]\nupstreams: {a: {url: "http://u:${W}@x"}}'
+    text = 'server: {port: "${P}"}\nkeys: [{name: a, secret: "${K}"}]\nupstreams: {a: {url: "http://x/?api_key=${W}"}}\nstores: {redis: "redis://:${W}@x"}'
     path = write(tmp_path, text)
     base = load(path, environ={"P": "1", "K": KEY, "W": "one"})
     other = load(path, environ={"P": "1", "K": KEY[:-1] + "c", "W": "two"})
@@ -280,6 +280,19 @@ keys:
     ]
 
 
+def test_a_shared_virtual_server_needs_shared_upstreams_also_of_its_own_organisation(tmp_path: Path) -> None:
+    text = """\
+upstreams:
+  a: {url: "http://a"}
+  b: {shared: true, url: "http://b"}
+virtual_servers:
+  v: {shared: true, include: [{from: b}, {from: a}]}
+  w: {include: [{from: b}, {from: a}]}
+"""
+    sentence = "a shared virtual server needs shared upstreams: `a` is not"
+    assert faults(tmp_path, text) == [(5, "virtual_servers.v.include[1].from", sentence)]
+
+
 def test_where_organisations_are_declared_others_are_unknown(tmp_path: Path) -> None:
     found = faults(tmp_path, "orgs: {acme: {}}\nupstreams: {a: {org: acem, url: 'http://x'}, b: {url: 'http://x'}}")
     assert found == [(2, "upstreams.a.org", "no organisation `acem` is declared; did you mean `acme`?")]
@@ -304,6 +317,8 @@ def test_where_organisations_are_declared_others_are_unknown(tmp_path: Path) -> 
         ("upstreams: {a: {url: 'http://x', headers: {A: \"b\\r\\nC: d\"}}}", "line breaks"),
         ("upstreams: {a: {url: 'http://x', headers: {'A B': c}}}", "not a header name"),
         ("upstreams: {a: {url: 'http://[x'}}", "not an http or https URL"),
+        ("upstreams: {a: {url: 'http://${S}@x'}}", "a user or password in the URL is never sent"),
+        ("upstreams: {a: {url: 'https://u:${S}@x/mcp'}}", "a user or password in the URL is never sent"),
         ("upstreams: {a: {stdio: {command: x, env: {'A=B': c}}}}", "not an environment variable"),
         ("virtual_servers: {a: {tools: {x: {}}}}", "`upstream/name`"),
     ],
@@ -311,6 +326,22 @@ def test_where_organisations_are_declared_others_are_unknown(tmp_path: Path) -> 
 def test_what_has_no_meaning_is_refused(tmp_path: Path, text: str, message: str) -> None:
     found = faults(tmp_path, text, K=KEY, E="", S="short")
     assert any(message in one for _, _, one in found), found
+
+
+FRAMING = [
+    *("Connection", "content-length", "Transfer-Encoding", "upgrade", "Expect"),
+    *("TE", "trailer", "Keep-Alive", "Proxy-Connection", "HOST"),
+]
+
+
+@pytest.mark.parametrize("name", FRAMING)
+def test_headers_that_frame_a_message_are_the_hubs_own(tmp_path: Path, name: str) -> None:
+    found = faults(tmp_path, f"upstreams: {{a: {{url: 'http://x', headers: {{{name}: '5'}}}}}}")
+    assert found == [(1, f"upstreams.a.headers.{name}", "the hub sets this header itself: it says where a message ends or goes")]
+
+
+def test_a_refused_user_in_a_url_is_not_repeated(tmp_path: Path) -> None:
+    assert "hunter2" not in str(faults(tmp_path, "upstreams: {a: {url: 'http://u:${P}@x'}}", P="hunter2"))
 
 
 def test_parts_can_be_read_where_the_rest_cannot_be_resolved(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_pages_named_in_the_source_exist() -> None:
 
 def test_the_index_links_to_every_page() -> None:
     linked = set(pages.links("docs/README.md"))
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"} <= linked
+    assert {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"} <= linked
 
 
 _YAML = [(page, number) for page in pages.names() for number, _ in enumerate(pages.fences(page, "yaml"))]

@@ -1,14 +1,17 @@
 """Every refusal the edge can produce has its stable code, its HTTP status and its JSON-RPC code, and what a client needs to go on."""
 
+import asyncio
+import time
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
 from hub import refusal
+from hub.audit.ledger import OPERATOR
 from tests.edge.conftest import ALL
 from tests.support.hub import Hub, running
-from tests.support.journal import of_call
+from tests.support.journal import of_call, records
 from tests.support.mcp import Client
 from tests.support.servers import FOLDER, HttpServer, stdio
 from tests.support.wire import Response
@@ -67,7 +70,8 @@ CODES = {"upstream_unavailable": -31502, "upstream_fault": -31502, "upstream_tim
 def faulty(tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer) -> Generator[Hub]:
     """A good upstream beside one that fails in every way and one that is asked with little patience."""
     config: dict[str, Any] = {
-        "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "grants": ALL}],
+        "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "grants": ALL}, {"name": "none", "grants": ALL}],
+        "limits": [{"name": "once", "scope": "key", "match": "none", "per_minute": 1, "burst": 1}],
         "upstreams": {
             "good": {"url": downstream.url},
             "brief": {"url": downstream.url, "timeout": 0.3},
@@ -130,11 +134,36 @@ async def test_a_limit_says_how_long_to_wait(hub: Hub) -> None:
     answers = [await few.call("echo", {"text": str(i)}) for i in range(4)]
     good = [answer for answer in answers if answer.status == 200]
     assert len(good) == 2
-    last = answers[-1]
-    refused(last, 429, -31429, "limited")
-    assert 0 < last.error["data"]["retryAfterMs"] <= 10_000
-    assert 1 <= int(last.headers["retry-after"]) <= 10
-    assert last.error["data"]["limit"] == "few-calls"
-    (record,) = of_call(hub.database, last)
+    first = answers[2]
+    refused(first, 429, -31429, "limited")
+    assert 0 < first.error["data"]["retryAfterMs"] <= 10_000
+    assert 1 <= int(first.headers["retry-after"]) <= 10
+    assert first.error["data"]["limit"] == "few-calls"
+    (record,) = of_call(hub.database, first)
     assert record["outcome"]["code"] == "limited"
     assert (await Client(hub, "ann").call("echo", {"text": "x"})).status == 200  # it is counted for each key
+
+
+async def test_refusals_that_repeat_a_limit_within_a_second_are_counted_and_bear_no_receipt(faulty: Hub) -> None:
+    none = Client(faulty, "none")
+    assert (await none.call("echo", {"text": "x"})).status == 200
+    started = time.time()
+    answers = [await none.call("echo", {"text": "x"}) for _ in range(30)]
+    seconds = int(time.time()) - int(started) + 1
+    for answer in answers:
+        refused(answer, 429, -31429, "limited")
+    recorded = [answer for answer in answers if "hub-receipt" in answer.headers]
+    assert "hub-receipt" in answers[0].headers
+    assert 1 <= len(recorded) <= seconds
+    assert [len(of_call(faulty.database, answer)) for answer in answers] == ["hub-receipt" in answer.headers for answer in answers]
+    key = of_call(faulty.database, recorded[0])[0]["actor"]["id"]
+
+    def counted() -> int:
+        found = records(faulty.database, OPERATOR)
+        return sum(one["count"] for one in found if (one["kind"], one.get("code"), one.get("source")) == ("edge.refused", "limited", key))
+
+    until = time.monotonic() + 10
+    while counted() < 30 - len(recorded):
+        assert time.monotonic() < until, "the counts reach the operator log within seconds"
+        await asyncio.sleep(0.05)
+    assert counted() == 30 - len(recorded)

@@ -49,11 +49,35 @@ def test_one_organisation_s_policies_never_judge_another_s_calls(compiled, call,
     policy = compiled(sets=sets)
     assert policy.decide(call("bank/balance"), caller(org="default")).allow
     assert policy.decide(call("bank/balance"), caller(org="other")).allow
-    assert policy.decide(call("bank/balance"), caller(org="acme")).reasons == ("acme-off",)
-    assert policy.decide(call("crm/summary", kind="prompt"), caller(org="acme")).reasons == ("acme-off",)
+    assert policy.decide(call("bank/balance", door="lab"), caller(org="acme")).reasons == ("acme-off",)
+    assert policy.decide(call("crm/summary", kind="prompt", door="lab"), caller(org="acme")).reasons == ("acme-off",)
     assert policy.decide(call("crm/summary", kind="prompt"), caller(org="default")).reasons == ("default-off",)
-    assert policy.decide(call("web/fetch"), caller(org="acme")).reasons == ("acme-off", "all-off")
+    assert policy.decide(call("web/fetch", door="lab"), caller(org="acme")).reasons == ("acme-off", "all-off")
     assert policy.decide(call("web/fetch"), caller(org="other")).reasons == ("all-off",)
+
+
+def test_at_a_shared_virtual_server_the_organisation_that_owns_it_judges_foreign_callers_too(compiled, call, caller):
+    sets = {
+        "a": PolicySpec(org="acme", cedar='@id("no-fetch") forbid(principal, action == Hub::Action::"call_tool:web/fetch", resource);'),
+        "d": PolicySpec(
+            org="default", cedar='@id("no-balance") forbid(principal, action == Hub::Action::"call_tool:bank/balance", resource);'
+        ),
+    }
+    policy = compiled(sets=sets)
+    guest, owner = caller(org="default"), caller(org="acme")  # the door `lab` is acme's
+    assert policy.decide(call("web/fetch", door="lab"), guest).reasons == ("no-fetch",)
+    assert policy.decide(call("bank/balance", door="lab"), guest).reasons == ("no-balance",), "its own judge it wherever it goes"
+    assert policy.decide(call("web/fetch"), guest).allow, "beyond that door acme has no say over it"
+    assert policy.decide(call("bank/balance", door="lab"), owner).allow, "a guest's policies do not judge the owner"
+    assert not policy.visible(guest, "lab", call("web/fetch").target)
+
+
+def test_a_foreign_caller_needs_one_permit_and_no_forbid_of_either_organisation(compiled, call, caller):
+    sets = {"a": PolicySpec(org="acme", cedar='@id("guests") permit(principal in Hub::Org::"default", action, resource);')}
+    policy = compiled(sets=sets, default="deny")
+    assert policy.decide(call("web/fetch", door="lab"), caller(org="default")).reasons == ("guests",)
+    assert policy.decide(call("web/fetch"), caller(org="default")).reasons == ("no-permit",)
+    assert policy.decide(call("web/fetch", door="lab"), caller(org="other")).reasons == ("no-permit",)
 
 
 @pytest.mark.parametrize(("subject", "kind"), [("key:k1", "Key"), ("user:ann", "User"), ("app:ci", "App"), ("agent:bot", "Agent")])

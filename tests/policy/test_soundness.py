@@ -76,7 +76,7 @@ NAMES = ["bank/transfer", "bank/balance", "crm/delete_customer", "files/read_fil
 def by_cedar_alone(policy: Policy, caller: Caller, door: str, target: Target, arguments: Any) -> tuple[bool, tuple[str, ...]]:
     """The whole set, unsliced, with the whole context, in Cedar's text form."""
     source = decode(policy.snapshot())
-    texts = [r for r in rules.parse(source.sets) if r.org in ("*", caller.org)]
+    texts = [r for r in rules.parse(source.sets) if r.org in ("*", caller.org, source.doors[door])]
     texts += [rules.built_in()] if source.default == "grants" else []
     known = {each.target: each for each in source.targets}[target]
     who, what = cedar.principal(caller), cedar.resource(target, known.traits, cedar.door(door, source.doors[door]))

@@ -41,13 +41,13 @@ class Kit:
     async def emit(self, chunk):
         self.chunks.append(chunk)
 
-    async def call(self, upstream, name, arguments=None, *, meta=None, method="tools/call", payload=None, deadline=20.0):
+    async def call(self, upstream, name, arguments=None, *, meta=None, method="tools/call", payload=None, deadline=20.0, trace=None):
         if payload is None:
             params = {"name": name, "arguments": arguments or {}}
             payload = json.dumps({**params, "_meta": meta} if meta is not None else params).encode()
         call = Call(
             id="c", kind="mcp.tools.call", method=method, door="d", payload=payload, credential=Credential(),
-            deadline=time.monotonic() + deadline,
+            deadline=time.monotonic() + deadline, trace=trace,
         )  # fmt: skip
         return await upstream.send(call, self.emit)
 
@@ -109,6 +109,7 @@ class Script:
             first, *lines = head.decode("latin-1").split("\r\n")
             self.method = first.split(" ")[0]
             self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+            self.names = [line.partition(":")[0].lower() for line in lines if line]
             self.body = body
             self.message = json.loads(body) if body else {}
 

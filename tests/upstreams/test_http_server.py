@@ -6,6 +6,7 @@ import json
 import pytest
 
 from hub.refusal import InvalidParams, UpstreamDown, UpstreamFault, UpstreamTimeout
+from hub.telemetry.trace import continued
 
 NEWER, OLDER = "2026-07-28", "2025-11-25"
 FINE = {"content": [{"type": "text", "text": "fine"}]}
@@ -31,6 +32,31 @@ async def test_each_era_gets_its_headers_and_no_others(kit, http, script, era):
         assert "_meta" not in last.message["params"]
     await upstream.stop()
     assert (server.seen[-1].method == "DELETE") == (era != NEWER)
+
+
+@pytest.mark.parametrize("era", [OLDER, NEWER])
+async def test_the_trace_is_carried_on_in_headers_that_agree_with_the_body(kit, http, script, era):
+    server = await script(http.server(era, lambda request: http.body(http.result(request.message["id"], FINE))))
+    upstream = kit.upstream(url=server.url)
+    plain = continued("")
+    given = continued(f"00-{'1' * 32}-{'2' * 16}-01", "vendor=a b,other=~")
+    for trace in (plain, given):
+        assert await kit.text(upstream, "tool", {"text": "ö"}, trace=trace) == "fine"
+        last = server.seen[-1]
+        assert last.headers["traceparent"] == trace.traceparent == last.message["params"]["_meta"]["traceparent"]
+        assert last.headers.get("tracestate", "") == trace.state == last.message["params"]["_meta"].get("tracestate", "")
+        assert last.headers["host"] == server.url.split("/")[2]
+    assert await kit.text(upstream, "tool") == "fine"
+    assert "traceparent" not in server.seen[-1].headers
+    assert "traceparent" not in server.seen[0].headers, "the handshake belongs to no call"
+
+
+async def test_a_trace_header_the_operator_set_is_not_sent_twice(kit, http, script):
+    server = await script(http.server(NEWER, lambda request: http.body(http.result(request.message["id"], FINE))))
+    fixed = f"00-{'3' * 32}-{'4' * 16}-00"
+    await kit.text(kit.upstream(url=server.url, headers={"Traceparent": fixed}), "tool", trace=continued(""))
+    assert server.seen[-1].names.count("traceparent") == 1
+    assert server.seen[-1].headers["traceparent"] == fixed
 
 
 @pytest.mark.parametrize("protocol", [OLDER, NEWER])
