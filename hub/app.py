@@ -57,7 +57,7 @@ __all__ = ["Hub", "dry_run", "serve"]
 log = logging.getLogger("hub")
 
 _COLLECT = (10_000, 20, 20)
-"""Collect after that many containers more than were freed: a call under way holds some hundred, which its end frees without a collection."""
+"""Containers made beyond those freed until a collection: a call under way holds some hundred, which its end frees without one."""
 
 FIRST_LOOK = 10.0
 """Seconds after the start during which an empty list, or an unknown name, waits for upstreams never seen; later nothing waits for them."""
