@@ -95,7 +95,7 @@ class Generations:
                 log.error("a generation could not be recorded; the one before it serves", extra=fields(code=refusal.code))
                 self._wanted = True
                 await asyncio.sleep(AGAIN)
-            except PolicyInvalid as error:  # a policy file was edited meanwhile, and refused
+            except PolicyInvalid as error:  # no edit gets here unchecked; a rebuild that ended would be the end of every later one
                 log.error("the policies cannot be used; the generation before serves", extra=fields(reason=str(error)))
 
     def _catalogues(self, loaded: Loaded) -> dict[str, Catalogue]:

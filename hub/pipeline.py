@@ -81,7 +81,7 @@ class Refused(Exception):
 
 
 class Steps(Struct):
-    """The rooms of the path, put together once in `hub.app`. `policy` is that of the generation a call began with."""
+    """The rooms of the path, put together once in `hub.app`. Policy is not among them: it belongs to the generation a call began with."""
 
     identity: Identity
     limits: Limits

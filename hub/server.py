@@ -153,7 +153,6 @@ def configure(app: Any, *, header_timeout: float, trusted_proxies: tuple[str, ..
         forwarded_allow_ips=list(trusted_proxies) or None,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
-        h11_max_incomplete_event_size=65536,
         backlog=2048,
     )
 

@@ -1,7 +1,7 @@
 """A virtual server of one configuration generation, as the governed path resolves by it. Immutable; knows no HTTP.
 
-`resolve` turns an advertised name into the stable target and shapes what is sent: the upstream's own name, and `params` without what
-belongs to the hop between client and hub. Hidden means uncallable: what is not in the view does not exist here.
+`resolve` turns an advertised name into the stable target and puts the upstream's own name into what is sent; the rest of `params` goes
+on as it came. Hidden means uncallable: what is not in the view does not exist here.
 """
 
 import json

@@ -36,6 +36,7 @@ class Fleet:
         self._catalogues: dict[str, Catalogue] = {}
         self._refreshes: dict[str, asyncio.Task[None]] = {}
         self._first_look: dict[str, asyncio.Event] = {}
+        self._stale: set[str] = set()
 
     @property
     def catalogues(self) -> Mapping[str, Catalogue]:
@@ -98,28 +99,36 @@ class Fleet:
         await upstream.stop()
 
     def refresh(self, name: str, delay: float = SETTLE) -> None:
-        """Fetch the catalogue of `name` anew, soon. A refresh that waits already is enough."""
+        """Fetch the catalogue of `name` anew, soon. A change that is announced while it is being fetched has it fetched once more."""
+        self._stale.add(name)
         running = self._refreshes.get(name)
         if running is None or running.done():
             self._refreshes[name] = asyncio.create_task(self._refresh(name, delay), name=f"catalogue-{name}")
 
     async def _refresh(self, name: str, delay: float) -> None:
+        """Fetch until nothing was announced meanwhile; a server that announces a change at every look is looked at ever more seldom."""
+        upstream, pause = self._upstreams[name], SETTLE
         await asyncio.sleep(delay)
-        upstream = self._upstreams[name]
+        while name in self._stale:
+            self._stale.discard(name)
+            await self._took(name, upstream.spec, await self._fetched(upstream))
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY[-1])
+
+    async def _fetched(self, upstream: McpUpstream) -> Catalogue:
+        """The catalogue, however often it takes."""
         for attempt in itertools.count():
             try:
-                catalogue = await upstream.catalogue()
+                return await upstream.catalogue()
             except Refusal as refusal:
-                self._first_look[name].set()
+                self._first_look[upstream.name].set()
                 pause = RETRY[min(attempt, len(RETRY) - 1)]
                 log.warning(
                     "the catalogue of an upstream cannot be had",
-                    extra=fields(upstream=name, code=refusal.code, reason=refusal.message, detail=refusal.detail, again_in=pause),
+                    extra=fields(upstream=upstream.name, code=refusal.code, reason=refusal.message, detail=refusal.detail, again_in=pause),
                 )
                 await asyncio.sleep(pause)
-                continue
-            await self._took(name, upstream.spec, catalogue)
-            return
+        raise AssertionError("counting does not end")
 
     async def _took(self, name: str, spec: UpstreamSpec, catalogue: Catalogue) -> None:
         before = self._catalogues.get(name)
