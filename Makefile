@@ -1,5 +1,5 @@
 # Everything a contributor or an operator runs. What a target needs it makes by itself; a second run does nothing twice.
-# PYTHON=/path/to/python3.11 chooses the interpreter; ARGS="..." goes on to the command a target runs.
+# PYTHON=/path/to/python3.11 chooses the interpreter, else scripts/venv.sh does; ARGS="..." goes on to the command a target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup setup-dev setup-demo setup-test run demo test check lint types floors bench bench-peers soak docs lock clean clean-demo

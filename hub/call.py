@@ -156,11 +156,10 @@ class Upstream(Protocol):
 
 def new_id() -> str:
     """A UUIDv7 (RFC 9562, section 5.7): sortable by time, 74 random bits."""
-    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(take(10))
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    milliseconds, random = time.time_ns() // 1_000_000, take(10)
+    digits = random.hex()
+    head, variant = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}", "89ab"[random[2] >> 6]
+    return f"{head}-7{digits[1:4]}-{variant}{digits[5:8]}-{digits[8:]}"
 
 
 def timestamp() -> str:

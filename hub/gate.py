@@ -16,6 +16,7 @@ from hub.config.model import Server
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_SPELLINGS = 64
 _JSON = (b"content-type", b"application/json")
 
 
@@ -27,6 +28,7 @@ class Gate:
         self._hosts = {host.lower() for host in (*_LOOPBACK, own, *settings.allowed_hosts)}
         self._any_host = "*" in settings.allowed_hosts
         self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
+        self._seen: set[bytes] = set()
         self._mcp = mcp
         self._operators = operators
 
@@ -53,11 +55,15 @@ class Gate:
                 origin = value
         if host is None:
             return False
-        return self._own_host(host.decode("latin-1")) and (origin is None or self._own_origin(origin.decode("latin-1")))
+        return (host in self._seen or self._own_host(host)) and (origin is None or self._own_origin(origin.decode("latin-1")))
 
-    def _own_host(self, host: str) -> bool:
-        name = host.lower()
-        return self._any_host or name in self._hosts or _without_port(name) in self._hosts
+    def _own_host(self, host: bytes) -> bool:
+        """Whether the host is ours. Those that are, in the few ways clients write them, are told by their bytes the next time."""
+        name = host.decode("latin-1").lower()
+        own = self._any_host or name in self._hosts or _without_port(name) in self._hosts
+        if own and len(self._seen) < _SPELLINGS:
+            self._seen.add(host)
+        return own
 
     def _own_origin(self, origin: str) -> bool:
         if origin.lower().rstrip("/") in self._origins:

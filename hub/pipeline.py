@@ -162,13 +162,14 @@ class Trail:
         self._journal = steps.journal
         self._metrics = steps.metrics
         self._started = time.perf_counter_ns()
+        self._opened: dict[str, Any] | None = None
         self._intent: Receipt | None = None
         self._sent = False
         self._ended = False
 
     async def open(self) -> Receipt:
         """Make the intent durable. Nothing may leave the hub before this has returned."""
-        entry = record.intent(self.call, self.caller, self.decision, take(32))
+        self._opened = entry = record.intent(self.call, self.caller, self.decision, take(32))
         self._sent = True  # before the wait: a caller who leaves during it has an intent all the same, which needs its outcome
         try:
             self._intent = await self._journal.append(self.caller.org, entry)
@@ -219,13 +220,13 @@ class Trail:
             raise
 
     def _entry(self, status: Status, code: str, reply: bytes | None) -> dict[str, Any]:
+        call, caller, decision, intent = self.call, self.caller, self.decision, self._intent
         salt, us = take(32), self._elapsed() // 1000
         if self._sent:
-            return record.outcome(
-                self.call, self.caller, self.decision, status=status, code=code, us=us, reply=reply, salt=salt, of=self._intent
-            )
-        decision = None if self.decision is _UNDECIDED else self.decision
-        return record.single(self.call, self.caller, decision, status=status, code=code, us=us, reply=reply, salt=salt)
+            like = self._opened
+            return record.outcome(call, caller, decision, status=status, code=code, us=us, reply=reply, salt=salt, of=intent, like=like)
+        decided = None if decision is _UNDECIDED else decision
+        return record.single(call, caller, decided, status=status, code=code, us=us, reply=reply, salt=salt)
 
     def _elapsed(self) -> int:
         return time.perf_counter_ns() - self._started

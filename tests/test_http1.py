@@ -172,8 +172,8 @@ def test_any_cut_of_an_answer_reads_as_another_implementation_reads_it(data):
 @settings(max_examples=150, deadline=None)
 def test_an_answer_cut_short_is_never_complete(data):
     text, _ = data.draw(answers())
-    _, _, body = oracle(text)
-    if b"content-length: " in text.lower() or b"chunked" in text:
+    _, fields, body = oracle(text)
+    if any(name in (b"content-length", b"transfer-encoding") for name, _ in fields):
         short = text[: data.draw(st.integers(0, len(text) - 1))]
         talk = talked(short)
         assert not talk.incoming.ended

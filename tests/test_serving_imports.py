@@ -8,9 +8,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 LOADED = """
 import sys
+bare = {name.partition(".")[0] for name in sys.modules}  # what the interpreter itself loads: a distribution's may load more
 import hub.app
 from hub.cli import main
-names = {name.partition(".")[0] for name in sys.modules}
+names = {name.partition(".")[0] for name in sys.modules} - bare
 print("\\n".join(sorted(n for n in names - set(sys.stdlib_module_names) if not n.startswith("_"))))
 """
 

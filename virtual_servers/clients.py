@@ -20,8 +20,8 @@ class Running:
 
     __slots__ = ("exchange", "key_id", "message_id", "reading", "reason", "since", "task", "version", "watch")
 
-    def __init__(self, exchange: Exchange) -> None:
-        task = asyncio.current_task()
+    def __init__(self, exchange: Exchange, loop: asyncio.AbstractEventLoop | None) -> None:
+        task = asyncio.current_task(loop)  # without the loop it asks the system for the process's number, each time
         assert task is not None
         self.exchange = exchange
         self.task: asyncio.Task[object] = task
@@ -48,11 +48,13 @@ class Clients:
         self._running: dict[Running, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
         self._empty: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         return len(self._running)
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._sweeper = asyncio.create_task(self._sweep(), name="clients-sweeper")
 
     async def stop(self) -> None:
@@ -61,7 +63,7 @@ class Clients:
             await asyncio.gather(self._sweeper, return_exceptions=True)
 
     def enter(self, exchange: Exchange) -> Running:
-        running = Running(exchange)
+        running = Running(exchange, self._loop)
         self._running[running] = None
         return running
 

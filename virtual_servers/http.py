@@ -104,7 +104,7 @@ class HttpLink:
         headers = self._headers(ask) if self.modern else self._base
         extra = _traced(ask.trace) if ask.trace is not None and self._traces else b""
         body = rpc.request(ask.ident, ask.method, ask.params)
-        watch = _Watch(asyncio.current_task(), ask.due())
+        watch = _Watch(asyncio.current_task(self._loop), ask.due())
         self._watched.add(watch)
         if self._timer is None:
             self._timer = self._loop.call_later(self._tick, self._sweep)

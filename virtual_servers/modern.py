@@ -14,6 +14,7 @@ from virtual_servers.mirror import NAMED, agree, at, decode
 from virtual_servers.wire import Exchange
 
 SUPPORTED = (MODERN, *reversed(OLDER))
+_OLDER = frozenset(version.encode() for version in OLDER)
 
 
 class Incomplete(InvalidParams):
@@ -24,9 +25,9 @@ class Incomplete(InvalidParams):
 
 def is_modern_request(exchange: Exchange, message: Message) -> bool:
     """The era is chosen by the request: by its version header, without one by the fields only the newer era has."""
-    version = exchange.header(b"mcp-protocol-version")
+    version = exchange.headers.get(b"mcp-protocol-version")
     if version:
-        return version not in OLDER
+        return version not in _OLDER
     meta = message.values.get("_meta")
     return isinstance(meta, dict) and VERSION_KEY in meta
 
@@ -35,8 +36,8 @@ def check(exchange: Exchange, message: Message) -> None:
     """Raises `Incomplete`, `HeaderMismatch` or `UnsupportedVersion`."""
     meta = message.values.get("_meta")
     fields: dict[str, Any] = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
-    missing = [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in fields]
-    if missing:
+    if VERSION_KEY not in fields or CAPABILITIES_KEY not in fields:
+        missing = [key for key in (VERSION_KEY, CAPABILITIES_KEY) if key not in fields]
         raise Incomplete(f"params._meta lacks {' and '.join(missing)}")
     version = fields[VERSION_KEY]
     if exchange.header(b"mcp-protocol-version") != version:

@@ -179,7 +179,7 @@ class Edge:
             name=name if isinstance(name, str) else "",
             door=door,
             payload=message.params,
-            credential=Credential(),
+            credential=_KEPT_BACK,
             deadline=time.monotonic() + CALL_TIMEOUT,
             era=era,
             client_id=message.id.decode("utf-8", "replace"),
@@ -216,8 +216,16 @@ def _may_be_late(door: Door, call: Call) -> bool:
     return door.view.resolve(kind, call.name) is None
 
 
+_KEPT_BACK = Credential()
+"""Callers are known before their calls are made, so calls carry no secret."""
+
+
 def credential_of(exchange: Exchange) -> Credential:
     """The one credential of a request. Two different ones are refused: it would be a guess which of them was meant."""
+    if b"x-api-key" not in exchange.headers and b"hub-key" not in exchange.headers:
+        value = exchange.headers.get(b"authorization", b"")
+        if value.startswith(b"Bearer "):
+            return Credential(value[7:].strip().decode("latin-1"))
     scheme, _, token = exchange.header(b"authorization").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     found = {value for value in (bearer, exchange.header(b"x-api-key"), exchange.header(b"hub-key")) if value}

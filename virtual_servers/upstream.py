@@ -27,6 +27,7 @@ from virtual_servers.handshake import Hello, shake
 from virtual_servers.http import HttpLink, SessionLost
 from virtual_servers.link import Ask, Link
 from virtual_servers.listener import follow, listen_params, watched
+from virtual_servers.outgoing import Outgoing
 from virtual_servers.stdio import StdioLink
 
 State = Literal["stopped", "starting", "ready", "failed"]
@@ -39,12 +40,6 @@ WAITED = 1.0
 
 SHOWN = 4096
 """Bytes of a server's standard error shown in its status."""
-
-_NEVER = ("baggage",)
-"""`_meta` keys that end at the hub: what callers tell each other is not for third parties."""
-
-_NOT_OURS = (*_NEVER, *rpc.OWNED, f"{rpc.RESERVED}logLevel")
-"""`_meta` keys of the newer era that must not reach a server of the older one."""
 
 
 class McpUpstream:
@@ -82,6 +77,7 @@ class McpUpstream:
         self._gate = Gate(spec.concurrency)
         self._breaker = Breaker(spec.breaker)
         self._modern = rpc.modern_members()
+        self._outgoing = {modern: Outgoing(modern=modern) for modern in (True, False)}
         self._tables: Tables = {}
         self._failures = 0
         self._not_before = 0.0
@@ -219,9 +215,8 @@ class McpUpstream:
     def _ask(self, call: Call, emit: Emit, until: float, *, modern: bool) -> Ask:
         """The request as this server gets it: an id of ours, which is the progress token too, and the `_meta` of its era."""
         ident = next(self._ids)
-        changes = {**self._modern, **rpc.trace_members(call.trace)} if modern else rpc.trace_members(call.trace)
         try:
-            params, token = rpc.meta(call.payload, changes, drop=_NEVER if modern else _NOT_OURS, token=b"%d" % ident)
+            params, token = self._outgoing[modern].params(call.payload, call.trace, b"%d" % ident)
         except rpc.Garbage:
             raise InvalidParams("the parameters are not an object") from None
 

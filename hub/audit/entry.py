@@ -31,6 +31,7 @@ class ProfileError(ValueError):
     """A value lies outside the profile. The message names the place, never the value."""
 
 
+@lru_cache(maxsize=1024)
 def phase(kind: str) -> int:
     """0 for a record that stands alone, 1 for an intent, 2 for an outcome."""
     return 1 if kind.endswith(INTENT) else 2 if kind.endswith(OUTCOME) else 0

@@ -1,6 +1,6 @@
 """The journal of one process: records go in, a receipt comes back once the record is durable at its final place in the tree.
 
-    append ─► one turn of the loop ─► one database operation ─► durable commit ─► receipts
+    append ─► pending ─► one database operation takes all there is ─► durable commit ─► receipts
 
 An append MUST NOT be answered before the commit that holds it was synced; a failure is `JournalDown`, never silence. The journal knows
 where records go, not what they say.
@@ -11,6 +11,7 @@ import contextlib
 import sqlite3
 import time
 from asyncio import Future
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,9 @@ class Journal:
         self._build = build
         self._writer: Writer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._turn: list[_Waiting] = []
+        self._pending: deque[_Waiting | _Commit] = deque()
+        self._commit: _Commit | None = None
+        self._asking = False
         self._open: dict[str, dict[str, int]] = {}
         self._known: dict[str, int] = {}
         self._settling: set[asyncio.Task[None]] = set()
@@ -83,7 +86,7 @@ class Journal:
         with contextlib.suppress(Refusal):
             await self._record_refusals(everything=True)
         if self._writer is not None:
-            self._flush()
+            self._ask()
             with contextlib.suppress(Refusal):
                 await self._database.write(_nothing)  # operations are run in order: what was appended is settled, or is being settled
             await asyncio.gather(*self._settling)
@@ -108,9 +111,7 @@ class Journal:
         if salt is NO_SALT:
             check(record)
         record["cfg"] = self.config_hash
-        if not self._turn:
-            self._loop.call_soon(self._flush)
-        self._turn.append(((org, record, salt), future))
+        self._join(((org, record, salt), future))
         self.waiting += 1
         return future
 
@@ -132,42 +133,58 @@ class Journal:
             self._changed = True
             raise _down(error) from None
 
-    def _flush(self) -> None:
-        turn, self._turn = self._turn, []
-        if not turn:
-            return
-        operation = _Commit(self._writer, [entry for entry, _ in turn])
-        try:
-            future = self._database.write(operation)
-        except Refusal as error:
-            self._fail(turn, error)
-            return
-        future.add_done_callback(lambda done: self._committed(turn, operation, done))
+    def _join(self, waiting: _Waiting) -> None:
+        """Add it to the commit that was asked for last, if that has not begun: one statement for many records.
 
-    def _committed(self, turn: Sequence[_Waiting], operation: "_Commit", done: "Future[list[Receipt]]") -> None:
+        Not where something else was asked of the store since: what a call had stored before its record, such as a count of the day, is
+        durable no later than the record.
+        """
+        commit = self._commit
+        if commit is not None and (commit.begun or self._database.last_write is not commit):
+            self._pending.append(commit)  # it takes nothing from behind itself
+            self._commit = commit = None
+        self._pending.append(waiting)
+        if not self._asking and (commit is None or commit.begun):  # one that began this moment may have missed it
+            assert self._loop is not None
+            self._asking = True
+            self._loop.call_soon(self._ask)
+
+    def _ask(self) -> None:
+        """Ask the store for a commit, at the end of a turn of the loop."""
+        self._asking = False
+        self._commit = commit = _Commit(self._writer, self._pending)
+        try:
+            future = self._database.write(commit)
+        except Refusal as error:
+            self._fail(commit.take(), error)
+            return
+        future.add_done_callback(lambda done: self._committed(commit, done))
+
+    def _committed(self, operation: "_Commit", done: "Future[list[Receipt]]") -> None:
         error = None if done.cancelled() else done.exception()
         if error is None and not done.cancelled():
-            self._deliver(turn, done.result())
+            self._deliver(operation.taken, done.result())
             return
-        task = asyncio.ensure_future(self._settle(turn, operation, error))
+        task = asyncio.ensure_future(self._settle(operation, error))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _settle(self, turn: Sequence[_Waiting], operation: "_Commit", error: BaseException | None) -> None:
+    async def _settle(self, operation: "_Commit", error: BaseException | None) -> None:
         """A commit that failed may yet have taken hold: look before saying that it did not."""
         try:
             receipts = await self._database.read(operation.look_up)
         except Exception:  # the store cannot even be read: then nothing of it was answered
             receipts = None
+        taken = operation.taken or operation.take()  # it may have failed before it came to take anything
         if receipts is None:
-            self._fail(turn, error)
+            self._fail(taken, error)
         else:
-            self._deliver(turn, receipts)
+            self._deliver(taken, receipts)
 
-    def _deliver(self, turn: Sequence[_Waiting], receipts: Sequence[Receipt]) -> None:
-        self.waiting -= len(turn)
+    def _deliver(self, taken: Sequence[_Waiting], receipts: Sequence[Receipt]) -> None:
+        self.waiting -= len(taken)
         self._changed = True
-        for ((org, record, _), future), receipt in zip(turn, receipts, strict=True):
+        for ((org, record, _), future), receipt in zip(taken, receipts, strict=True):
             kind = phase(record["kind"])
             if kind == 1:
                 self._open.setdefault(org, {})[record["id"]] = receipt.index
@@ -177,9 +194,9 @@ class Journal:
             if not future.done():
                 future.set_result(receipt)
 
-    def _fail(self, turn: Sequence[_Waiting], error: BaseException | None) -> None:
-        self.waiting -= len(turn)
-        for _, future in turn:
+    def _fail(self, taken: Sequence[_Waiting], error: BaseException | None) -> None:
+        self.waiting -= len(taken)
+        for _, future in taken:
             if not future.done():
                 future.set_exception(_down(error))
 
@@ -224,25 +241,39 @@ class Journal:
 
 
 class _Commit:
-    """One turn's records as a database operation. Run a second time, it first looks whether the first time took hold."""
+    """What is pending when the store comes to it, as a database operation. Run again, it first looks whether it took hold before."""
 
-    __slots__ = ("_again", "_entries", "_writer")
+    __slots__ = ("_pending", "_writer", "begun", "taken")
 
-    def __init__(self, writer: Writer | None, entries: Sequence[Entry]) -> None:
+    def __init__(self, writer: Writer | None, pending: "deque[_Waiting | _Commit]") -> None:
         self._writer = writer
-        self._entries = entries
-        self._again = False
+        self._pending = pending
+        self.begun = False
+        self.taken: list[_Waiting] = []
 
     def __call__(self, connection: sqlite3.Connection) -> list[Receipt]:
+        if not self.begun:
+            self.take()
+        elif (receipts := self.look_up(connection)) is not None:
+            return receipts
         if self._writer is None:
             raise JournalDown("the journal is closed")
-        if self._again and (receipts := self.look_up(connection)) is not None:
-            return receipts
-        self._again = True
-        return ledger.commit(connection, self._writer, self._entries)
+        return ledger.commit(connection, self._writer, self._entries()) if self.taken else []
+
+    def take(self) -> list[_Waiting]:
+        """Take all that is pending, up to where this commit was closed. In the store's thread; what is appended meanwhile may be missed."""
+        self.begun = True
+        with contextlib.suppress(IndexError):
+            while (found := self._pending.popleft()) is not self:
+                if not isinstance(found, _Commit):
+                    self.taken.append(found)
+        return self.taken
 
     def look_up(self, connection: sqlite3.Connection) -> list[Receipt] | None:
-        return None if self._writer is None else ledger.settle(connection, self._writer, self._entries)
+        return ledger.settle(connection, self._writer, self._entries()) if self._writer is not None and self.taken else None
+
+    def _entries(self) -> list[Entry]:
+        return [entry for entry, _ in self.taken]
 
 
 def _nothing(_: sqlite3.Connection) -> None:

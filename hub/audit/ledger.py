@@ -160,19 +160,16 @@ def _cut(record: dict[str, Any]) -> bytes:
 
 
 def _insert(connection: sqlite3.Connection, values: list[Any]) -> None:
-    """`values`: five for each row. Statements come in sizes of powers of two, so that each is prepared once."""
-    at, rows = 0, len(values) // 5
-    while rows:
-        many = min(_LARGEST_INSERT, 1 << rows.bit_length() - 1)
-        connection.execute(_INSERTS[many], values[at : at + 5 * many])
-        at += 5 * many
-        rows -= many
+    """`values`: five for each row. There is a statement for each number of rows, which the connection prepares once."""
+    for at in range(0, len(values), 5 * _LARGEST_INSERT):
+        part = values[at : at + 5 * _LARGEST_INSERT]
+        connection.execute(_INSERTS[len(part) // 5], part)
 
 
-_INSERTS = {
-    many: "INSERT INTO journal_record (key, id, phase, hash, leaf) VALUES " + ",".join(["(?,?,?,?,?)"] * many)  # noqa: S608 - constants
-    for many in (1, 2, 4, 8, 16, 32, _LARGEST_INSERT)
-}
+_INSERTS = [
+    "INSERT INTO journal_record (key, id, phase, hash, leaf) VALUES " + ",".join(["(?,?,?,?,?)"] * many)  # noqa: S608 - constants
+    for many in range(_LARGEST_INSERT + 1)
+]
 
 
 def settle(connection: sqlite3.Connection, writer: Writer, entries: Sequence[Entry]) -> list[Receipt] | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from hub.audit.entry import INTENT, OUTCOME, check, mend, text
 from hub.audit.receipt import Receipt
-from hub.call import Call, Caller, Decision, new_id
+from hub.call import Call, Caller, Decision, Target, new_id
 
 Status = Literal["ok", "error", "refused", "aborted", "unknown"]
 
@@ -25,6 +25,8 @@ _REMEMBERED = 4096
 
 _second: tuple[int, str] = (0, "")
 _actors: dict[str, tuple[Caller, dict[str, Any]]] = {}
+_targets: dict[int, tuple[Target, str, str, dict[str, str]]] = {}
+_decisions: dict[int, tuple[Decision, dict[str, Any]]] = {}
 
 
 def intent(call: Call, caller: Caller, decision: Decision, salt: bytes) -> dict[str, Any]:
@@ -48,12 +50,14 @@ def outcome(
     reply: bytes | None,
     salt: bytes,
     of: Receipt | None,
+    like: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What became of an intent. `us` is the call's duration in microseconds, `of` the receipt of the intent.
 
-    The decision is said once, by the intent; an outcome repeats it only where it could not be tied to one.
+    The decision is said once, by the intent; an outcome repeats it only where it could not be tied to one. `like` is the record of the
+    intent, if it is at hand: what both say is then taken from it.
     """
-    record = _begin(call, caller, OUTCOME)
+    record = _begin(call, caller, OUTCOME) if like is None else _again(like, call.kind + OUTCOME)
     record["outcome"] = {"status": status, "code": text(code), "us": int(us)} if code else {"status": status, "us": int(us)}
     if of is None:
         record["decision"] = _decision(decision)
@@ -127,6 +131,16 @@ def _begin(call: Call, caller: Caller, suffix: str) -> dict[str, Any]:
     return record
 
 
+def _again(like: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The beginning of another record of the same call."""
+    record = like.copy()
+    del record["decision"]
+    record.pop("commit", None)
+    record["kind"] = kind
+    record["ts"] = now()
+    return record
+
+
 def _actor(caller: Caller) -> dict[str, Any]:
     """The same for every call of a caller, and callers are made once for each key: so it is made once, and never changed."""
     known = _actors.get(caller.key_id)
@@ -143,16 +157,27 @@ def _actor(caller: Caller) -> dict[str, Any]:
 
 
 def _target(call: Call) -> dict[str, str]:
+    """The same for every call of a name at a door, whose target is made once for each generation."""
     target = call.target
     if target is None:
         return {"door": text(call.door), "advertised": text(call.name)} if call.name else {"door": text(call.door)}
+    known = _targets.get(id(target))
+    if known is not None and known[0] is target and known[1] == call.door and known[2] == call.name:
+        return known[3]
     parts = {"door": text(call.door), "upstream": target.upstream, "kind": target.kind, "name": text(target.name)}
     if call.name and call.name != target.name:
         parts["advertised"] = text(call.name)
+    if len(_targets) >= _REMEMBERED:
+        _targets.clear()
+    _targets[id(target)] = (target, call.door, call.name, parts)
     return parts
 
 
 def _decision(decision: Decision) -> dict[str, Any]:
+    """The same object for every call that a remembered decision is about."""
+    known = _decisions.get(id(decision))
+    if known is not None and known[0] is decision:
+        return known[1]
     parts: dict[str, Any] = {"effect": "allow" if decision.allow else "deny"}
     if decision.policy_set:
         parts["policy_set"] = decision.policy_set
@@ -160,6 +185,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
         parts["reasons"] = [text(reason) for reason in decision.reasons[:_MAX_ITEMS]]
     if decision.errors:
         parts["errors"] = [text(error) for error in decision.errors[:_MAX_ITEMS]]
+    if len(_decisions) >= _REMEMBERED:
+        _decisions.clear()
+    _decisions[id(decision)] = (decision, parts)
     return parts
 
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from msgspec import Struct
+
 from hub.budget import daily
 from hub.budget.meter import Meter
 from hub.call import Caller, Target
@@ -24,6 +26,19 @@ SWEEP_AT = 4096
 """Meters (and callers remembered) above which idle ones are looked for."""
 
 _Meters = tuple[Meter, ...]
+
+
+class _Group(Struct, frozen=True):
+    """The meters one kind of call is held against; `flying` are those that count calls in flight, `daily` whether any counts by day."""
+
+    meters: _Meters
+    flying: _Meters
+    daily: bool
+
+
+def _group(meters: Iterable[Meter]) -> _Group:
+    found = tuple(meters)
+    return _Group(found, tuple(meter for meter in found if meter.concurrency), any(meter.rule.per_day for meter in found))
 
 
 class Hold:
@@ -66,8 +81,8 @@ class Limits:
         self._wall = wall
         self._day = daily.day_of(wall())
         self._meters: dict[tuple[str, str], Meter] = {}
-        self._callers: dict[str, tuple[Caller, _Meters]] = {}
-        self._targets: dict[tuple[str, str, str], _Meters] = {}
+        self._callers: dict[str, tuple[Caller, _Group]] = {}
+        self._targets: dict[tuple[str, str, str], _Group] = {}
         self._sweep_at = SWEEP_AT
         self.configure(specs)
 
@@ -96,37 +111,39 @@ class Limits:
         if known is None or known[0] is not caller:
             self._make_room()
             known = self._callers[caller.key_id] = (caller, self._match_caller(caller))
-        return self._enter(known[1]) if known[1] else _NOTHING
+        return self._enter(known[1]) if known[1].meters else _NOTHING
 
     def enter_target(self, caller: Caller, target: Target) -> Hold:
         """Count a call against the limits of its tool, which count by organisation. Raises `Limited`, having counted nothing."""
         if target.kind != "tool":
             return _NOTHING
         at = (caller.org, target.upstream, target.name)
-        meters = self._targets.get(at)
-        if meters is None:
+        group = self._targets.get(at)
+        if group is None:
             self._make_room()
-            meters = self._targets[at] = self._match_target(caller.org, str(target))
-        return self._enter(meters) if meters else _NOTHING
+            group = self._targets[at] = self._match_target(caller.org, str(target))
+        return self._enter(group) if group.meters else _NOTHING
 
-    def _enter(self, meters: _Meters) -> Hold:
-        now, seconds = self._clock(), self._wall()
+    def _enter(self, group: _Group) -> Hold:
+        now = self._clock()
+        left_today = self._left_today() if group.daily else 0
+        for meter in group.meters:
+            if meter.check(now, left_today):
+                raise _refusal(group.meters, now, left_today)
+        for meter in group.meters:
+            if meter.take():
+                self._save(meter, meter.mark)
+        return Hold(group.flying) if group.flying else _NOTHING
+
+    def _left_today(self) -> int:
+        """Nanoseconds until the day ends, of which the first to ask after midnight turns the page."""
+        seconds = self._wall()
         today = int(seconds // daily.DAY)
         if today > self._day:  # never back: a clock set back over midnight must not give the day a second time
             self._turn(today)
-        left_today = int(((self._day + 1) * daily.DAY - seconds) * 1e9)
-        for meter in meters:
-            if meter.check(now, left_today):
-                raise _refusal(meters, now, left_today)
-        flying: list[Meter] = []
-        for meter in meters:
-            if meter.take():
-                self._save(meter, meter.mark)
-            if meter.concurrency:
-                flying.append(meter)
-        return Hold(flying) if flying else _NOTHING
+        return int(((self._day + 1) * daily.DAY - seconds) * 1e9)
 
-    def _match_caller(self, caller: Caller) -> _Meters:
+    def _match_caller(self, caller: Caller) -> _Group:
         found: list[Meter] = []
         for spec in self._specs:
             if spec.scope == "tool" or spec.org not in ("*", caller.org):
@@ -138,11 +155,11 @@ class Limits:
                 found.append(self._meter(spec, f"subject:{caller.org} {caller.subject}"))
             elif spec.scope == "org" and match(caller.org):
                 found.append(self._meter(spec, f"org:{caller.org}"))
-        return tuple(found)
+        return _group(found)
 
-    def _match_target(self, org: str, target: str) -> _Meters:
+    def _match_target(self, org: str, target: str) -> _Group:
         specs = [spec for spec in self._specs if spec.scope == "tool" and spec.org in ("*", org) and glob(spec.match)(target)]
-        return tuple(self._meter(spec, f"tool:{org} {target}") for spec in specs)
+        return _group(self._meter(spec, f"tool:{org} {target}") for spec in specs)
 
     def _meter(self, spec: LimitSpec, who: str) -> Meter:
         meter = self._meters.get((spec.name, who))

@@ -49,6 +49,7 @@ class Policy:
         self._orgs = {rule.org: [r for r in self._rules if r.org in ("*", rule.org)] for rule in self._rules}
         self._everyone = [r for r in self._rules if r.org == "*"]
         self._slices: dict[tuple[str, ...], Slice] = {}
+        self._decisions: dict[Ruling, Decision] = {}
         self._entries: OrderedDict[Any, _Entry] = OrderedDict()
         self.hash = f"sha256:{sha256(snapshot).hexdigest()}"
         """`sha256:` and the hash of `snapshot()`: policies, default, and everything about the targets that policies can see."""
@@ -183,7 +184,13 @@ class Policy:
         return part
 
     def _decision(self, ruling: Ruling) -> Decision:
-        return Decision(ruling.allow, ruling.reasons, self.hash, ruling.errors)
+        """One object for each ruling there is: few rulings are made many times, and records keep what they say of one."""
+        known = self._decisions.get(ruling)
+        if known is None:
+            if len(self._decisions) >= REMEMBERED:
+                self._decisions.clear()
+            known = self._decisions[ruling] = Decision(ruling.allow, ruling.reasons, self.hash, ruling.errors)
+        return known
 
 
 def _asked(entry: _Entry) -> Question:

@@ -47,6 +47,8 @@ class Database:
         self._observe: Callable[[int, float], None] | None = None
         self._serving = False
         self._file = (0, 0)
+        self.last_write: Operation | None = None
+        """The operation queued last."""
 
     def on_commit(self, observe: Callable[[int, float], None]) -> None:
         """Have `observe(operations, seconds)` called in the writer thread after each commit."""
@@ -104,6 +106,7 @@ class Database:
         operation must be free of effects outside the database until its future has ended. Raises `StoreDown` through the future, and
         at once where the database is not open.
         """
+        self.last_write = operation
         return self._submit(self._writes, operation)
 
     def read(self, operation: Operation) -> asyncio.Future[Any]:

@@ -3,6 +3,9 @@ import json
 import os
 import random
 import sqlite3
+import sys
+import threading
+from collections import deque
 
 import pytest
 
@@ -203,9 +206,72 @@ async def test_a_neighbour_that_fails_does_not_fail_the_records_of_its_transacti
     assert [row["record"]["n"] for row in rows(audit.path)] == [1, 2]
 
 
+def waiting(*records):
+    return deque((("acme", each, ledger.NO_SALT), asyncio.get_running_loop().create_future()) for each in records)
+
+
+async def test_what_is_appended_while_the_store_is_busy_shares_one_commit(audit):
+    async with audit.opened(audit.path) as (database, log):
+        busy, asked = threading.Event(), []
+        held = database.write(lambda _: busy.wait(10))
+        write = database.write
+        database.write = lambda operation: asked.append(operation) or write(operation)
+        appended = []
+        for turn in range(5):
+            appended += [log.append("acme", record.event("admin.test", n=turn, m=m)) for m in range(3)]
+            await asyncio.sleep(0.01)
+        assert len([each for each in asked if isinstance(each, journal._Commit)]) == 1
+        busy.set()
+        await held
+        assert [(await each).index for each in appended] == list(range(15))
+
+
+async def test_a_record_is_never_durable_before_what_was_stored_before_it(audit):
+    order = []
+    async with audit.opened(audit.path) as (database, log):
+        commit = ledger.commit
+
+        def noted(connection, writer, entries):
+            order.extend(entry[1]["kind"] for entry in entries)
+            return commit(connection, writer, entries)
+
+        busy = threading.Event()
+        held = database.write(lambda _: busy.wait(10))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ledger, "commit", noted)
+            log.append("acme", record.event("admin.first"))
+            await asyncio.sleep(0.01)
+            stored = database.write(lambda _: order.append("count"))
+            last = log.append("acme", record.event("admin.second"))
+            await asyncio.sleep(0.01)
+            busy.set()
+            await asyncio.gather(held, stored, last)
+    assert order[:3] == ["admin.first", "count", "admin.second"]
+
+
+async def test_nothing_is_lost_or_reordered_when_appends_race_the_store_s_thread(audit):
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        async with audit.opened(audit.path) as (database, log):
+            appended, order, counts = [], [], []
+            for n in range(3000):
+                if n % 7 == 0:
+                    counts.append(database.write(lambda connection, n=n: order.append((n, connection.total_changes))))
+                appended.append(log.append("acme", record.event("admin.test", n=n)))
+                if n % 11 == 0:
+                    await asyncio.sleep(0)
+            receipts = await asyncio.wait_for(asyncio.gather(*appended), 30)
+            await asyncio.gather(*counts)
+            assert [receipt.index for receipt in receipts] == list(range(3000))
+            assert log.waiting == 0
+    finally:
+        sys.setswitchinterval(switch)
+
+
 async def test_an_operation_run_twice_records_once(audit):
     async with audit.opened(audit.path) as (database, log):
-        operation = journal._Commit(log._writer, [("acme", record.event("admin.test", n=i), ledger.NO_SALT) for i in range(3)])
+        operation = journal._Commit(log._writer, waiting(*(record.event("admin.test", n=i) for i in range(3))))
         first = await database.write(operation)
         assert await database.write(operation) == first
         assert await database.read(operation.look_up) == first
@@ -216,7 +282,8 @@ async def test_records_of_one_moment_and_call_are_told_apart_when_looked_up(audi
     one = record.event("admin.test")
     async with audit.opened(audit.path) as (database, log):
         await log.append("acme", dict(one))
-        other = journal._Commit(log._writer, [("acme", {**one, "ts": "2026-01-01T00:00:00.000000Z"}, ledger.NO_SALT)])
+        other = journal._Commit(log._writer, waiting({**one, "ts": "2026-01-01T00:00:00.000000Z"}))
+        assert len(other.take()) == 1
         assert await database.read(other.look_up) is None
 
 

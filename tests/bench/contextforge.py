@@ -6,7 +6,6 @@ Everything that costs and can be left out is off (web pages, compression, databa
 import http.client
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from tests.bench.targets import ROOT, Target
+from tests.bench.targets import ROOT, Target, must_match
 
 PYTHON = ROOT / ".cache" / "peer-contextforge" / "bin" / "python"
 SECRET = "a-secret-that-is-only-for-this-benchmark-0123456789"
@@ -92,8 +91,7 @@ def set_up(echo: list[str]) -> Callable[[Target, str], None]:
 
 
 def contextforge() -> Target:
-    if not PYTHON.exists():
-        sys.exit("bench: ContextForge is not installed; `make bench-peers` does that")
+    must_match(PYTHON)
     echo: list[str] = []
     return Target(
         "IBM ContextForge",

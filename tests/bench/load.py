@@ -17,7 +17,13 @@ import orjson
 import uvloop
 
 PADDING = "x" * 180
-"""With its number in front, the text a call carries is about 200 bytes."""
+"""With its number in front, the text a call carries is 197 bytes."""
+
+
+def first_number() -> int:
+    """Microseconds of the clock, 16 digits. Counting on from there no two calls carry the same text, those of another round included, as
+    long as no round makes a million calls a second: whoever remembers what it did with a text gains nothing."""
+    return time.time_ns() // 1000
 
 
 class Shape:
@@ -36,14 +42,15 @@ class Shape:
         if era >= "2026":
             lines |= {"mcp-method": "tools/call", "mcp-name": tool}
             meta = {"_meta": {"io.modelcontextprotocol/protocolVersion": era, "io.modelcontextprotocol/clientCapabilities": {}}}
-        self.head = f"POST {parts.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         params = {"name": tool, "arguments": {"text": "@TEXT@"}} | meta
-        self.body = orjson.dumps({"jsonrpc": "2.0", "id": "@ID@", "method": "tools/call", "params": params}).decode()
-        self.body = self.body.replace('"@ID@"', "%d").replace("@TEXT@", "%d " + PADDING)
+        body = orjson.dumps({"jsonrpc": "2.0", "id": "@ID@", "method": "tools/call", "params": params}).decode()
+        self.body = body.replace('"@ID@"', "%d").replace("@TEXT@", "%d " + PADDING).encode()
+        # Numbers from `first_number` on are of one length, so that the head is the same each time.
+        lines["content-length"] = str(len(self.body % (first_number(), first_number())))
+        self.head = (f"POST {parts.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items()) + "\r\n").encode()
 
     def request(self, number: int) -> bytes:
-        body = self.body % (number, number)
-        return f"{self.head}content-length: {len(body)}\r\n\r\n{body}".encode()
+        return self.head + self.body % (number, number)
 
 
 class Wrong(Exception):
@@ -119,7 +126,7 @@ class Run:
         self.shape, self.open = shape, connections
         self.deadline = time.perf_counter() + seconds
         self.latencies: list[float] = []
-        self.number = 0
+        self.number = first_number()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def next(self) -> int:

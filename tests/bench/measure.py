@@ -1,9 +1,14 @@
-"""What a process costs, read from /proc: CPU seconds of all its threads, resident memory, and the same of its children. Linux only."""
+"""What a process costs, read from /proc: CPU seconds of all its threads, resident memory, and the same of its children; and what it ran on.
+
+Linux only.
+"""
 
 import os
+import platform
+import sysconfig
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -51,6 +56,29 @@ def pin(pid: int, core: int) -> None:
     """Keep every thread of a process on one core; threads and children it starts later stay there too."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(task.name), {core})
+
+
+def optimised() -> bool:
+    """Whether this Python was built with profile-guided optimisation.
+
+    Debian and Ubuntu do so without the flag of `configure`, and empty PGO_PROF_USE_FLAG afterwards, which `configure` fills whether or not
+    it is used.
+    """
+    return (
+        "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") or sysconfig.get_config_var("PGO_PROF_USE_FLAG") == ""
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What every figure depends on."""
+    models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "python_optimised": optimised(),
+        "kernel": platform.release(),
+    }
 
 
 def yardstick() -> float:

@@ -7,7 +7,6 @@ is the target's own, from /proc; its children (a stdio server) are counted apart
 import argparse
 import http.client
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tests.bench import measure
-from tests.bench.table import table
+from tests.bench.table import caption, table
 from tests.bench.targets import ROOT, Target, free_port, on_core, running, targets
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -185,15 +184,12 @@ def main() -> None:
         for target, result in zip(started, results, strict=True):
             result["resident_after_mb"] = measure.resident(target.process.pid)
 
-    machine = {"cores": len(CORES), "python": platform.python_version(), "kernel": platform.release(), "yardstick_ms": yardsticks}
+    machine = {**measure.machine(), "yardstick_ms": yardsticks}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     path.write_bytes(orjson.dumps({"machine": machine, "options": vars(options), "results": results}, option=orjson.OPT_INDENT_2))
     print(table([result for result in results if result["rounds"]["1"]]))
-    print(f"\nMedian of {options.rounds} rounds (least to most). Every round: {path.relative_to(ROOT)}")
-    print(
-        f"Yardstick, a fixed loop of Python on the target's core: {min(yardsticks):.0f} to {max(yardsticks):.0f} ms; compare runs where it is alike."
-    )
+    print(f"\n{caption(machine, options.rounds)}\nEvery round: {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,17 @@ def row(result: dict[str, Any], direct: dict[str, Any] | None) -> list[str]:
     ]
 
 
+def caption(machine: dict[str, Any], rounds: int) -> str:
+    """What the figures hold for, to stand below the table."""
+    built = "with" if machine["python_optimised"] else "without"
+    yardsticks = machine["yardstick_ms"]
+    return (
+        f"Median of {rounds} rounds (least to most); {machine['cores']} cores ({machine['cpu']}); every target on Python {machine['python']}, "
+        f"built {built} profile-guided optimisation.\nYardstick, a fixed loop of Python on the target's core: {min(yardsticks):.0f} to "
+        f"{max(yardsticks):.0f} ms; compare runs where it is alike."
+    )
+
+
 def table(results: list[dict[str, Any]]) -> str:
     direct = next((result for result in results if result["target"] == "direct"), None)
     rows = [list(HEAD), *(row(result, direct) for result in results)]

@@ -75,6 +75,15 @@ def python(module: str, *, interpreter: str | Path = sys.executable) -> Callable
     return lambda _folder, port, url: [str(interpreter), "-m", f"tests.bench.{module}", str(port), url]
 
 
+def must_match(interpreter: Path) -> None:
+    """A peer's environment must be there, and of the Python this runs on: how a Python was built changes every figure by a tenth or a third."""
+    if not interpreter.exists():
+        sys.exit(f"bench: {interpreter.relative_to(ROOT)} is not there; `make bench-peers` installs it")
+    if interpreter.resolve() != Path(sys.executable).resolve():
+        folder = interpreter.parents[1].relative_to(ROOT)
+        sys.exit(f"bench: {folder} is of another Python than .venv; remove it, and `make bench-peers` makes it anew")
+
+
 def hub(upstream: str, policy: str) -> Callable[[Path, int, str], Sequence[str]]:
     """A hub with everything on: a declared key, a policy, limits, metrics, the journal."""
 
@@ -132,6 +141,7 @@ def targets(peers: bool) -> list[Target]:
     if peers:
         from tests.bench.contextforge import contextforge
 
+        must_match(PEERS)
         rows.append(Target("FastMCP create_proxy", python("proxy_fastmcp", interpreter=PEERS), starts=3))
         rows.append(contextforge())
     return rows

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hub.config.interpolate import OUTSIDE, expand
@@ -40,10 +41,20 @@ def test_json_documents_are_read_as_they_are(document: Any) -> None:
     assert problems == []
 
 
+class Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 takes for a number and PyYAML does not, such as `0E0`."""
+
+
+Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), list("-+.0123456789")
+)
+
+
 @given(DOCUMENTS)
+@example(["0E0", "1e5", "0o17", "+.5E-3"])
 @settings(max_examples=60, deadline=None)
 def test_block_style_reads_like_flow_style(document: Any) -> None:
-    node = parse(yaml.safe_dump(document, default_flow_style=False, allow_unicode=True), [])
+    node = parse(yaml.dump(document, Dumper=Dumper, default_flow_style=False, allow_unicode=True), [])
     assert node is not None
     assert plain(node) == document
 

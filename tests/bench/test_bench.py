@@ -1,0 +1,52 @@
+"""The benchmark's own promises: no two calls alike, every answer checked, and a caption that says what the figures hold for."""
+
+import orjson
+import pytest
+
+from tests.bench import load, measure
+from tests.bench.table import caption
+
+
+def text_of(request: bytes) -> str:
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert f"content-length: {len(body)}\r\n".encode() in head + b"\r\n"
+    return orjson.loads(body)["params"]["arguments"]["text"]
+
+
+def answer(number: int, text: str) -> bytes:
+    return orjson.dumps({"jsonrpc": "2.0", "id": number, "result": {"content": [{"type": "text", "text": text}]}})
+
+
+@pytest.mark.parametrize("era", ["2025-06-18", "2026-07-28"])
+def test_no_two_calls_carry_the_same_text_and_all_are_of_one_length(era: str) -> None:
+    shape = load.Shape("http://127.0.0.1:1/mcp", era, "echo", {"authorization": "Bearer 100%s"})
+    numbers: list[int] = []
+    for _ in range(3):  # rounds of a hundred calls, at the million a second that is promised for
+        first = load.first_number()
+        numbers += range(first, first + 100)
+        while load.first_number() < first + 100:
+            pass
+    texts = [text_of(shape.request(number)) for number in numbers]
+    assert len(set(texts)) == len(texts)
+    assert {len(text) for text in texts} == {197}
+
+
+def test_an_answer_that_is_not_the_echo_of_its_call_ends_the_run() -> None:
+    number = load.first_number()
+    load.check(number, 200, answer(number, f"{number} {load.PADDING}"))
+    load.check(number, 200, b"event: message\ndata: " + answer(number, f"{number} {load.PADDING}") + b"\n\n")
+    for status, body in (
+        (200, answer(number, f"{number - 1} {load.PADDING}")),
+        (200, answer(number - 1, f"{number} {load.PADDING}")),
+        (500, answer(number, f"{number} {load.PADDING}")),
+        (200, b"{}"),
+    ):
+        with pytest.raises(load.Wrong):
+            load.check(number, status, body)
+
+
+def test_the_caption_names_the_processor_and_the_python() -> None:
+    text = caption({**measure.machine(), "python": "3.11.2", "python_optimised": False, "cpu": "Z80", "yardstick_ms": [18.2, 32.1]}, 5)
+    assert "Z80" in text
+    assert "Python 3.11.2, built without profile-guided optimisation" in text
+    assert "18 to 32 ms" in text
