@@ -35,25 +35,22 @@ class Gate:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        if not self._welcome(scope["headers"]):
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        fields = dict(headers)
+        if len(fields) == len(headers):
+            scope["hub.fields"] = fields  # for the edges, where no header came twice
+        if not self._welcome(fields, headers):
             await _refuse(send)
         elif scope["path"].startswith("/mcp/"):
             await self._mcp(scope, receive, send)
         else:
             await self._operators(scope, receive, send)
 
-    def _welcome(self, headers: list[tuple[bytes, bytes]]) -> bool:
-        host = origin = None
-        for name, value in headers:
-            if name == b"host":
-                if host is not None:
-                    return False
-                host = value
-            elif name == b"origin":
-                if origin is not None:
-                    return False
-                origin = value
+    def _welcome(self, fields: dict[bytes, bytes], headers: list[tuple[bytes, bytes]]) -> bool:
+        host, origin = fields.get(b"host"), fields.get(b"origin")
         if host is None:
+            return False
+        if len(fields) < len(headers) and any(sum(name == one for name, _ in headers) > 1 for one in (b"host", b"origin")):
             return False
         return (host in self._seen or self._own_host(host)) and (origin is None or self._own_origin(origin.decode("latin-1")))
 

@@ -28,7 +28,8 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
-        self.headers = _headers(scope)
+        fields: dict[bytes, bytes] | None = scope.get("hub.fields")
+        self.headers = _headers(scope) if fields is None else fields
         self.request_id = request_id
         self.extra: Headers = [(b"x-request-id", request_id.encode())]
         self.streaming = False
