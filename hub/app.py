@@ -4,40 +4,35 @@ start: store → journal → identity → limits → egress → upstreams → vi
 """
 
 import asyncio
-import gc
 import logging
-import os
-import resource
-import sqlite3
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-import uvloop
 
 from hub import __version__
 from hub.admin.routes import Admin
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal
-from hub.budget.limits import Limits
-from hub.config.load import ConfigError, Loaded, database_file, load, secret_folder
+from hub.commons import Commons
+from hub.config import stores
+from hub.config.load import Loaded, secret_folder
+from hub.config.model import Config
 from hub.config.restart import changes_that_need_restart
 from hub.egress import Egress
 from hub.gate import Gate
 from hub.generations import Generations
 from hub.identity.authenticate import Identity
+from hub.medium import Medium
+from hub.on_memory import OnMemory
+from hub.on_sqlite import OnSqlite
 from hub.pipeline import Steps
 from hub.policy.decide import PolicyInvalid
 from hub.refusal import Refusal
 from hub.rehearsal import dry_run
-from hub.server import Server, bind, configure
-from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
-from hub.store.sqlite import Database, LaterVersion, Locked
-from hub.telemetry.logs import fields, set_up
+from hub.store.secrets import KEY_PEPPER, Secrets
+from hub.telemetry.logs import fields
 from hub.telemetry.metrics import Metrics
-from hub.watch import Watch
-from hub.welcome import Welcome
 from virtual_servers.clients import Clients
 from virtual_servers.door import Door
 from virtual_servers.fleet import Fleet
@@ -48,16 +43,11 @@ from virtual_servers.lists import Lists
 from virtual_servers.newer import Newer
 from virtual_servers.pages import Pages
 from virtual_servers.serve import Edge
-from virtual_servers.sessions import Sessions
 from virtual_servers.shelf import Shelf
-from virtual_servers.streams import Switchboard
 
-__all__ = ["Hub", "dry_run", "serve"]
+__all__ = ["Hub", "dry_run"]
 
 log = logging.getLogger("hub")
-
-_COLLECT = (10_000, 20, 20)
-"""Containers made beyond those freed until a collection: a call under way holds some hundred, which its end frees without one."""
 
 FIRST_LOOK = 10.0
 """Seconds after the start during which an empty list, or an unknown name, waits for upstreams never seen; later nothing waits for them."""
@@ -69,46 +59,49 @@ class Hub:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         config = loaded.config
-        path = database_file(config)
-        self.database = Database(path)
         self.secrets = Secrets.load(secret_folder(config), _text(config.secrets.master), _text(config.secrets.log))
+        self.medium = medium = _medium(config, self.secrets)
         self.metrics = Metrics()
         signer = Signer(self.secrets.log_seed)
         self.journal = Journal(
-            self.database,
+            medium.ledger,
             signer,
             origin=config.audit.origin,
             checkpoint_every=config.audit.checkpoint_every,
             build=f"countersign/{__version__}",
             config_hash=loaded.hash,
         )
-        self.identity = Identity(self.database, self.secrets.derive(KEY_PEPPER))
-        self.limits = Limits(self.database, config.limits)
+        self.identity = Identity(medium.keys, self.secrets.derive(KEY_PEPPER))
+        self.commons = commons = _commons(config)
+        self.limits = commons.limiter(medium.days, config.limits, self.metrics.alone)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
         self.egress = Egress(config.egress)
-        self.fleet = Fleet(self.egress, self.guard, Shelf(self.database))
-        self.switchboard = Switchboard()
-        self.sessions = Sessions()
+        self.fleet = Fleet(self.egress, self.guard, Shelf(medium.catalogues))
+        self.switchboard, self.sessions = commons.switchboard, commons.sessions
         self.clients = Clients(config.server.body_timeout)
         greeting = Greeting()
         lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
-        self.generations = Generations(loaded, self.fleet, lists, self.database, self.journal, self.switchboard)
-        self.fleet.on_changed = self.generations.changed
+        self.generations = Generations(loaded, self.fleet, lists, medium.snapshots, self.journal, self.switchboard)
+        commons.follow(self.fleet, self.generations.changed)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
-        self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions)
-        self.admin = Admin(self.steps, self.status, self.not_ready)
+        self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
+        self.admin = Admin(self.steps, self.status, self.not_ready, self.standing)
         self.app = Gate(self.edge, self.admin.app, config.server)
+        self.among: Callable[[], dict[str, Any]] = dict
+        """What is known of other processes that serve with this one."""
         self._first_look_ends = 0.0
 
     async def start(self) -> None:
         """Bring everything up. Raises what the first part that cannot start raises; what was started by then is stopped."""
         self.guard.start()
-        self.database.on_commit(self.metrics.committed)
+        self.medium.on_commit(self.metrics.committed)
+        self.metrics.config = lambda: self.loaded.hash
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.all()]
-        self.database.open()
+        await self.medium.open(self.identity.bar, self.identity.unbar)
+        await self.commons.open()
         await self.journal.open()
         self.identity.on_revoke(self._revoked)
         self.identity.declare(self.loaded.config.keys)
@@ -131,33 +124,48 @@ class Hub:
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
         first = (self.generations.close, self.clients.stop, self.fleet.close, self.egress.close)
-        for close in (*first, self.identity.close, self.journal.close, self.limits.close):
+        for close in (*first, self.identity.close, self.journal.close, self.limits.close, self.commons.close):
             try:
                 await close()
             except Refusal as refusal:
                 log.error("a part could not be closed", extra=fields(code=refusal.code, detail=refusal.detail))
-        await self.database.close()
+        await self.medium.close()
         await asyncio.to_thread(self.guard.close)
 
     async def more(self, name: str) -> bool:
-        """Wait, within the first seconds of a run only, for one more upstream of `name` whose catalogue was never fetched."""
+        """Wait, within the first seconds of a run only, for what may show more at `name`: an upstream whose catalogue was never fetched, or
+        the generation that one just fetched goes into."""
         door = self.generations.door(name)
         left = self._first_look_ends - asyncio.get_running_loop().time()
-        unseen = self.fleet.unseen(list(door.view.absent)) if door is not None else []
-        if not unseen or left <= 0:
+        if door is None or left <= 0:
             return False
-        await self.fleet.one_more(unseen, left)
+        unseen = self.fleet.unseen(list(door.view.absent))
+        if unseen:
+            await self.fleet.one_more(unseen, left)
+        elif not self.generations.changing:
+            return False
         await self.generations.settled()
         return True
 
     async def reload(self, loaded: Loaded) -> None:
         """Take up an edited file, or refuse it whole, having changed nothing."""
         try:
-            await self.generations.check(loaded)
-            self.identity.declare(loaded.config.keys)
+            await self.check(loaded)
         except (PolicyInvalid, ValueError) as error:
             log.error("the edited configuration was refused; the one before it keeps running", extra=fields(reason=str(error)))
             return
+        await self.adopt(loaded)
+        await self.generations.settled()
+        log.info("configuration reloaded", extra=fields(hash=loaded.hash))
+
+    async def check(self, loaded: Loaded) -> None:
+        """Whether it could be put in force. Raises `PolicyInvalid` or `ValueError` where it could not; changes nothing."""
+        await self.generations.check(loaded)
+        self.identity.vet(loaded.config.keys)
+
+    async def adopt(self, loaded: Loaded) -> None:
+        """Put in force what was checked. Who is revoked by it is refused at once; the rest follows when it is recorded (`generations`)."""
+        self.identity.declare(loaded.config.keys)
         pinned = changes_that_need_restart(self.loaded.config, loaded.config)
         if pinned:
             log.warning("changed settings that take effect only at the next start", extra=fields(settings=pinned))
@@ -165,8 +173,6 @@ class Hub:
         self.limits.configure(loaded.config.limits)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
-        await self.generations.settled()
-        log.info("configuration reloaded", extra=fields(hash=loaded.hash))
 
     def status(self) -> dict[str, Any]:
         """What `/admin/v1/status` shows."""
@@ -188,72 +194,43 @@ class Hub:
         reasons: list[str] = []
         if self.edge.draining:
             reasons.append("stopping")
-        if not self.identity.fresh:
+        if not self.medium.up:
+            reasons.append("the database is away")
+        elif self.identity.barred:
+            reasons.append("another hub may have this one's place on the database")
+        elif not self.identity.fresh:
             reasons.append("keys cannot be checked")
         if self.generations.present is None:
             reasons.append("starting")
         return reasons
+
+    def standing(self) -> dict[str, Any]:
+        """What `/health/ready` shows beside the reasons."""
+        return {"config": self.loaded.hash, "database": {"kind": self.medium.kind, "up": self.medium.up}, **self.among()}
 
     def _revoked(self, key_id: str) -> None:
         self.clients.cut_key(key_id)
         self.sessions.forget_key(key_id)
 
 
-def serve(config_path: Path | None, host: str | None = None, port: int | None = None, workers: int | None = None) -> int:
-    """Run the hub until SIGTERM or Ctrl-C. Returns the exit code: 0 stopped in order, 1 could not start, 2 unusable configuration."""
-    try:
-        loaded = load(config_path)
-    except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201 (there is no log yet)
-        return 2
-    if workers is not None and workers > 1:
-        print("more than one worker needs PostgreSQL and Redis, which this version does not have yet", file=sys.stderr)  # noqa: T201
-        return 2
-    set_up(loaded.config.telemetry.log_level, loaded.config.telemetry.log_format)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each client and each call under way takes a descriptor
-    try:
-        return uvloop.run(_serve(loaded, host, port))
-    except KeyboardInterrupt:
-        return 0
+def _medium(config: Config, secrets: Secrets) -> Medium:
+    """The database that is configured. What speaks to PostgreSQL is loaded only where it is."""
+    at = stores.database(config.stores.database)
+    if isinstance(at, stores.SqliteFile):
+        return OnSqlite(at.file)
+    from hub.on_postgres import OnPostgres
+
+    return OnPostgres(at.address, secrets, alone=not stores.several(config.stores))
 
 
-async def _serve(loaded: Loaded, host: str | None, port: int | None) -> int:
-    settings = loaded.config.server
-    host, port = host or settings.host, settings.port if port is None else port
-    try:
-        listener = bind(host, port)
-        hub = Hub(loaded)
-    except (OSError, UnusableSecret) as error:
-        log.error("the hub cannot start", extra=fields(reason=str(error), address=f"{host}:{port}"))
-        return 1
-    url = f"http://{host}:{listener.getsockname()[1]}"
-    try:
-        await hub.start()
-        await Welcome(hub.identity, hub.journal, url, database_file(loaded.config).parent, list(loaded.config.virtual_servers)).show()
-    except (LaterVersion, Locked, PolicyInvalid, Refusal, ValueError, OSError, sqlite3.Error) as error:
-        log.error("the hub cannot start", extra=fields(reason=str(error), detail=getattr(error, "detail", "")))
-        await hub.stop()
-        return 1
-    hub.edge.more = hub.more
-    watch = Watch(loaded, hub.reload)
-    server = Server(
-        configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies), hub.drain, hub.clients.cut_all
-    )
-    watch.start()
-    gc.collect()
-    gc.freeze()  # what was loaded stays: not to be walked again by every collection
-    gc.set_threshold(*_COLLECT)
-    for warning in loaded.warnings:
-        log.warning("configuration", extra=fields(warning=str(warning)))
-    try:
-        log.info("serving", extra=fields(url=url, version=__version__, config=loaded.hash, pid=os.getpid()))
-        await server.serve(sockets=[listener])
-    finally:
-        await watch.stop()
-        await hub.stop()
-    log.info("stopped")
-    return 0
+def _commons(config: Config) -> Commons:
+    """What processes that serve together share. What speaks to Redis is loaded only where there may be several."""
+    redis = stores.redis(config.stores.redis)
+    if redis is None or not stores.several(config.stores):
+        return OnMemory()
+    from hub.on_redis import OnRedis
+
+    return OnRedis(redis.address)
 
 
 def _text(secret: Any) -> str | None:

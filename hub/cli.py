@@ -54,13 +54,8 @@ def plain_serve(arguments: Sequence[str]) -> ServeOptions | None:
 
 
 def serve(options: ServeOptions) -> int:
-    """Serve until told to stop. More than one worker is refused with exit code 2."""
-    if (options.workers or 1) > 1:
-        from hub.config.rules import NEEDS_STORES
-
-        print(f"hub: more than one worker: {NEEDS_STORES}", file=sys.stderr)
-        return 2
-    from hub.app import serve as run
+    """Serve until told to stop."""
+    from hub.serving import serve as run
 
     return run(options.config or default_config(), options.host, options.port, options.workers)
 

@@ -12,9 +12,8 @@ from hub.audit.journal import OPERATOR, Journal
 from hub.audit.record import event
 from hub.config.load import Loaded
 from hub.policy.decide import PolicyInvalid
-from hub.policy.snapshots import save_snapshot
+from hub.policy.snapshots import Snapshots
 from hub.refusal import Refusal
-from hub.store.sqlite import Database
 from hub.telemetry.logs import fields
 from virtual_servers.catalog import Catalogue
 from virtual_servers.door import Door
@@ -32,12 +31,14 @@ AGAIN = 1.0
 class Generations:
     """`loaded` is the configuration in force. `present` is None until the first generation is in place."""
 
-    def __init__(self, loaded: Loaded, fleet: Fleet, lists: Lists, database: Database, journal: Journal, switchboard: Switchboard) -> None:
+    def __init__(
+        self, loaded: Loaded, fleet: Fleet, lists: Lists, snapshots: Snapshots, journal: Journal, switchboard: Switchboard
+    ) -> None:
         self.loaded = loaded
         self.present: Generation | None = None
         self._fleet = fleet
         self._lists = lists
-        self._database = database
+        self._snapshots = snapshots
         self._journal = journal
         self._switchboard = switchboard
         self._lock = asyncio.Lock()
@@ -76,6 +77,11 @@ class Generations:
         if self._rebuild is None or self._rebuild.done():
             self._rebuild = asyncio.create_task(self._rebuild_all(), name="rebuild")
 
+    @property
+    def changing(self) -> bool:
+        """Whether the next generation is on its way."""
+        return self._rebuild is not None and not self._rebuild.done()
+
     async def settled(self) -> None:
         """Wait for the compilation under way, if there is one."""
         if self._rebuild is not None:
@@ -105,7 +111,7 @@ class Generations:
         before = self.present
         if before is not None and before.policy.hash == after.policy.hash and before.config_hash == after.config_hash:
             return
-        await save_snapshot(self._database, after.policy)
+        await self._snapshots.save(after.policy)
         self._journal.config_hash = after.config_hash
         await self._journal.append(OPERATOR, event("config.generation", policy_set=after.policy.hash))
 

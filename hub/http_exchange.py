@@ -17,6 +17,9 @@ Waiters = list["asyncio.Future[None]"]
 HIGH = 64 * 1024
 """Bytes of a body, or of requests whose turn has not come, that wait before the connection stops reading."""
 
+PART = 48
+"""Bytes that a part of a body takes beside its own."""
+
 ONE_WRITE = 64 * 1024
 """Largest part of a body that is copied to be written in one piece with what stands before it."""
 
@@ -118,7 +121,7 @@ class Exchange:
             return
         self._greeted = True
         self._parts.append(part)
-        self.held += len(part)
+        self.held += len(part) + PART
         if self._waiters:
             wake(self._waiters)
 

@@ -14,6 +14,9 @@ MAX_HEAD = 64 * 1024
 MAX_FRAMING = MAX_HEAD + 256 * 1024
 """Bytes that may arrive without completing a head or bringing a part of a body: as much as a head, after the rest of one read."""
 
+MAX_FIELDS = 1000
+"""Header fields of one request: each costs more than its bytes."""
+
 _BODY = (b"content-length", b"transfer-encoding")
 """Headers that announce a body."""
 
@@ -76,6 +79,8 @@ class Requests:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.begun:  # what comes after the body are trailers: never headers (RFC 9110, section 6.5.1)
             self._headers.append((name.lower(), value))
+            if len(self._headers) > MAX_FIELDS:
+                raise Unreadable("the request has too many header fields")
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers

@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._exchange is not None and self._requests.incoming is None:
             self._hold(data)
-        elif len(data) > FEW and data.count(b" HTTP/") > MANY:
+        elif len(data) > FEW and data.count(b"\n\r\n") + data.count(b"\n\n") > MANY:
             self._held += data
             self._advance()
         else:

@@ -18,12 +18,12 @@ from msgspec import Struct
 from hub.audit import record
 from hub.audit.journal import Journal, Receipt
 from hub.audit.record import Status
-from hub.budget.limits import Limits
+from hub.budget.limiter import Hold, Limiter
 from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply
 from hub.entropy import take
 from hub.identity.authenticate import Identity
 from hub.policy.decide import Policy
-from hub.refusal import Denied, Internal, JournalDown, Limited, OutcomeUnrecorded, Refusal
+from hub.refusal import Denied, Internal, JournalDown, Limited, OutcomeUnrecorded, Refusal, StoreDown
 from hub.telemetry.metrics import Metrics
 
 ABORTED = frozenset({"client_gone", "key_revoked", "cancelled", "hub_stopping"})
@@ -84,7 +84,7 @@ class Steps(Struct):
     """The rooms of the path, put together once in `hub.app`. Policy is not among them: it belongs to the generation a call began with."""
 
     identity: Identity
-    limits: Limits
+    limits: Limiter
     journal: Journal
     metrics: Metrics
 
@@ -109,9 +109,10 @@ async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> 
     It counts against the limits of the caller: each such request is a record all the same.
     """
     try:
-        steps.limits.enter_caller(caller).release()
-    except Limited as limited:
-        refusal = limited
+        entry = steps.limits.enter_caller(caller)
+        (entry if isinstance(entry, Hold) else await entry).release()
+    except (Limited, StoreDown) as uncounted:
+        refusal = uncounted
     return Refused(refusal, await Trail(steps, call, caller).refuse(refusal))
 
 
@@ -123,7 +124,8 @@ async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: C
     """
     trail = Trail(steps, call, caller)
     try:
-        with steps.limits.enter_caller(caller):
+        entry = steps.limits.enter_caller(caller)
+        with entry if isinstance(entry, Hold) else await entry:
             plan = view.resolve(call, caller)
             trail.call = call = plan.call
             if plan.answer is not None:
@@ -136,7 +138,8 @@ async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: C
             if not trail.decision.allow:
                 reasons = list(trail.decision.reasons)
                 raise Denied(f"policy does not allow this call ({', '.join(reasons)})", data={"reasons": reasons})
-            with steps.limits.enter_target(caller, call.target):
+            entry = steps.limits.enter_target(caller, call.target)
+            with entry if isinstance(entry, Hold) else await entry:
                 if plan.inspect is not None:
                     plan.inspect(call.arguments)
                 delivery.opened(await trail.open())
@@ -192,8 +195,9 @@ class Trail:
         self._metrics.refused(refusal.code)
         if isinstance(refusal, OutcomeUnrecorded | JournalDown):
             return None
-        if isinstance(refusal, Limited) and self._journal.repeats(f"{self.caller.key_id}/{refusal.data.get('limit')}"):
-            self._journal.coalesce(refusal.code, self.caller.key_id)  # a caller over its limit must not grow the journal without one
+        uncounted = isinstance(refusal, Limited | StoreDown) and not self._sent
+        if uncounted and self._journal.repeats(f"{self.caller.key_id}/{refusal.data.get('limit')}"):
+            self._journal.coalesce(refusal.code, self.caller.key_id)  # a caller refused at its limits must not grow the journal without one
             return None
         try:
             return await self._end("error" if self._sent else "refused", refusal.code, None)

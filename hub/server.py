@@ -11,9 +11,6 @@ import uvicorn
 
 from hub.http_server import with_timeout
 
-SILENT_READER = 60_000
-"""Milliseconds for which a client may take nothing of what was sent to it; then its connection is cut."""
-
 
 class Server(uvicorn.Server):
     """Stops in order: no new connections, `drain()`, then what uvicorn does. Asked a second time, it has `hurry()` end the drain."""
@@ -22,6 +19,10 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._hurry = hurry
+
+    def stop(self) -> None:
+        """Stop in order, soon."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
@@ -68,15 +69,3 @@ def configure(app: Any, *, header_timeout: float, trusted_proxies: tuple[str, ..
         timeout_graceful_shutdown=2,
         backlog=2048,
     )
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError where the address is taken or not ours."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it; without it an answer that is never read is kept for ever
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_READER)
-    listener.bind((host, port))
-    listener.setblocking(False)
-    return listener

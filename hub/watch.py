@@ -22,6 +22,7 @@ class Watch:
         self._files = _files(loaded)
         self._seen = self._state()
         self._changed = changed
+        self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -33,11 +34,17 @@ class Watch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
+    def now(self) -> None:
+        """Read the file again now, whether it has changed or not: secrets in files of their own may have."""
+        if self._path is None:
+            log.warning("there is no configuration file to read again: the hub runs on its defaults")
+        self._asked.set()
+
     async def _look(self, path: Path) -> None:
         while True:
-            await asyncio.sleep(EVERY)
+            asked = await self._pause()
             now = self._state()
-            if now == self._seen or now[0] is None:  # an editor may remove the file for a moment
+            if not asked and (now == self._seen or now[0] is None):  # an editor may remove the file for a moment
                 continue
             self._seen = now
             try:
@@ -54,6 +61,16 @@ class Watch:
                 await self._changed(loaded)
             except Exception:
                 log.exception("the edited configuration could not be taken up")
+
+    async def _pause(self) -> bool:
+        """Wait for the next look; whether somebody asked for it."""
+        try:
+            async with asyncio.timeout(EVERY):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        self._asked.clear()
+        return True
 
     def _state(self) -> list[tuple[int, int, int] | None]:
         return [_state(path) for path in self._files]

@@ -21,11 +21,16 @@ class Welcome:
 
     async def show(self) -> None:
         """Raises OSError, with no key made, where there is neither a terminal nor a file to show them in."""
+        if await self._identity.begun():  # then nothing is to be written: a hub may have no place for it
+            self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
+            return
         path = None if sys.stdout.isatty() else self._folder / "first-run"
+        if path is not None:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if path is not None else -1
         try:
             made = await self._identity.first_start()
-            if made is None:
+            if made is None:  # another hub was faster
                 self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
                 return
             for created in made:

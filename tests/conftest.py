@@ -1,8 +1,23 @@
-"""Makes a skipped test, an expected failure and a skipped module fail the run; knows no part of the hub."""
+"""Makes a skipped test, an expected failure and a skipped module fail the run, and offers the services tests need; knows no part of the hub."""
 
 from collections.abc import Generator
 
 import pytest
+
+from tests.services.postgres import database_name, database_url, postgres, postgres_server, postgres_url
+from tests.services.redis import redis, redis_cluster, redis_server, redis_url
+
+__all__ = [
+    "database_name",
+    "database_url",
+    "postgres",
+    "postgres_server",
+    "postgres_url",
+    "redis",
+    "redis_cluster",
+    "redis_server",
+    "redis_url",
+]
 
 REASON = "skipped or expected to fail: every test must run and pass here"
 

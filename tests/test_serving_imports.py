@@ -16,6 +16,7 @@ print("\\n".join(sorted(n for n in names - set(sys.stdlib_module_names) if not n
 """
 
 NEVER = {
+    "asyncpg",
     "mcp",
     "mcp_types",
     "pydantic",

@@ -79,3 +79,19 @@ async def test_a_failure_to_take_an_edit_up_does_not_end_the_watch(file: Path) -
     file.write_text("server: {port: 4}\n")
     assert (await edits.next()).config.server.port == 4
     await watching.stop()
+
+
+async def test_a_look_that_is_asked_for_hands_on_what_did_not_change_in_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "EVERY", 60.0)
+    edits = Edits()
+    watching = Watch(load(file), edits.take)
+    watching.start()
+    watching.now()
+    await edits.next()
+    file.write_text("server: {prot: 1}\n")
+    watching.now()
+    file.write_text("server: {port: 5}\n")
+    watching.now()
+    while (await edits.next()).config.server.port != 5:
+        pass
+    await watching.stop()

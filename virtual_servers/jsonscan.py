@@ -114,10 +114,10 @@ def _quick(raw: bytes) -> Any:
     """
     try:
         value = orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        if orjson.dumps(value) == raw:
+            return value
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # the second where it is nested deeper than that library writes
         return _SLOW
-    if orjson.dumps(value) == raw:
-        return value
     if len(raw) >= _SMALL:
         return _SLOW
     keys = _keys(value)

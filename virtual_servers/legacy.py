@@ -4,45 +4,49 @@ Source: MCP 2025-11-25 basic/lifecycle, basic/transports, basic/utilities/cancel
 """
 
 import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply, new_id
 from hub.pipeline import Plan, Refused, govern, reject
-from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAcceptable, Refusal
+from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAcceptable, Refusal, StoreDown
 from virtual_servers.answers import Delivery, error_body, notification, refusal_error, result_body
 from virtual_servers.clients import Running
 from virtual_servers.door import Entry
 from virtual_servers.envelope import Message, members, read, read_batch
 from virtual_servers.eras import BATCHES, OLDER
 from virtual_servers.greeting import CHANGES, GOVERNED, Greeting
-from virtual_servers.sessions import Session, Sessions
+from virtual_servers.sessions import Session, SessionStore, declared
 from virtual_servers.streams import Listener, Switchboard
+from virtual_servers.underway import Underway
 from virtual_servers.wire import Exchange
 
 if TYPE_CHECKING:
     from virtual_servers.serve import Edge
 
 MAX_BATCH = 50
-_TAKEN = "a request with this id is under way in this session"
 
 
 class Legacy:
     """The older era of one edge."""
 
-    def __init__(self, edge: "Edge", greeting: Greeting, switchboard: Switchboard, sessions: Sessions) -> None:
+    def __init__(self, edge: "Edge", greeting: Greeting, switchboard: Switchboard, sessions: SessionStore, underway: Underway) -> None:
         self._edge = edge
         self._greeting = greeting
         self._switchboard = switchboard
         self._sessions = sessions
+        self._underway = underway
 
     async def handle(self, exchange: Exchange, running: Running, caller: Caller, message: Message) -> None:
         door_name = exchange.door
         if message.method == "initialize":
             await self._initialize(exchange, caller, message, door_name)
             return
-        session = self._session(exchange, caller, door_name)
+        found = self._session(exchange, caller, door_name)
+        session = found if isinstance(found, Session) else await found
         running.version = session.version
         if not message.id:
             self._notified(session, message)
@@ -62,46 +66,50 @@ class Legacy:
         if not isinstance(asked, str):
             raise InvalidParams("protocolVersion must be a string")
         version, result = self._greeting.initialize(door.view, asked)
-        answer = await govern(self._edge.steps, door.policy, _Answer(result), call, caller, Delivery(exchange, message.id))
-        session = self._sessions.open(caller, door_name, version)
-        exchange.extra.append((b"mcp-session-id", session.id.encode()))
+        opening = _Opening(self._sessions, door_name, version, declared(message.values), result)
+        try:
+            answer = await govern(self._edge.steps, door.policy, opening, call, caller, Delivery(exchange, message.id))
+        except BaseException:
+            if opening.session is not None:  # it could not be recorded: nobody learns of it
+                with suppress(StoreDown):
+                    await self._sessions.close(opening.session)
+            raise
+        assert opening.session is not None
+        exchange.extra.append((b"mcp-session-id", opening.session.id.encode()))
         await Delivery(exchange, message.id).finish(answer, version)
 
     async def _governed(self, exchange: Exchange, running: Running, caller: Caller, message: Message, session: Session) -> None:
         if message.method not in GOVERNED:
             raise MethodNotFound(f"there is no method {message.method[:128]}")
-        if message.id in session.running:
-            raise InvalidRequest(_TAKEN)
         call = self._edge.call(exchange, message, session.door, session.version)
-        door = await self._edge.entered(exchange, caller, call)
-        session.running[message.id] = running
+        self._underway.enter(session.id, message.id, running)
         try:
+            door = await self._edge.entered(exchange, caller, call)
             entry = Entry(door, message, exchange, modern=False)
             await self._edge.govern(entry, door.policy, call, caller, Delivery(exchange, message.id))
         finally:
-            session.running.pop(message.id, None)
+            self._underway.leave(session.id, message.id)
 
-    def _session(self, exchange: Exchange, caller: Caller, door_name: str) -> Session:
+    def _session(self, exchange: Exchange, caller: Caller, door_name: str) -> Session | Awaitable[Session]:
+        """The session a request names; at once where nothing has to be asked for it."""
         session_id = exchange.header(b"mcp-session-id")
         if not session_id:
             raise InvalidRequest("the Mcp-Session-Id header is missing: initialize first")
-        session = self._sessions.get(session_id, door_name, caller.key_id)
-        version = exchange.header(b"mcp-protocol-version")
-        if version and version not in OLDER:
-            raise InvalidRequest(f"MCP-Protocol-Version {version[:32]} is not supported")
-        return session
+        found = self._sessions.find(session_id, door_name, caller.key_id)
+        return _of_version(exchange, found) if isinstance(found, Session) else _awaited(exchange, found)
 
     def _notified(self, session: Session, message: Message) -> None:
         self._edge.steps.metrics.message("notification")
         if message.method != "notifications/cancelled":
             return
-        running = session.running.get(bytes(members(message.params).get("requestId", b"")))
-        if isinstance(running, Running):
-            running.cut("cancelled")
+        request_id = bytes(members(message.params).get("requestId", b""))
+        if request_id:
+            self._underway.cancel(session.id, request_id)
 
     async def batch(self, exchange: Exchange, running: Running, caller: Caller, body: bytes) -> None:
         """Each message of a batch is a governed call of its own; the answers come together."""
-        session = self._session(exchange, caller, exchange.door)
+        found = self._session(exchange, caller, exchange.door)
+        session = found if isinstance(found, Session) else await found
         running.version = session.version
         if session.version != BATCHES:
             raise InvalidRequest(f"batches exist in protocol version {BATCHES} only")
@@ -144,22 +152,22 @@ class Legacy:
             raise InvalidRequest("initialize must not be part of a batch")
         if message.method not in GOVERNED:
             raise MethodNotFound(f"there is no method {message.method[:128]}")
-        if message.id in session.running:
-            raise InvalidRequest(_TAKEN)
-        session.running[message.id] = call = self._edge.call(exchange, message, session.door, session.version, call_id=new_id())
+        call = self._edge.call(exchange, message, session.door, session.version, call_id=new_id())
+        self._underway.enter(session.id, message.id, None)
         try:
             door = await self._edge.entered(exchange, caller, call)
             entry = Entry(door, message, exchange, modern=False)
             answer = await govern(self._edge.steps, door.policy, entry, call, caller, _Silent())
         finally:
-            session.running.pop(message.id, None)
+            self._underway.leave(session.id, message.id)
         return error_body(message.id, answer.reply.error) if answer.reply.error else result_body(message.id, answer.reply.result)
 
     async def listen(self, exchange: Exchange, running: Running, caller: Caller) -> None:
         """GET: the stream for changes that belong to no request."""
         if not exchange.takes_stream or not exchange.header(b"accept"):
             raise NotAcceptable("the Accept header must include text/event-stream")
-        session = self._session(exchange, caller, exchange.door)
+        found = self._session(exchange, caller, exchange.door)
+        session = found if isinstance(found, Session) else await found
         running.version = session.version
         message = Message("", b"", b"", {})
         call = self._edge.call(exchange, message, session.door, session.version, kind="mcp.stream")
@@ -173,20 +181,39 @@ class Legacy:
 
     async def end(self, exchange: Exchange, caller: Caller) -> None:
         """DELETE: the client needs its session no longer."""
-        self._sessions.close(self._session(exchange, caller, exchange.door))
+        found = self._session(exchange, caller, exchange.door)
+        await self._sessions.close(found if isinstance(found, Session) else await found)
         await exchange.empty(204)
 
 
-class _Answer(Struct):
-    """Resolves to a result the hub already has."""
+async def _awaited(exchange: Exchange, session: Awaitable[Session]) -> Session:
+    return _of_version(exchange, await session)
 
+
+def _of_version(exchange: Exchange, session: Session) -> Session:
+    """Raises `InvalidRequest` where the request names a version no session can have."""
+    version = exchange.header(b"mcp-protocol-version")
+    if version and version not in OLDER:
+        raise InvalidRequest(f"MCP-Protocol-Version {version[:32]} is not supported")
+    return session
+
+
+class _Opening(Struct):
+    """Resolves to the greeting, and to a new session: where there can be none, the call is recorded as refused."""
+
+    sessions: SessionStore
+    door: str
+    version: str
+    capabilities: tuple[str, ...]
     result: bytes
+    session: Session | None = None
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
-        async def answer(caller: Caller) -> Reply:
-            return Reply(result=self.result)
+        return Plan(call, answer=self._answer)
 
-        return Plan(call, answer=answer)
+    async def _answer(self, caller: Caller) -> Reply:
+        self.session = await self.sessions.open(caller, self.door, self.version, self.capabilities)
+        return Reply(result=self.result)
 
 
 class _Stream(Struct):

@@ -1,37 +1,75 @@
-"""Sessions of the older era: what `initialize` agreed on, bound to the key that asked. Kept in memory; a lost one is opened again.
+"""Sessions of the older era: what `initialize` agreed on, bound to the key that asked. Here they are kept in memory, by one process.
 
 Source: MCP 2025-11-25 basic/transports, "Session Management". A session is found only under the key and door it was opened with, so
-that a stolen id is worth nothing.
+that a stolen id is worth nothing. `virtual_servers/sessions_redis.py` keeps them where several processes find them.
 """
 
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol, cast
 
 from msgspec import Struct
 
 from hub.call import Caller
 from hub.refusal import SessionNotFound
 
+IDLE = 3600.0
+"""Seconds without use after which a session is over."""
+
+EACH = 5000
+"""Sessions of one key: one that opens more displaces its own."""
+
+_DECLARED = ("elicitation", "experimental", "roots", "sampling", "tasks")
+
 
 class Session(Struct):
-    """`running` maps the raw id of a request in flight to the function that cancels it."""
+    """`capabilities` are the names of those the client declared, `created` is in Unix seconds.
+
+    `used`: monotonic seconds of the last use that its store was told of by this process.
+    """
 
     id: str
     version: str
     door: str
     key_id: str
+    capabilities: tuple[str, ...]
+    created: int
     used: float
-    running: dict[bytes, object]
+
+
+class SessionStore(Protocol):
+    """Bounded for each key, the longest unused going first; what is unused for `IDLE` seconds goes as well."""
+
+    def __len__(self) -> int:
+        """Sessions this process knows of at the moment."""
+        ...
+
+    async def open(self, caller: Caller, door: str, version: str, capabilities: tuple[str, ...] = ()) -> Session:
+        """A new session. Raises `StoreDown`."""
+        ...
+
+    def find(self, session_id: str, door: str, key_id: str) -> Session | Awaitable[Session]:
+        """The session, whose time without use begins anew; at once where nothing has to be asked.
+
+        Raises `SessionNotFound`, alike for one that never was, is over, or is another's; `StoreDown` where nobody can say.
+        """
+        ...
+
+    async def close(self, session: Session) -> None:
+        """End it everywhere. Raises `StoreDown`."""
+        ...
+
+    def forget_key(self, key_id: str) -> None:
+        """End every session of a key that counts no more."""
+        ...
 
 
 class Sessions:
-    """Bounded, for each key as well, so that one that opens many displaces its own: the longest unused go first.
+    """The `SessionStore` of a single process. Bounded in all by `limit`, too; unused for `idle` seconds they go."""
 
-    Unused for `idle` seconds they go as well.
-    """
-
-    def __init__(self, limit: int = 20_000, idle: float = 3600.0, *, each: int = 5000) -> None:
+    def __init__(self, limit: int = 20_000, idle: float = IDLE, *, each: int = EACH) -> None:
         self._limit = limit
         self._each = each
         self._idle = idle
@@ -41,9 +79,9 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def open(self, caller: Caller, door: str, version: str) -> Session:
+    async def open(self, caller: Caller, door: str, version: str, capabilities: tuple[str, ...] = ()) -> Session:
         self._expire()
-        session = Session(secrets.token_urlsafe(24), version, door, caller.key_id, time.monotonic(), {})
+        session = new(caller, door, version, capabilities)
         self._sessions[session.id] = session
         own = self._of_key.setdefault(caller.key_id, {})
         own[session.id] = None
@@ -51,30 +89,24 @@ class Sessions:
             self._drop(next(iter(own)))
         return session
 
-    def get(self, session_id: str, door: str, key_id: str) -> Session:
-        """Raises `SessionNotFound`, alike for one that never was, is over, or is another's."""
-        session = self.peek(session_id)
+    def find(self, session_id: str, door: str, key_id: str) -> Session:
+        session = self._sessions.get(session_id)
         if session is None or session.key_id != key_id or session.door != door:
-            raise SessionNotFound("no such session: initialize again")
-        session.used = time.monotonic()
+            raise unknown()
+        now = time.monotonic()
+        if now - session.used > self._idle:
+            self._drop(session_id)
+            raise unknown()
+        session.used = now
         self._sessions.move_to_end(session_id)
         own = self._of_key[key_id]
         own[session_id] = own.pop(session_id)
         return session
 
-    def peek(self, session_id: str) -> Session | None:
-        """The session whoever asks, for what has to be known before the caller is (its protocol version)."""
-        session = self._sessions.get(session_id)
-        if session is not None and time.monotonic() - session.used > self._idle:
-            self._drop(session_id)
-            return None
-        return session
-
-    def close(self, session: Session) -> None:
+    async def close(self, session: Session) -> None:
         self._drop(session.id)
 
     def forget_key(self, key_id: str) -> None:
-        """Drop every session of a revoked key."""
         for session_id in list(self._of_key.get(key_id, ())):
             self._drop(session_id)
 
@@ -94,3 +126,19 @@ class Sessions:
             if len(self._sessions) < self._limit and oldest.used > horizon:
                 return
             self._drop(oldest.id)
+
+
+def new(caller: Caller, door: str, version: str, capabilities: tuple[str, ...]) -> Session:
+    """A session under an id nobody can guess (192 random bits)."""
+    return Session(secrets.token_urlsafe(24), version, door, caller.key_id, capabilities, int(time.time()), time.monotonic())
+
+
+def unknown() -> SessionNotFound:
+    """What everybody is told who has no such session."""
+    return SessionNotFound("no such session: initialize again")
+
+
+def declared(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the capabilities a client declares in its `initialize`; what the protocol does not know is left out."""
+    given = params.get("capabilities")
+    return tuple(name for name in _DECLARED if name in cast("dict[str, Any]", given)) if isinstance(given, dict) else ()

@@ -1,32 +1,37 @@
-"""The last good catalogue of each upstream, kept across restarts so that lists are served before any server has started."""
+"""The last good catalogue of each upstream, kept across restarts so that lists are served before any server has started.
+
+Each medium has a file of its own beside this one.
+"""
 
 import hashlib
-import sqlite3
+from typing import Protocol
 
 import msgspec
 
-from hub.call import timestamp
 from hub.config.model import UpstreamSpec
 from hub.refusal import StoreDown
-from hub.store.sqlite import Database
 from virtual_servers.catalog import Catalogue
 
 _decoder = msgspec.msgpack.Decoder(Catalogue)
 
 
+class Catalogues(Protocol):
+    """A store of catalogues as bytes, one for each upstream. `spec` names the configuration one was fetched with. Raises `StoreDown`."""
+
+    async def take(self, upstream: str, spec: str) -> bytes | None: ...
+
+    async def put(self, upstream: str, spec: str, body: bytes) -> None: ...
+
+
 class Shelf:
     """A catalogue is found only under the configuration it was fetched with."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, catalogues: Catalogues) -> None:
+        self._catalogues = catalogues
 
     async def take(self, name: str, spec: UpstreamSpec) -> Catalogue | None:
-        def read(connection: sqlite3.Connection) -> bytes | None:
-            row = connection.execute("SELECT body FROM catalogue WHERE upstream = ? AND spec = ?", (name, _digest(spec))).fetchone()
-            return row[0] if row else None
-
         try:
-            body = await self._database.read(read)
+            body = await self._catalogues.take(name, _digest(spec))
         except StoreDown:  # costs only the head start, as in `put`; the edit that asks must not be left half taken up
             return None
         try:
@@ -36,9 +41,8 @@ class Shelf:
 
     async def put(self, name: str, spec: UpstreamSpec, catalogue: Catalogue) -> None:
         """Keep it. A store that is down costs only the head start of the next run."""
-        row = (name, _digest(spec), msgspec.msgpack.encode(catalogue), timestamp())
         try:
-            await self._database.write(lambda connection: connection.execute("INSERT OR REPLACE INTO catalogue VALUES (?, ?, ?, ?)", row))
+            await self._catalogues.put(name, _digest(spec), msgspec.msgpack.encode(catalogue))
         except StoreDown:
             return
 

@@ -42,12 +42,21 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Admin:
-    """The operators' application. `status` returns what `/admin/v1/status` shows; `ready` the reasons why the hub is not ready."""
+    """The operators' application.
 
-    def __init__(self, steps: Steps, status: Callable[[], dict[str, Any]], ready: Callable[[], list[str]]) -> None:
+    `status` returns what `/admin/v1/status` shows; `ready` the reasons why the hub is not ready; `standing` what everybody may see of it
+    beside them, who must be able to tell replicas apart that run different configurations.
+    """
+
+    def __init__(
+        self, steps: Steps, status: Callable[[], dict[str, Any]], ready: Callable[[], list[str]], standing: Callable[[], dict[str, Any]]
+    ) -> None:
         self._steps = steps
         self._status = status
         self._ready = ready
+        self._standing = standing
+        self.exposition: Callable[[], Awaitable[bytes]] = self._own_metrics
+        """The text of `/metrics`."""
         self.app = Starlette(
             routes=[
                 Route("/health", self._health),
@@ -91,11 +100,14 @@ class Admin:
 
     async def _readiness(self, request: Request) -> Response:
         reasons = self._ready()
-        return _json(503 if reasons else 200, {"status": "not ready" if reasons else "ready", "reasons": reasons})
+        return _json(503 if reasons else 200, {"status": "not ready" if reasons else "ready", "reasons": reasons, **self._standing()})
 
     async def _metrics(self, request: Request, caller: Caller) -> Response:
         self._of_hub(caller)
-        return Response(self._steps.metrics.render(), media_type=CONTENT_TYPE)
+        return Response(await self.exposition(), media_type=CONTENT_TYPE)
+
+    async def _own_metrics(self) -> bytes:
+        return self._steps.metrics.render()
 
     async def _show_status(self, request: Request, caller: Caller) -> Response:
         self._of_hub(caller)

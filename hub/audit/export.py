@@ -3,45 +3,24 @@
 An export ends at a signed checkpoint unless asked to end earlier: what is not signed yet is no evidence yet.
 """
 
-import contextlib
 import json
-import sqlite3
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from msgspec import Struct
-
-from hub.audit import ledger
 from hub.audit.bundle import Header, Record, Signed
-from hub.audit.ledger import Head
 from hub.audit.proof import Proof
+from hub.audit.reader import Log, NotFound, Reader, Source, snapshot
 from hub.audit.tree import Range, cover, inclusion_spans, root
 
-Source = Path | sqlite3.Connection
+__all__ = ["Log", "NotFound", "Source", "checkpoint", "export", "logs", "prove", "snapshot", "tail"]
 
 _EVERY = 1000
 
 
-class NotFound(LookupError):
-    """No such organisation, record or range in this journal. The message is safe to show."""
-
-
-class Log(Struct, frozen=True):
-    """One organisation's tree: `size` records of which the first `signed` stand under a signed checkpoint."""
-
-    org: str
-    id: str
-    origin: str
-    vkey: str
-    size: int
-    signed: int
-
-
 def logs(source: Source) -> list[Log]:
     """What is in the journal, by the organisation's name; `-` is the operator log."""
-    with _snapshot(source) as db:
-        return [Log(head.name, head.id, head.origin, ledger.vkey(db, head), head.size, head.signed) for head in ledger.heads(db)]
+    with snapshot(source) as reader:
+        return reader.logs()
 
 
 def export(
@@ -58,20 +37,18 @@ def export(
     `end` defaults to the size of the newest signed checkpoint. `progress(done, of)` is called every thousand records.
     Raises `NotFound` for an unknown organisation and for a range that is empty or not signed yet.
     """
-    with _snapshot(source) as db:
-        head = _head(db, org)
-        end = head.signed if end is None else end
-        if not 0 <= begin < end <= head.signed:
-            raise NotFound(
-                f"the signed records of {org} are 0 to {head.signed - 1}" if head.signed else f"no record of {org} is signed yet"
-            )
-        notes = ledger.checkpoints(db, head, max(begin, 1))
+    with snapshot(source) as reader:
+        log = _log(reader, org)
+        end = log.signed if end is None else end
+        if not 0 <= begin < end <= log.signed:
+            raise NotFound(f"the signed records of {org} are 0 to {log.signed - 1}" if log.signed else f"no record of {org} is signed yet")
+        notes = reader.checkpoints(log, max(begin, 1))
         size = next(size for size, _ in notes if size >= end)
-        before = _range(db, head, 0, begin).hashes
-        after = tuple((level, _subtree(db, head, first, level)) for first, level in cover(end, size))
-        header = Header(head.origin, head.id, ledger.vkey(db, head), size, begin, end, tuple(before), after)
+        before = _range(reader, log, 0, begin).hashes
+        after = tuple((level, _subtree(reader, log, first, level)) for first, level in cover(end, size))
+        header = Header(log.origin, log.id, log.vkey, size, begin, end, tuple(before), after)
         out.write(header.line())
-        for index, _, hash_, leaf in ledger.leaves(db, head, begin, end):
+        for index, hash_, leaf in reader.leaves(log, begin, end):
             out.write(Record(index, hash_, leaf).line())
             if progress is not None and (index - begin + 1) % _EVERY == 0:
                 progress(index - begin + 1, end - begin)
@@ -86,79 +63,58 @@ def prove(source: Source, org: str, what: int | str) -> str:
 
     It leads to the smallest signed checkpoint that holds the record. Raises `NotFound`, also for a record not signed yet.
     """
-    with _snapshot(source) as db:
-        head = _head(db, org)
-        index = what if isinstance(what, int) else _index(db, head, what)
-        row = next(ledger.leaves(db, head, index, index + 1), None) if index >= 0 else None
+    with snapshot(source) as reader:
+        log = _log(reader, org)
+        index = what if isinstance(what, int) else _index(reader, log, what)
+        row = next(reader.leaves(log, index, index + 1), None) if 0 <= index < log.size else None
         if row is None:
             raise NotFound(f"no record {index} in the log of {org}")
-        signed = ledger.checkpoints(db, head, index + 1)
+        signed = reader.checkpoints(log, index + 1)
         if not signed:
             raise NotFound("the record is not signed yet: a checkpoint follows within seconds while the hub runs")
         size, note = signed[0]
-        hashes = tuple(root(ledger.hashes(db, head, begin, end)) for begin, end in inclusion_spans(index, size))
-        return Proof(index, hashes, note, row[3]).text()
+        hashes = tuple(root(reader.hashes(log, begin, end)) for begin, end in inclusion_spans(index, size))
+        return Proof(index, hashes, note, row[2]).text()
 
 
 def tail(source: Source, org: str, n: int = 20) -> list[dict[str, Any]]:
     """The last `n` records, oldest first: `{"index": …, "hash": "<hex>", "record": {…}}`. Raises `NotFound`."""
-    with _snapshot(source) as db:
-        head = _head(db, org)
-        rows = ledger.leaves(db, head, max(head.size - n, 0), head.size)
-        return [{"index": index, "hash": hash_.hex(), "record": json.loads(leaf)} for index, _, hash_, leaf in rows]
+    with snapshot(source) as reader:
+        log = _log(reader, org)
+        rows = reader.leaves(log, max(log.size - n, 0), log.size)
+        return [{"index": index, "hash": hash_.hex(), "record": json.loads(leaf)} for index, hash_, leaf in rows]
 
 
 def checkpoint(source: Source, org: str) -> str:
     """The newest signed checkpoint of an organisation, to be kept outside the hub. Raises `NotFound`."""
-    with _snapshot(source) as db:
-        head = _head(db, org)
-        notes = ledger.checkpoints(db, head, head.signed)
+    with snapshot(source) as reader:
+        log = _log(reader, org)
+        notes = reader.checkpoints(log, log.signed)
         if not notes:
             raise NotFound(f"no record of {org} is signed yet")
         return notes[-1][1]
 
 
-@contextlib.contextmanager
-def _snapshot(source: Source) -> Generator[sqlite3.Connection]:
-    """One read transaction: what is seen does not move while a hub goes on writing. Raises `NotFound` where there is no database."""
-    if isinstance(source, sqlite3.Connection):
-        yield source
-        return
-    if not source.is_file():
-        raise NotFound(f"no database at {source}")
-    connection = sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-    try:
-        connection.execute("BEGIN")
-        yield connection
-    except sqlite3.DatabaseError as error:
-        raise NotFound(f"{source} cannot be read as a journal: {error}") from None
-    finally:
-        connection.close()
-
-
-def _head(db: sqlite3.Connection, org: str) -> Head:
-    head = ledger.find(db, org)
-    if head is None:
+def _log(reader: Reader, org: str) -> Log:
+    log = reader.find(org)
+    if log is None:
         raise NotFound(f"the journal has no log of {org}")
-    return head
+    return log
 
 
-def _index(db: sqlite3.Connection, head: Head, identifier: str) -> int:
-    low, high = ledger.bounds(head, 0, head.size)
-    row = db.execute(
-        "SELECT key FROM journal_record WHERE id = ? AND key >= ? AND key < ? ORDER BY phase DESC, key DESC", (identifier, low, high)
-    ).fetchone()
-    if row is None:
+def _index(reader: Reader, log: Log, identifier: str) -> int:
+    index = reader.index(log, identifier)
+    if index is None:
         raise NotFound(f"no record of {identifier} in this log")
-    return int(row[0]) - low
+    return index
 
 
-def _range(db: sqlite3.Connection, head: Head, begin: int, end: int) -> Range:
+def _range(reader: Reader, log: Log, begin: int, end: int) -> Range:
     tree = Range()
-    for hash_ in ledger.hashes(db, head, begin, end):
+    for hash_ in reader.hashes(log, begin, end):
         tree.append(hash_)
     return tree
 
 
-def _subtree(db: sqlite3.Connection, head: Head, first: int, level: int) -> bytes:
-    return root(ledger.hashes(db, head, first, first + (1 << level)))
+def _subtree(reader: Reader, log: Log, first: int, level: int) -> bytes:
+    return root(reader.hashes(log, first, first + (1 << level)))

@@ -1,142 +1,128 @@
-"""The journal's tables: organisations and their heads, records, salts, checkpoints. Functions of a connection inside a transaction.
+"""What the journal needs of the medium that keeps it, and what all media do alike: sealing a record, naming a log. Knows no SQL.
 
-Knows neither the event loop nor what records mean. Each function may be run again after a rollback.
-
-Rows are inserted many to a statement: the interpreter's lock is given up once for each statement that runs, and under load the way back
-to it is what takes time.
+One class for each medium: `hub/audit/ledger_sqlite.py` for one process, `hub/audit/ledger_postgres.py` for many.
 """
 
 import os
 import secrets
-import sqlite3
-from collections.abc import Iterator, Sequence
+from asyncio import Future
+from collections.abc import Callable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from msgspec import Struct
 
 from hub.audit.checkpoint import Signer
-from hub.audit.entry import MAX_LEAF, ProfileError, canonical, mend, phase
+from hub.audit.entry import MAX_LEAF, ProfileError, canonical, mend
 from hub.audit.receipt import Receipt
-from hub.audit.tree import Range
+from hub.refusal import JournalDown, Refusal
 
 OPERATOR = "-"
 """The organisation of the operator log: what belongs to no caller."""
 
-INDEX_BITS = 40
 NO_SALT = bytes(32)
 VERSION = 1
 
 _OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
-_HEAD = "SELECT number, name, id, origin, size, range, boot, n, floor, signed FROM journal_org"
-_LARGEST_INSERT = 64
 _ESSENTIAL = ("v", "id", "ts", "kind", "org", "intent", "outcome", "boot", "n", "cfg", "build")
 
 Entry = tuple[str, dict[str, Any], bytes]
 """Organisation, record, salt."""
 
+Waiting = tuple[Entry, "Future[Receipt]"]
+"""An entry, and who waits for its receipt."""
 
-class Head(Struct):
-    """One tree's head, as read. `n` counts the records of `boot`, the writer of the last one."""
+Unknown = Callable[[int, dict[str, Any]], dict[str, Any]]
+"""(index, intent) → the record that closes an intent whose writer is gone."""
 
-    number: int
-    name: str
-    id: str
+Recovered = Callable[[Sequence[str], int], dict[str, Any]]
+"""(boots, count) → the record that says so in the operator log."""
+
+
+class Identity(Struct, frozen=True):
+    """Who writes: which program, under which name for new logs ("" for the one made at random), and with which key."""
+
+    build: str
     origin: str
-    size: int
-    range: bytes
-    boot: str
-    n: int
-    floor: int
-    signed: int
+    signer: Signer
 
 
 class Writer(Struct, frozen=True):
-    """Who writes: one life of one process, under which name and with which key."""
+    """One life of one process. `name` is the first part of new logs' origins."""
 
     boot: str
     build: str
     name: str
     signer: Signer
 
-
-def hub_name(connection: sqlite3.Connection, configured: str) -> str:
-    """The first part of new logs' origins: as configured, else a random name made once."""
-    if configured:
-        return configured
-    made = f"hub-{_random(10)}"
-    connection.execute("INSERT OR IGNORE INTO journal_meta (key, value) VALUES ('name', ?)", (made,))
-    return str(connection.execute("SELECT value FROM journal_meta WHERE key = 'name'").fetchone()[0])
+    def fixed(self, opaque: str) -> dict[str, Any]:
+        """What all its records in the log of the opaque id say alike."""
+        return {"v": VERSION, "org": opaque, "boot": self.boot, "build": self.build}
 
 
-def heads(connection: sqlite3.Connection) -> list[Head]:
-    return [Head(*row) for row in connection.execute(f"{_HEAD} ORDER BY name")]
+class Ledger(Protocol):
+    """Where records go. Every method raises `JournalDown` where it cannot do its part, and no other refusal."""
+
+    @property
+    def boot(self) -> str:
+        """The life of this process that records name."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether records are taken."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait for their commit."""
+        ...
+
+    @property
+    def changed(self) -> bool:
+        """Whether there may be records that no checkpoint covers."""
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes write beside this one, some of which may die."""
+        ...
+
+    async def begin(self, identity: Identity) -> None:
+        """Begin a life of this process. Others see that it lives until `end`, or until the process is gone."""
+        ...
+
+    def put(self, org: str, record: dict[str, Any], salt: bytes) -> Future[Receipt]:
+        """Take `record`, in the order of the calls; the future ends when it is durable at its final place, or cannot be.
+
+        What arrives together shares a commit. A commit of which no answer came is looked up before it is written again.
+        """
+        ...
+
+    async def settled(self) -> None:
+        """Return when all that was put is durable or refused."""
+        ...
+
+    async def recover(self, unknown: Unknown, recovered: Recovered) -> None:
+        """Close the intents that dead lives of any process left open: never those of a living one, and each once, whoever else looks."""
+        ...
+
+    async def sign(self) -> None:
+        """Sign the head of each log that grew since it was last signed, unless another process is at it."""
+        ...
+
+    async def end(self) -> None:
+        """End this life: an orderly end. Nothing is taken any more, whether or not this could be written."""
+        ...
 
 
-def find(connection: sqlite3.Connection, org: str) -> Head | None:
-    """The head of an organisation, by its name or its opaque id."""
-    row = connection.execute(f"{_HEAD} WHERE name = ? OR id = ?", (org, org)).fetchone()
-    return Head(*row) if row else None
-
-
-def commit(connection: sqlite3.Connection, writer: Writer, entries: Sequence[Entry]) -> list[Receipt]:
-    """Give each record its place in its organisation's tree, and store it. Receipts in the order of the entries."""
-    first = entries[0][0]
-    if all(entry[0] == first for entry in entries):
-        return _commit_one(connection, writer, first, entries)
-    groups: dict[str, list[int]] = {}
-    for at, entry in enumerate(entries):
-        groups.setdefault(entry[0], []).append(at)
-    receipts: dict[int, Receipt] = {}
-    for org in sorted(groups):  # every writer takes heads in this order
-        places = groups[org]
-        receipts.update(zip(places, _commit_one(connection, writer, org, [entries[at] for at in places]), strict=True))
-    return [receipts[at] for at in range(len(entries))]
-
-
-def _commit_one(connection: sqlite3.Connection, writer: Writer, org: str, entries: Sequence[Entry]) -> list[Receipt]:
-    row = connection.execute(f"{_HEAD} WHERE name = ?", (org,)).fetchone()
-    head = Head(*row) if row else _create(connection, writer, org)
-    n = head.n if head.boot == writer.boot else 0
-    index = head.size
-    base = head.number << INDEX_BITS
-    tree = Range.decode(head.range)
-    append = tree.append
-    fixed = {"v": VERSION, "org": head.id, "boot": writer.boot, "build": writer.build}
-    receipts: list[Receipt] = []
-    values: list[Any] = []
-    for _, record, _ in entries:
-        n += 1
-        record.update(fixed)
-        record["n"] = n
-        leaf = _encode(record)
-        hash_ = sha256(b"\x00" + leaf).digest()
-        append(hash_)
-        values += (base + index, record["id"], phase(record["kind"]), hash_, leaf)
-        receipts.append(Receipt(head.origin, index, hash_))
-        index += 1
-    _insert(connection, values)
-    if any(salt is not NO_SALT for _, _, salt in entries):
-        salts = b"".join([salt for _, _, salt in entries])
-        connection.execute("INSERT INTO journal_salt (key, salts) VALUES (?, ?)", (base + head.size, salts))
-    connection.execute(
-        "UPDATE journal_org SET size = ?, range = ?, boot = ?, n = ? WHERE number = ?",
-        (index, tree.encode(), writer.boot, n, head.number),
-    )
-    return receipts
-
-
-def _create(connection: sqlite3.Connection, writer: Writer, org: str) -> Head:
-    opaque = f"org_{_random(16)}"
-    origin = f"{writer.name}/audit/{opaque}"
-    empty = Range().encode()
-    connection.execute(
-        "INSERT INTO journal_org (name, id, origin, vkey, range) VALUES (?, ?, ?, ?, ?)",
-        (org, opaque, origin, writer.signer.vkey(origin), empty),
-    )
-    number = int(connection.execute("SELECT number FROM journal_org WHERE name = ?", (org,)).fetchone()[0])
-    return Head(number, org, opaque, origin, 0, empty, "", 0, 0, 0)
+def seal(record: dict[str, Any], fixed: dict[str, Any], n: int) -> tuple[bytes, bytes]:
+    """Complete a record by what its writer says of all, and by its count: (leaf hash, leaf)."""
+    record.update(fixed)
+    record["n"] = n
+    leaf = _encode(record)
+    return sha256(b"\x00" + leaf).digest(), leaf
 
 
 def _encode(record: dict[str, Any]) -> bytes:
@@ -159,106 +145,28 @@ def _cut(record: dict[str, Any]) -> bytes:
     return canonical({**mend({key: record[key] for key in _ESSENTIAL if key in record}, 80), "cut": 0})
 
 
-def _insert(connection: sqlite3.Connection, values: list[Any]) -> None:
-    """`values`: five for each row. There is a statement for each number of rows, which the connection prepares once."""
-    for at in range(0, len(values), 5 * _LARGEST_INSERT):
-        part = values[at : at + 5 * _LARGEST_INSERT]
-        connection.execute(_INSERTS[len(part) // 5], part)
+def hub_name() -> str:
+    """The first part of origins, made once for each database."""
+    return f"hub-{_random(10)}"
 
 
-_INSERTS = [
-    "INSERT INTO journal_record (key, id, phase, hash, leaf) VALUES " + ",".join(["(?,?,?,?,?)"] * many)  # noqa: S608 - constants
-    for many in range(_LARGEST_INSERT + 1)
-]
-
-
-def settle(connection: sqlite3.Connection, writer: Writer, entries: Sequence[Entry]) -> list[Receipt] | None:
-    """Where `entries` stand if an earlier attempt to commit them, that looked like a failure, took hold after all; else None."""
-    receipts: list[Receipt] = []
-    for org, record, _ in entries:
-        head = find(connection, org)
-        for key, hash_, leaf in [] if head is None else _candidates(connection, head, record):
-            stored = orjson.loads(leaf)
-            if stored["boot"] == writer.boot and (stored["ts"], stored["kind"]) == (record["ts"], record["kind"]) and head is not None:
-                receipts.append(Receipt(head.origin, key - (head.number << INDEX_BITS), hash_))
-                break
-        else:
-            return None
-    return receipts
-
-
-def _candidates(connection: sqlite3.Connection, head: Head, record: dict[str, Any]) -> list[tuple[int, bytes, bytes]]:
-    low, high = bounds(head, 0, head.size)
-    return connection.execute(
-        "SELECT key, hash, leaf FROM journal_record WHERE id = ? AND phase = ? AND key >= ? AND key < ?",
-        (record["id"], phase(record["kind"]), low, high),
-    ).fetchall()
-
-
-def bounds(head: Head, begin: int, end: int) -> tuple[int, int]:
-    """Keys of the records `[begin, end)` of a tree."""
-    base = head.number << INDEX_BITS
-    return base + begin, base + end
-
-
-def leaves(connection: sqlite3.Connection, head: Head, begin: int, end: int) -> Iterator[tuple[int, str, bytes, bytes]]:
-    """(index, id, leaf hash, leaf) of the records `[begin, end)`."""
-    rows = connection.execute(
-        "SELECT key, id, hash, leaf FROM journal_record WHERE key >= ? AND key < ? ORDER BY key", bounds(head, begin, end)
-    )
-    for key, identifier, hash_, leaf in rows:
-        yield key - (head.number << INDEX_BITS), identifier, hash_, leaf
-
-
-def hashes(connection: sqlite3.Connection, head: Head, begin: int, end: int) -> Iterator[bytes]:
-    """Leaf hashes of the records `[begin, end)`."""
-    rows = connection.execute("SELECT hash FROM journal_record WHERE key >= ? AND key < ? ORDER BY key", bounds(head, begin, end))
-    return (row[0] for row in rows)
-
-
-def open_intents(connection: sqlite3.Connection, head: Head) -> list[tuple[int, dict[str, Any]]]:
-    """(index, record) of the intents that have no outcome."""
-    rows = connection.execute(
-        """SELECT key, leaf FROM journal_record AS intent WHERE key >= ? AND key < ? AND phase = 1 AND NOT EXISTS (
-             SELECT 1 FROM journal_record AS outcome
-             WHERE outcome.id = intent.id AND outcome.phase = 2 AND outcome.key > ? AND outcome.key < ?)
-           ORDER BY key""",
-        (*bounds(head, head.floor, head.size), *bounds(head, -1, head.size)),
-    )
-    return [(key - (head.number << INDEX_BITS), orjson.loads(leaf)) for key, leaf in rows.fetchall()]
-
-
-def sign(connection: sqlite3.Connection, signer: Signer, floors: dict[str, int]) -> int:
-    """Sign the head of each tree that grew since it was last signed; note below which index no intent is open. How many were signed.
-
-    `floors`: by organisation, an index below which no intent is open, where it is known.
-    """
-    grown = [Head(*row) for row in connection.execute(f"{_HEAD} WHERE signed < size")]
-    for head in grown:
-        note = signer.checkpoint(head.origin, head.size, Range.decode(head.range).root())
-        connection.execute("INSERT INTO journal_checkpoint (org, size, note) VALUES (?, ?, ?)", (head.number, head.size, note))
-        connection.execute(
-            "UPDATE journal_org SET signed = ?, floor = ?, vkey = ? WHERE number = ?",
-            (head.size, max(head.floor, floors.get(head.name, head.floor)), signer.vkey(head.origin), head.number),
-        )
-    return len(grown)
-
-
-def checkpoints(connection: sqlite3.Connection, head: Head, begin: int = 0) -> list[tuple[int, str]]:
-    """(size, signed note) of the checkpoints of at least `begin` records, in order."""
-    return connection.execute(
-        "SELECT size, note FROM journal_checkpoint WHERE org = ? AND size >= ? ORDER BY size", (head.number, begin)
-    ).fetchall()
-
-
-def vkey(connection: sqlite3.Connection, head: Head) -> str:
-    return str(connection.execute("SELECT vkey FROM journal_org WHERE number = ?", (head.number,)).fetchone()[0])
-
-
-def _random(length: int) -> str:
-    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(length))
+def opaque_id() -> str:
+    """What a log calls its organisation."""
+    return f"org_{_random(16)}"
 
 
 def new_boot() -> str:
     """A name for this life of the process: 64 random bits."""
     return os.urandom(8).hex()
+
+
+def down(error: BaseException | None) -> JournalDown:
+    """Whatever it was: the journal could not be written."""
+    if isinstance(error, JournalDown):
+        return error
+    detail = error.detail if isinstance(error, Refusal) else type(error).__name__
+    return JournalDown("the journal cannot be written at the moment", detail=detail)
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz234567") for _ in range(length))

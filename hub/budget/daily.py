@@ -1,13 +1,34 @@
-"""Daily counts in the store. It knows the table, not the rules.
+"""Daily counts as the limits of one process keep them in a store, whichever it is. Each medium has a file of its own beside this one.
 
 A count is stored as it stands, not as an increment: an operation that is run twice, or after a later one was lost, does no harm.
-One process counts (see `hub.store.sqlite`).
 """
 
-import sqlite3
+import asyncio
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
 DAY = 86_400
+
+
+class Days(Protocol):
+    """The counts of one process: nobody else writes them (see `hub.store.sqlite`, `hub.seat`). Every method raises `StoreDown`."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a count is durable no later than any record that is handed to the same store after it."""
+        ...
+
+    async def load(self, day: int) -> list[tuple[str, str, int]]:
+        """(rule, who, used) of every count of `day`."""
+        ...
+
+    def save(self, day: int, rule: str, who: str, used: int, *, final: bool = False) -> "asyncio.Future[Any]":
+        """Store one count; the future ends when it is durable. Of several on their way the highest stays, unless one is `final`."""
+        ...
+
+    async def forget(self, before: int) -> None:
+        """Delete the counts of the days before `before`: no rule looks at them any more."""
+        ...
 
 
 def day_of(seconds: float) -> int:
@@ -15,24 +36,6 @@ def day_of(seconds: float) -> int:
     return int(seconds // DAY)
 
 
-def _date(day: int) -> str:
+def date(day: int) -> str:
+    """A day as YYYY-MM-DD."""
     return datetime.fromtimestamp(day * DAY, UTC).strftime("%Y-%m-%d")
-
-
-def load(connection: sqlite3.Connection, day: int) -> list[tuple[str, str, int]]:
-    """(rule, who, used) of every count of `day`."""
-    rows = connection.execute("SELECT rule, who, used FROM daily_use WHERE day = ?", (_date(day),))
-    return [(str(rule), str(who), int(used)) for rule, who, used in rows]
-
-
-def save(connection: sqlite3.Connection, day: int, rule: str, who: str, used: int) -> None:
-    """Store one count."""
-    connection.execute(
-        "INSERT INTO daily_use (day, rule, who, used) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET used = excluded.used",
-        (_date(day), rule, who, used),
-    )
-
-
-def forget(connection: sqlite3.Connection, before: int) -> None:
-    """Delete the counts of the days before `before`: no rule looks at them any more."""
-    connection.execute("DELETE FROM daily_use WHERE day < ?", (_date(before),))

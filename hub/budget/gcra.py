@@ -10,8 +10,13 @@ def admit(tat: int, now: int, interval: int, burst: int) -> tuple[int, int]:
 
     `interval` is the time between evenly spaced requests, `burst` how many may come at once after silence. In any window of length t
     at most `burst + t // interval` are admitted, and a request repeated after exactly `wait` is admitted if none came between.
+
+    A `tat` further ahead than a whole burst cannot come of this rule: the rule was another one, or the clock was set back. It is taken for
+    a burst that is used up, so that nobody waits longer than `interval`; the new `tat`, which a refusal returns as well, must be kept.
     """
     wait = tat - (burst - 1) * interval - now
+    if wait > interval:
+        return now + burst * interval, interval
     if wait > 0:
         return tat, wait
     return (now if now > tat else tat) + interval, 0

@@ -1,24 +1,23 @@
-"""Limits on callers and tools: which rules a call matches, and whether it fits them all. In memory; only daily counts are stored.
+"""Limits counted by one process: whether a call fits all the rules it matches. In memory; only daily counts are stored.
 
-It knows the rules and the counts, not the call: nothing here reads a payload, and nothing waits.
+It knows the rules and the counts, not the call: nothing here reads a payload. Nothing waits, except for a daily count where the store that
+keeps it may make later records durable before it.
 """
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from msgspec import Struct
 
-from hub.budget import daily
+from hub.budget import daily, match
+from hub.budget.limiter import NOTHING, Entry, Hold, reached
 from hub.budget.meter import Meter
 from hub.call import Caller, Target
 from hub.config.model import LimitSpec
-from hub.grants import glob
 from hub.refusal import Limited
-from hub.store.sqlite import Database
 
 logger = logging.getLogger(__name__)
 
@@ -36,47 +35,32 @@ class _Group(Struct, frozen=True):
     daily: bool
 
 
-def _group(meters: Iterable[Meter]) -> _Group:
-    found = tuple(meters)
-    return _Group(found, tuple(meter for meter in found if meter.concurrency), any(meter.rule.per_day for meter in found))
-
-
-class Hold:
-    """What a call occupies while it runs. Rates and daily counts are not given back."""
+class _Places(Hold):
+    """Places among the calls in flight."""
 
     __slots__ = ("_meters",)
 
-    def __init__(self, meters: Iterable[Meter]) -> None:
+    def __init__(self, meters: _Meters) -> None:
         self._meters = meters
 
     def release(self) -> None:
-        """Free the place among the calls in flight. Doing it again changes nothing."""
         meters, self._meters = self._meters, ()
         for meter in meters:
             meter.flying -= 1
 
-    def __enter__(self) -> "Hold":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-
-_NOTHING = Hold(())
-
 
 class Limits:
-    """All limits of one hub. `clock` is monotonic nanoseconds, `wall` Unix seconds."""
+    """A `Limiter` of counts in memory. `clock` is monotonic nanoseconds, `wall` Unix seconds."""
 
     def __init__(
         self,
-        database: Database,
+        days: daily.Days,
         specs: tuple[LimitSpec, ...],
         *,
         clock: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._database = database
+        self._days = days
         self._clock = clock
         self._wall = wall
         self._day = daily.day_of(wall())
@@ -84,20 +68,23 @@ class Limits:
         self._callers: dict[str, tuple[Caller, _Group]] = {}
         self._targets: dict[tuple[str, str, str], _Group] = {}
         self._sweep_at = SWEEP_AT
+        self._pending: dict[Meter, asyncio.Future[Any]] = {}
+        """Counts on their way to the store."""
         self.configure(specs)
 
     async def open(self) -> None:
         """Take up today's counts where the last run left them. Raises `StoreDown`."""
         today, rules = self._day, {spec.name: spec for spec in self._specs}
-        for rule, who, used in await self._database.read(lambda connection: daily.load(connection, today)):
+        for rule, who, used in await self._days.load(today):
             # A rule the file no longer has may come back within the day: its counts wait for it under its name.
             self._meters[rule, who] = Meter(rules.get(rule) or LimitSpec(name=rule, scope="key"), who, used=used)
-        await self._database.write(lambda connection: daily.forget(connection, today))
+        await self._days.forget(today)
 
     async def close(self) -> None:
         """Store the counts exactly as they stand. Comes before the database is closed; raises `StoreDown`."""
-        writes = [self._save(meter, meter.used) for meter in self._meters.values() if meter.mark != meter.used]
-        await asyncio.gather(*writes, self._database.write(_nothing))  # the last one waits for what was queued before
+        await asyncio.gather(*self._pending.values(), return_exceptions=True)
+        meters = [meter for meter in self._meters.values() if meter.mark != meter.used]
+        await asyncio.gather(*(self._days.save(self._day, meter.rule.name, meter.who, meter.used, final=True) for meter in meters))
 
     def configure(self, specs: tuple[LimitSpec, ...]) -> None:
         """Replace the rules. Rules whose name stays keep what they have counted."""
@@ -105,26 +92,26 @@ class Limits:
         self._callers.clear()
         self._targets.clear()
 
-    def enter_caller(self, caller: Caller) -> Hold:
+    def enter_caller(self, caller: Caller) -> Entry:
         """Count a call against the limits of its key, subject and organisation. Raises `Limited`, having counted nothing."""
         known = self._callers.get(caller.key_id)
         if known is None or known[0] is not caller:
             self._make_room()
-            known = self._callers[caller.key_id] = (caller, self._match_caller(caller))
-        return self._enter(known[1]) if known[1].meters else _NOTHING
+            known = self._callers[caller.key_id] = (caller, self._group(match.of_caller(self._specs, caller)))
+        return self._enter(known[1]) if known[1].meters else NOTHING
 
-    def enter_target(self, caller: Caller, target: Target) -> Hold:
+    def enter_target(self, caller: Caller, target: Target) -> Entry:
         """Count a call against the limits of its tool, which count by organisation. Raises `Limited`, having counted nothing."""
         if target.kind != "tool":
-            return _NOTHING
+            return NOTHING
         at = (caller.org, target.upstream, target.name)
         group = self._targets.get(at)
         if group is None:
             self._make_room()
-            group = self._targets[at] = self._match_target(caller.org, str(target))
-        return self._enter(group) if group.meters else _NOTHING
+            group = self._targets[at] = self._group(match.of_target(self._specs, caller.org, str(target)))
+        return self._enter(group) if group.meters else NOTHING
 
-    def _enter(self, group: _Group) -> Hold:
+    def _enter(self, group: _Group) -> Entry:
         now = self._clock()
         left_today = self._left_today() if group.daily else 0
         for meter in group.meters:
@@ -133,7 +120,21 @@ class Limits:
         for meter in group.meters:
             if meter.take():
                 self._save(meter, meter.mark)
-        return Hold(group.flying) if group.flying else _NOTHING
+        hold = _Places(group.flying) if group.flying else NOTHING
+        if not group.daily or self._days.ordered:
+            return hold
+        waits = [self._pending[meter] for meter in group.meters if meter in self._pending]
+        return self._stored(hold, waits) if waits else hold
+
+    async def _stored(self, hold: Hold, waits: list["asyncio.Future[Any]"]) -> Hold:
+        """The hold, once the counts are durable. Raises `StoreDown`; whoever leaves meanwhile has been counted."""
+        try:
+            for future in waits:
+                await asyncio.shield(future)
+        except BaseException:
+            hold.release()
+            raise
+        return hold
 
     def _left_today(self) -> int:
         """Nanoseconds until the day ends, of which the first to ask after midnight turns the page."""
@@ -143,23 +144,9 @@ class Limits:
             self._turn(today)
         return int(((self._day + 1) * daily.DAY - seconds) * 1e9)
 
-    def _match_caller(self, caller: Caller) -> _Group:
-        found: list[Meter] = []
-        for spec in self._specs:
-            if spec.scope == "tool" or spec.org not in ("*", caller.org):
-                continue
-            match = glob(spec.match)
-            if spec.scope == "key" and (match(caller.key_id) or (caller.key_name != "" and match(caller.key_name))):
-                found.append(self._meter(spec, f"key:{caller.key_id}"))
-            elif spec.scope == "subject" and match(caller.subject):
-                found.append(self._meter(spec, f"subject:{caller.org} {caller.subject}"))
-            elif spec.scope == "org" and match(caller.org):
-                found.append(self._meter(spec, f"org:{caller.org}"))
-        return _group(found)
-
-    def _match_target(self, org: str, target: str) -> _Group:
-        specs = [spec for spec in self._specs if spec.scope == "tool" and spec.org in ("*", org) and glob(spec.match)(target)]
-        return _group(self._meter(spec, f"tool:{org} {target}") for spec in specs)
+    def _group(self, counts: Iterable[match.Count]) -> _Group:
+        meters = tuple(self._meter(spec, who) for spec, who in counts)
+        return _Group(meters, tuple(meter for meter in meters if meter.concurrency), any(meter.rule.per_day for meter in meters))
 
     def _meter(self, spec: LimitSpec, who: str) -> Meter:
         meter = self._meters.get((spec.name, who))
@@ -182,26 +169,19 @@ class Limits:
         self._day = today
         for meter in self._meters.values():
             meter.new_day()
-        self._database.write(lambda connection: daily.forget(connection, today)).add_done_callback(_note)
+        asyncio.ensure_future(self._days.forget(today)).add_done_callback(_note)
 
-    def _save(self, meter: Meter, used: int) -> "asyncio.Future[Any]":
-        """Queue the count. The writer keeps the order, so it is durable no later than any record queued after it."""
-        day, rule, who = self._day, meter.rule.name, meter.who
-
-        def save(connection: sqlite3.Connection) -> None:
-            daily.save(connection, day, rule, who, used)
+    def _save(self, meter: Meter, used: int) -> None:
+        """Have the count stored."""
 
         def done(future: "asyncio.Future[Any]") -> None:
+            if self._pending.get(meter) is future:
+                del self._pending[meter]
             if _note(future):
                 meter.mark = 0  # the next call stores the count anew
 
-        future = self._database.write(save)
+        future = self._pending[meter] = self._days.save(self._day, meter.rule.name, meter.who, used)
         future.add_done_callback(done)
-        return future
-
-
-def _nothing(_: sqlite3.Connection) -> None:
-    return
 
 
 def _note(future: "asyncio.Future[Any]") -> bool:
@@ -214,7 +194,4 @@ def _note(future: "asyncio.Future[Any]") -> bool:
 def _refusal(meters: _Meters, now: int, left_today: int) -> Limited:
     """Names the limit that takes longest to clear, with a wait after which the call fits, rounded up to milliseconds."""
     wait, meter = max(((meter.check(now, left_today), meter) for meter in meters), key=lambda pair: pair[0])
-    rule = meter.rule
-    return Limited(
-        f"the limit {rule.name!r} is reached", retry_after=-(-wait // 1_000_000) / 1000, data={"limit": rule.name, "scope": rule.scope}
-    )
+    return reached(meter.rule, -(-wait // 1_000_000))

@@ -42,6 +42,8 @@ class Meter:
         wait = 0
         if self._interval:
             self._next, wait = admit(self.tat, now, self._interval, self._burst)
+            if wait:
+                self.tat = self._next
         if self.concurrency and self.flying >= self.concurrency and wait < BUSY:
             wait = BUSY
         if self._per_day and self.used >= self._per_day and wait < left_today:

@@ -65,13 +65,17 @@ def _told(error: Exception, as_json: bool) -> int:
     import sqlite3
 
     from hub.refusal import Refusal
+    from hub.store.base import LaterVersion
 
     show = getattr(error, "show", None)
     if callable(show):  # a usage error of the command line says itself what to do
         show()
         return int(getattr(error, "exit_code", 2))
     if isinstance(error, Refusal):
-        return _fail(Failed(error.message, data={"code": error.code}), as_json)
+        why = f" ({error.detail})" if error.detail else ""  # whoever has the command line is the operator
+        return _fail(Failed(f"{error.message}{why}", data={"code": error.code}), as_json)
+    if isinstance(error, LaterVersion):
+        return _fail(Failed(str(error)), as_json)
     if isinstance(error, OSError):
         where = f": {Path(str(error.filename))}" if error.filename else ""
         return _fail(Failed(f"{error.strerror or error}{where}"), as_json)

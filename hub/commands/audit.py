@@ -33,21 +33,22 @@ def tail(
     Example: hub audit tail -n 5 --follow
     """
     from hub.audit import export
+    from hub.commands.place import journal
 
-    path = _database(config)
+    source = journal(config)
     with _told():
-        records = export.tail(path, org, count) if count else []
+        records = export.tail(source, org, count) if count else []
         if not follow:
             emit(records, "\n".join(map(_line, records)), as_json)
             return
-        after = next(log.size for log in export.logs(path) if org in (log.org, log.id)) if not records else records[-1]["index"] + 1
+        after = next(log.size for log in export.logs(source) if org in (log.org, log.id)) if not records else records[-1]["index"] + 1
         while True:
             for record in records:
                 line(record) if as_json else typer.echo(_line(record))
             sys.stdout.flush()
             time.sleep(_POLL)
-            size = next(log.size for log in export.logs(path) if org in (log.org, log.id))
-            records = [record for record in export.tail(path, org, size - after) if record["index"] >= after] if size > after else []
+            size = next(log.size for log in export.logs(source) if org in (log.org, log.id))
+            records = [record for record in export.tail(source, org, size - after) if record["index"] >= after] if size > after else []
             after = max(after, size)
 
 
@@ -64,11 +65,12 @@ def prove(
     Example: hub audit prove 0198c0de-… --out call.proof && hub audit verify call.proof --key "$(hub audit key)"
     """
     from hub.audit import export
+    from hub.commands.place import journal
 
-    path = _database(config)
+    source = journal(config)
     with _told():
-        owner, place = _place(path, org, what)
-        text = export.prove(path, owner, place)
+        owner, place = _place(source, org, what)
+        text = export.prove(source, owner, place)
     if out is not None:
         out.write_text(text)
     result = {"org": owner, "proof": text, "file": str(out) if out else ""}
@@ -91,19 +93,20 @@ def export_log(
     Example: hub audit export --out acme.jsonl --org acme
     """
     from hub.audit import export
+    from hub.commands.place import journal
 
-    path = _database(config)
+    source = journal(config)
     if out is None:
         if as_json:
             raise Failed("--json needs --out FILE: the export itself is JSON lines", code=2)
         with _told():
-            export.export(path, org, sys.stdout.buffer, begin=begin, end=end)
+            export.export(source, org, sys.stdout.buffer, begin=begin, end=end)
         sys.stdout.buffer.flush()
         return
     draft = out.with_name(f".{out.name}.part")
     try:
         with _told(), draft.open("wb") as file, progress("Exporting") as advance:
-            header = export.export(path, org, file, begin=begin, end=end, progress=advance)
+            header = export.export(source, org, file, begin=begin, end=end, progress=advance)
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
@@ -157,13 +160,14 @@ def key(
     Example: hub audit key --org acme > acme.vkey
     """
     from hub.audit import export
+    from hub.commands.place import journal
 
-    path = _database(config)
+    source = journal(config)
     with _told():
-        log = next((log for log in export.logs(path) if org in (log.org, log.id)), None)
+        log = next((log for log in export.logs(source) if org in (log.org, log.id)), None)
         if log is None:
             raise export.NotFound(f"the journal has no log of {org}")
-        note_text = export.checkpoint(path, org) if checkpoint else ""
+        note_text = export.checkpoint(source, org) if checkpoint else ""
     facts: dict[str, Any] = {"org": log.org, "id": log.id, "origin": log.origin, "vkey": log.vkey, "size": log.size, "signed": log.signed}
     emit({**facts, **({"checkpoint": note_text} if checkpoint else {})}, note_text.rstrip("\n") or log.vkey, as_json)
 
@@ -181,14 +185,7 @@ class _told:  # noqa: N801 (reads as the statement it is)
             raise Failed(str(error)) from None
 
 
-def _database(config: Path | None) -> Path:
-    from hub.commands.place import located
-    from hub.config.load import database_file
-
-    return database_file(located(config).config)
-
-
-def _place(path: Path, org: str, what: str) -> tuple[str, int | str]:
+def _place(source: Path | str, org: str, what: str) -> tuple[str, int | str]:
     """(whose log, index or call id). A receipt names its log itself."""
     from hub.audit import export
     from hub.audit.verify import Unreadable, parse_receipt
@@ -201,7 +198,7 @@ def _place(path: Path, org: str, what: str) -> tuple[str, int | str]:
         held = parse_receipt(what)
     except Unreadable as error:
         raise Failed(str(error), code=2) from None
-    log = next((log for log in export.logs(path) if log.origin == held.origin), None)
+    log = next((log for log in export.logs(source) if log.origin == held.origin), None)
     if log is None:
         raise Failed(f"the receipt is of the log {held.origin}, which is not in this journal")
     return log.org, held.index

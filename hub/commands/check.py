@@ -11,13 +11,19 @@ from hub.commands.output import Failed, emit, note
 
 if TYPE_CHECKING:
     from hub.config.load import Loaded
+    from hub.config.model import Address
+    from hub.config.stores import PostgresDatabase
     from hub.rehearsal import Findings
 
 
 def check(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The hub.yaml to check.", show_default=False)],
     connect: Annotated[
-        bool, typer.Option("--connect", help="Also start the upstreams and compile virtual servers and policies on what they offer.")
+        bool,
+        typer.Option(
+            "--connect",
+            help="Also ask PostgreSQL and Redis, start the upstreams, and compile virtual servers and policies on what they offer.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +42,7 @@ def check(
     sentences, hints = _deeper(loaded), list[str]()
     if connect and not sentences:
         found = asyncio.run(_connected(loaded))
-        sentences, hints = found.errors, found.warnings
+        sentences, hints = [*asyncio.run(_stored(loaded)), *found.errors], found.warnings
     if sentences:
         problems = [{"line": 0, "column": 0, "path": "", "message": sentence} for sentence in sentences]
         _refuse(config, problems, [f"{config}: {sentence}" for sentence in sentences], as_json)
@@ -73,6 +79,45 @@ def _deeper(loaded: "Loaded") -> list[str]:
     except PolicyInvalid as error:
         sentences += error.messages
     return sentences
+
+
+async def _stored(loaded: "Loaded") -> list[str]:
+    """What would keep a hub from its stores. Changes nothing there."""
+    from hub.config import stores
+
+    given = loaded.config.stores
+    at, redis = stores.database(given.database), stores.redis(given.redis)
+    if isinstance(at, stores.SqliteFile):
+        return []
+    return [*await _database(at), *(await _redis(redis.address) if redis else [])]
+
+
+async def _database(at: "PostgresDatabase") -> list[str]:
+    from hub.commands.place import bare
+    from hub.refusal import StoreDown
+    from hub.store.postgres import LaterVersion, applied, migrations
+
+    try:
+        async with bare(at) as connection:
+            later = await applied(connection) > migrations()[-1][0]
+    except StoreDown as down:
+        return [f"stores.database: {at.address} cannot be used: {down.detail}"]
+    return [f"stores.database: {LaterVersion()}"] if later else []
+
+
+async def _redis(address: "Address") -> list[str]:
+    from hub.refusal import StoreDown
+    from hub.store.redis import Redis
+
+    try:
+        redis = Redis(address.url)
+        await redis.open()
+    except StoreDown as down:
+        return [f"stores.redis: {address} cannot be used: {down.detail}"]
+    except OSError as error:
+        return [f"stores.redis: its certificates cannot be read: {error.strerror or error}"]
+    await redis.close()
+    return []
 
 
 async def _connected(loaded: "Loaded") -> "Findings":

@@ -13,15 +13,20 @@ from msgspec import structs
 from hub import __version__
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal
+from hub.audit.ledger import Ledger
+from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import event
 from hub.call import Grant
 from hub.cli import default_config
 from hub.commands.output import Failed
-from hub.commands.place import located, reading
-from hub.config.load import ConfigError, Loaded, database_file, load, secret_folder
-from hub.identity import rows
+from hub.commands.place import bare, connected, database, located, reading
+from hub.config import stores
+from hub.config.load import ConfigError, Loaded, load, secret_folder
+from hub.identity import rows_sqlite
 from hub.identity.admin import Admin, declared
 from hub.identity.entry import KeyInfo
+from hub.identity.rows import Keys
+from hub.identity.rows_sqlite import SqliteKeys
 from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
 from hub.store.sqlite import Database, Locked
 
@@ -30,29 +35,52 @@ _ACTOR = {"kind": "operator", "id": "command-line", "sub": "operator"}
 
 @asynccontextmanager
 async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Journal]]:
-    """Keys and journal of a hub that is not running. Raises `Failed` where it runs."""
+    """Keys and journal of a hub on SQLite that is not running, or on PostgreSQL whether any runs or not. Raises `Failed`."""
     loaded = located(config)
-    secrets = _secrets(loaded)
-    database = Database(database_file(loaded.config))
+    secrets, audit = _secrets(loaded), loaded.config.audit
+    at = stores.database(loaded.config.stores.database)
+    async with _on_sqlite(at) if isinstance(at, stores.SqliteFile) else _on_postgres(at, secrets) as (keys, ledger):
+        journal = Journal(
+            ledger,
+            Signer(secrets.log_seed),
+            origin=audit.origin,
+            checkpoint_every=audit.checkpoint_every,
+            build=f"countersign/{__version__}",
+            config_hash=_hash(config),
+        )
+        try:
+            await journal.open()
+            yield Admin(keys, secrets.derive(KEY_PEPPER)), journal
+        finally:
+            await journal.close()
+
+
+@asynccontextmanager
+async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[tuple[Keys, Ledger]]:
+    database = Database(at.file)
     try:
         database.open()
     except Locked:
         raise Failed("the hub is running: give its admin key with --admin-key or HUB_ADMIN_KEY") from None
-    audit = loaded.config.audit
-    journal = Journal(
-        database,
-        Signer(secrets.log_seed),
-        origin=audit.origin,
-        checkpoint_every=audit.checkpoint_every,
-        build=f"countersign/{__version__}",
-        config_hash=_hash(config),
-    )
     try:
-        await journal.open()
-        yield Admin(database, secrets.derive(KEY_PEPPER)), journal
+        yield SqliteKeys(database), SqliteLedger(database)
     finally:
-        await journal.close()
         await database.close()
+
+
+@asynccontextmanager
+async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGenerator[tuple[Keys, Ledger]]:
+    """Beside running hubs: they write beside each other anyway, and notice a changed key within a poll."""
+    from hub.audit.ledger_postgres import PostgresLedger
+    from hub.identity.rows_postgres import PostgresKeys
+    from hub.store.postgres_secrets import agree
+
+    async with connected(at, making=True) as postgres:
+        try:
+            await agree(postgres, secrets)
+        except UnusableSecret as error:
+            raise Failed(str(error)) from None
+        yield PostgresKeys(postgres), PostgresLedger(postgres)
 
 
 async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
@@ -83,10 +111,17 @@ async def revoke(config: Path | None, name_or_id: str) -> dict[str, Any]:
     return {"revoked": msgspec.to_builtins(gone.key)}
 
 
-def listed(config: Path | None, org: str | None) -> list[dict[str, Any]]:
+async def listed(config: Path | None, org: str | None) -> list[dict[str, Any]]:
     """The stored keys, then the declared ones."""
-    with reading(config) as connection:
-        stored, graves = rows.every(connection, org), rows.buried(connection)
+    at = database(config)
+    if isinstance(at, stores.SqliteFile):
+        with reading(at) as connection:
+            stored, graves = rows_sqlite.listed(connection, org)
+    else:
+        from hub.identity.rows_postgres import PostgresKeys
+
+        async with connected(at) as postgres:
+            stored, graves = await PostgresKeys(postgres).listed(org)
     mine = (key for key in _declared(config) if org in (None, key.org))
     return [msgspec.to_builtins(key) for key in (*stored, *(structs.replace(key, revoked=graves.get(key.id, "")) for key in mine))]
 
@@ -117,13 +152,13 @@ def _secrets(loaded: Loaded) -> Secrets:
         raise Failed(str(error)) from None
 
 
-def migrate(config: Path | None) -> list[str]:
+def migrate_sqlite(at: stores.SqliteFile) -> list[str]:
     """Bring the database of a hub that is not running up to date; the names of the migrations applied."""
     import fcntl
 
-    from hub.store.sqlite import migrate as apply
+    from hub.store.sqlite import migrate
 
-    path = database_file(located(config).config)
+    path = at.file
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)) as lock:
         try:
@@ -133,6 +168,20 @@ def migrate(config: Path | None) -> list[str]:
         connection = sqlite3.connect(path, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
-            return apply(connection)
+            return migrate(connection)
         finally:
             connection.close()
+
+
+async def migrate_postgres(at: stores.PostgresDatabase) -> list[str]:
+    """The same for PostgreSQL, also beside running hubs: of several that migrate at once, one does."""
+    from hub.store.postgres import LaterVersion, migrate
+    from hub.store.postgres_link import typed
+
+    async with bare(at) as connection:
+        try:
+            return await migrate(connection)
+        except LaterVersion:
+            raise
+        except Exception as error:
+            raise typed(error) from None

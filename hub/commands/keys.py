@@ -82,7 +82,7 @@ def list_keys(org: _Org = None, url: Url = None, admin_key: AdminKey = None, con
 
     path = "/admin/v1/keys" + (f"?{urlencode({'org': org})}" if org else "")
     found = api.attempt("GET", path, admin_key, url, config)
-    keys: list[dict[str, Any]] = direct.listed(config, org) if found is None else found["keys"]
+    keys: list[dict[str, Any]] = asyncio.run(direct.listed(config, org)) if found is None else found["keys"]
     head = ("ID", "NAME", "ORG", "SUBJECT", "ROLES", "OPENS", "EXPIRES", "STATE")
     emit({"keys": keys}, table(head, [_row(key) for key in keys]), as_json)
 

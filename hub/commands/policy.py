@@ -1,8 +1,8 @@
 """`hub policy`: why a recorded call was allowed or denied."""
 
-import sqlite3
+import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,12 +10,10 @@ from hub.commands.options import Config, Json
 from hub.commands.output import Failed, emit
 
 if TYPE_CHECKING:
-    from hub.audit.ledger import Head
+    from hub.config.stores import PostgresDatabase, SqliteFile
     from hub.policy.decide import Policy
 
 app = typer.Typer(help="Policies: why a call was allowed or denied.", no_args_is_help=True)
-
-_SALT = 32
 
 
 @app.callback()
@@ -42,55 +40,47 @@ def explain(
     """
     import msgspec
 
-    from hub.commands.place import reading
+    from hub.audit.reader import NotFound, snapshot
+    from hub.commands.place import database, journal
     from hub.policy.explain import explain as explained
 
     payload = args.read_bytes().rstrip(b"\r\n") if args else None
-    with reading(config) as connection:
-        connection.execute("BEGIN")
-        head, key, record = _record(connection, call_id)
-        policy = _policy(connection, str(record.get("decision", {}).get("policy_set", "")))
-        salt = _salt(connection, key)
-    made = explained(record, policy, org=head.name, payload=payload, salt=salt)
-    emit({"call": call_id, "org": head.name, **msgspec.to_builtins(made)}, made.text(), as_json)
+    try:
+        with snapshot(journal(config)) as reader:
+            found = reader.decided(call_id)
+            if found is None:
+                raise Failed(f"the journal has no call {call_id}")
+            log, index, record = found
+            salt = reader.salt(log, index)
+    except NotFound as error:
+        raise Failed(str(error)) from None
+    policy = asyncio.run(_policy(database(config), str(record.get("decision", {}).get("policy_set", ""))))
+    made = explained(record, policy, org=log.org, payload=payload, salt=salt)
+    emit({"call": call_id, "org": log.org, **msgspec.to_builtins(made)}, made.text(), as_json)
     raise typer.Exit(1 if made.outcome == "different" else 0)
 
 
-def _record(connection: sqlite3.Connection, call_id: str) -> "tuple[Head, int, dict[str, Any]]":
-    """(log, key, record) of the record that holds the call's decision: its intent, or the only one."""
-    import json
+async def _policy(at: "SqliteFile | PostgresDatabase", policy_set: str) -> "Policy | None":
+    from hub.policy.decide import PolicyInvalid
+    from hub.policy.snapshots import kept
 
-    from hub.audit import ledger
-
-    rows = connection.execute("SELECT key, leaf FROM journal_record WHERE id = ? AND phase < 2 ORDER BY phase DESC", (call_id,)).fetchall()
-    if not rows:
-        raise Failed(f"the journal has no call {call_id}")
-    key, leaf = rows[0]
-    head = next(head for head in ledger.heads(connection) if head.number == key >> ledger.INDEX_BITS)
-    return head, key, json.loads(leaf)
-
-
-def _policy(connection: sqlite3.Connection, policy_set: str) -> "Policy | None":
-    from hashlib import sha256
-
-    from hub.policy.decide import Policy, PolicyInvalid
-
-    row = connection.execute("SELECT body FROM policy_sets WHERE hash = ?", (policy_set,)).fetchone()
-    if row is None:
-        return None
-    if f"sha256:{sha256(row[0]).hexdigest()}" != policy_set:
-        raise Failed(f"the snapshot kept under {policy_set} has another hash: the database was changed")
+    body = await _body(at, policy_set)
     try:
-        return Policy.from_snapshot(row[0])
+        return kept(policy_set, body)
     except PolicyInvalid as error:
         raise Failed(f"the recorded policies cannot be used any more: {error}") from None
 
 
-def _salt(connection: sqlite3.Connection, key: int) -> bytes | None:
-    """The record's salt; None where it was erased. Salts stand in one row for a batch, under its first record."""
-    row = connection.execute("SELECT key, salts FROM journal_salt WHERE key <= ? ORDER BY key DESC LIMIT 1", (key,)).fetchone()
-    if row is None:
-        return None
-    at = (key - row[0]) * _SALT
-    salt: bytes = row[1][at : at + _SALT]
-    return salt if len(salt) == _SALT and any(salt) else None
+async def _body(at: "SqliteFile | PostgresDatabase", policy_set: str) -> bytes | None:
+    from hub.commands.place import connected, reading
+    from hub.config.stores import SqliteFile
+
+    if isinstance(at, SqliteFile):
+        from hub.policy.snapshots_sqlite import body
+
+        with reading(at) as connection:
+            return body(connection, policy_set)
+    from hub.policy.snapshots_postgres import PostgresSnapshots
+
+    async with connected(at) as postgres:
+        return await PostgresSnapshots(postgres).body(policy_set)

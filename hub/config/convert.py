@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec import inspect as types
 
 from hub.config.interpolate import Expanded, expand
-from hub.config.model import Secret
+from hub.config.model import Address, Secret
 from hub.config.problem import Keys, Problem, dotted, suggestion
 from hub.config.sensitive import literal, looks_secret, url_with_literal_secret
 from hub.config.tree import Node, plain
@@ -63,6 +63,11 @@ def is_secret(kind: types.Type) -> bool:
     return isinstance(kind, types.StructType) and kind.cls is Secret
 
 
+def is_address(kind: types.Type) -> bool:
+    """Whether a value of this type is a URL, written as one text."""
+    return isinstance(kind, types.StructType) and kind.cls is Address
+
+
 class _Walker:
     def __init__(self, environ: Mapping[str, str], base: Path) -> None:
         self._environ = environ
@@ -78,6 +83,9 @@ class _Walker:
                 return self._union(node, kind, path)
             case types.StructType() if is_secret(kind):
                 return self._secret(node, path)
+            case types.StructType() if is_address(kind):
+                text = self._text(node, path)
+                return INVALID if text is None else Address(text.value)
             case types.StructType():
                 return self._struct(node, kind, path)
             case types.DictType():
@@ -225,6 +233,8 @@ def _empty(node: Node) -> bool:
 def _section(field: types.Field) -> bool:
     """A section with nothing under it is the section left out."""
     kind = unwrapped(field.type)
+    if is_address(kind):
+        return False
     return not field.required and isinstance(kind, types.StructType | types.DictType | types.VarTupleType) and field.default is not None
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from hub.config import rules
+from hub.config import rules, stores
 from hub.config.canonical import digest
 from hub.config.convert import convert
 from hub.config.model import Config
 from hub.config.problem import ConfigError, Problem
 from hub.config.tree import MAX_BYTES, Node, Unreadable, parse
 
-__all__ = ["ConfigError", "Loaded", "Problem", "database_file", "load", "secret_folder"]
+__all__ = ["ConfigError", "Loaded", "Problem", "load", "secret_folder", "state_folder"]
 
 
 class Loaded(Struct, frozen=True):
@@ -71,14 +71,15 @@ def _with_policies(config: Config, base: Path, source: Path | None) -> tuple[Con
     return structs.replace(config, policies=structs.replace(config.policies, sets=sets)), tuple(files)
 
 
-def database_file(config: Config) -> Path:
-    """The SQLite file of `stores.database`; a relative one counts from the working directory."""
-    return Path(config.stores.database.removeprefix("sqlite:///"))
+def state_folder(config: Config) -> Path:
+    """Where this machine keeps what is not in the database: beside the SQLite file, otherwise `.hub` in the working directory."""
+    found = stores.database(config.stores.database)
+    return found.file.parent if isinstance(found, stores.SqliteFile) else Path(".hub")
 
 
 def secret_folder(config: Config) -> Path:
-    """Where key material is kept that is not given from outside: beside the database."""
-    return database_file(config).parent / "secret"
+    """Where key material is kept that is not given from outside."""
+    return state_folder(config) / "secret"
 
 
 def _parsed(path: Path, problems: list[Problem]) -> Node | None:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from hub.config.sensitive import without_secrets
+
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Lower-case letters, digits, `_` and `-`.")]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
@@ -23,6 +25,18 @@ class Secret(Struct, frozen=True):
         return "Secret(***)"
 
     __str__ = __repr__
+
+
+class Address(Struct, frozen=True):
+    """Where a store is, as a URL. It never prints the secrets in it."""
+
+    url: str
+
+    def __repr__(self) -> str:
+        return f"Address({str(self)!r})"
+
+    def __str__(self) -> str:
+        return without_secrets(self.url)
 
 
 class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,10 +61,20 @@ class Server(Part, frozen=True):
 class Stores(Part, frozen=True):
     """Where the hub keeps its journal, its keys and its counters."""
 
-    database: Annotated[str, Meta(description="URL of the database. Relative paths count from the working directory.")] = (
-        "sqlite:///.hub/hub.db"
-    )
-    redis: Annotated[str, Meta(description="URL of Redis, for several workers or replicas; empty: none.")] = ""
+    database: Annotated[
+        Address,
+        Meta(
+            description="`sqlite:///path`, relative to the working directory, for one process; "
+            "`postgresql://user@host/database` for any number (docs/postgresql.md)."
+        ),
+    ] = Address("sqlite:///.hub/hub.db")
+    redis: Annotated[
+        Address,
+        Meta(
+            description="For several workers or replicas: `redis://host:6379/0`, `rediss://…` (TLS), "
+            "`redis+sentinel://host:26379,…/service/0`, `redis+cluster://host:6379,…`; empty: none."
+        ),
+    ] = Address("")
 
 
 class Secrets(Part, frozen=True):

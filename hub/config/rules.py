@@ -6,12 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hub.config import stores
 from hub.config.convert import Place
 from hub.config.model import Config, Include, KeySpec, Secret, UpstreamSpec, VirtualServerSpec
 from hub.config.problem import Keys, Problem, dotted, suggestion
-
-NEEDS_STORES = "this needs PostgreSQL and Redis, which this version does not have yet"
-"""Why several workers and databases other than SQLite are refused."""
 
 _KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -66,19 +64,26 @@ def problems(config: Config, places: Mapping[Keys, Place], base: Path) -> list[P
 
 def warnings(config: Config, places: Mapping[Keys, Place], base: Path) -> list[Problem]:
     """What is allowed but has no effect."""
-    if not config.stores.redis:
-        return []
-    return [Checked(config, places, base).problem((("stores", "redis"), "not used: this version serves from one process without Redis"))]
+    found: list[Fault] = []
+    if config.stores.redis.url and isinstance(stores.database(config.stores.database), stores.SqliteFile):
+        found.append((("stores", "redis"), "not used: with SQLite one process serves, which needs no Redis"))
+    lacking = [f"`secrets.{name}`" for name, given in (("master", config.secrets.master), ("log", config.secrets.log)) if given is None]
+    if lacking and stores.several(config.stores):
+        said = f"several hubs need the same key material: give {' and '.join(lacking)}, or each machine makes its own and is refused"
+        found.append((("stores", "redis"), said))
+    return [Checked(config, places, base).problem(fault) for fault in found]
 
 
 def _stores(checked: Checked) -> Iterator[Fault]:
-    if checked.config.server.workers > 1:
-        yield ("server", "workers"), f"more than one worker: {NEEDS_STORES}"
-    database = checked.config.stores.database
-    if not database.startswith("sqlite:"):
-        yield ("stores", "database"), f"a database other than SQLite: {NEEDS_STORES}"
-    elif not database.removeprefix("sqlite:///") or not database.startswith("sqlite:///"):
-        yield ("stores", "database"), "write `sqlite:///path` for a relative path, `sqlite:////path` for an absolute one"
+    given, faults = checked.config.stores, list[Fault]()
+    for name, read, address in (("database", stores.database, given.database), ("redis", stores.redis, given.redis)):
+        try:
+            read(address)
+        except ValueError as error:
+            faults.append((("stores", name), str(error)))
+    yield from faults
+    if not faults and checked.config.server.workers > 1 and not stores.several(given):
+        yield ("server", "workers"), f"more than one worker: {stores.NEEDED}"
 
 
 def _orgs(checked: Checked) -> Iterator[Fault]:

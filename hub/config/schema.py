@@ -5,8 +5,8 @@ from typing import Any
 from msgspec import NODEFAULT, Struct, json
 from msgspec import inspect as types
 
-from hub.config.convert import is_secret, shape, unwrapped
-from hub.config.model import Config, PolicySpec, UpstreamSpec
+from hub.config.convert import is_address, is_secret, shape, unwrapped
+from hub.config.model import Address, Config, PolicySpec, UpstreamSpec
 
 _REFERENCE = r"\$\{"
 _OWN_RULES: dict[type[Any], dict[str, Any]] = {
@@ -39,7 +39,7 @@ def described(kind: types.Type) -> str:
         kind = kind.type
     if isinstance(kind, types.UnionType):
         return next((text for text in map(described, kind.types) if text), "")
-    return first_line(kind.cls) if isinstance(kind, types.StructType) and not is_secret(kind) else ""
+    return first_line(kind.cls) if isinstance(kind, types.StructType) and not (is_secret(kind) or is_address(kind)) else ""
 
 
 def first_line(cls: type[Any]) -> str:
@@ -51,6 +51,8 @@ def _schema(kind: types.Type, definitions: dict[str, Any]) -> dict[str, Any]:
     match unwrapped(kind):
         case types.StructType() as struct if is_secret(struct):
             return {"type": "string", "pattern": _REFERENCE, "writeOnly": True}
+        case types.StructType() as struct if is_address(struct):
+            return {"type": "string"}
         case types.StructType() as struct:
             return _struct(struct, definitions)
         case types.DictType() as mapping:
@@ -86,7 +88,8 @@ def _struct(kind: types.StructType, definitions: dict[str, Any]) -> dict[str, An
 
 def _property(field: types.Field, definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _schema(field.type, definitions)
-    section = isinstance(unwrapped(field.type), types.StructType | types.DictType | types.VarTupleType)
+    kind = unwrapped(field.type)
+    section = isinstance(kind, types.StructType | types.DictType | types.VarTupleType) and not is_address(kind)
     if section and not field.required:  # a section with nothing under it is the section left out
         schema = {"anyOf": [schema, {"type": "null"}]}
     default = default_of(field)
@@ -97,6 +100,8 @@ def _property(field: types.Field, definitions: dict[str, Any]) -> dict[str, Any]
 def default_of(field: types.Field) -> Any:
     """A field's default as JSON; None where there is none to tell."""
     value = field.default_factory() if field.default_factory is not NODEFAULT else field.default
+    if isinstance(value, Address):
+        return str(value)
     return None if value is NODEFAULT or isinstance(value, Struct) else json.decode(json.encode(value))
 
 
@@ -132,6 +137,8 @@ def _secrets(kind: types.Type, path: str) -> list[str]:
     match unwrapped(kind):
         case types.StructType() as struct if is_secret(struct):
             return [path]
+        case types.StructType() as struct if is_address(struct):
+            return []
         case types.StructType() as struct:
             return [found for field in struct.fields for found in _secrets(field.type, f"{path}.{field.encode_name}".lstrip("."))]
         case types.DictType() as mapping:

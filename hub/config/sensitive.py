@@ -8,6 +8,8 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET = {"key", "keys", "pat", "pass", "pwd", "auth", "authorization", "cookie", "credential", "credentials", "jwt", "tokens", "secrets"}
 _ENDINGS = ("token", "secret", "password", "passwd", "passphrase", "apikey")
 _USERINFO = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/@\s:?#]*:(?P<password>[^/@\s]+)@")
+_PASSWORD = re.compile(r"(://[^:]*:).*@", re.DOTALL)
+"""Up to the last `@`: a password that is not percent-encoded, as it should be, is covered all the same."""
 _PARAMETER = re.compile(r"[?&](?P<name>[^=&#]+)=(?P<value>[^&#]+)")
 
 
@@ -45,3 +47,12 @@ def holds_secret(text: Expanded) -> bool:
     if any(source.startswith("file:") or looks_secret(source) for source in text.sources) or _USERINFO.search(text.static):
         return True
     return any(looks_secret(match["name"]) for match in _PARAMETER.finditer(text.static))
+
+
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown: `***` in place of the password and of secret parameters."""
+
+    def shown(parameter: re.Match[str]) -> str:
+        return parameter[0][: -len(parameter["value"])] + "***" if looks_secret(parameter["name"]) else parameter[0]
+
+    return _PARAMETER.sub(shown, _PASSWORD.sub(r"\1***@", url))

@@ -1,10 +1,9 @@
-"""Making, listing and revoking keys. Works on any open database: that of the serving hub, or one the command line has opened.
+"""Making, listing and revoking keys. Works on any open store: that of the serving hub, or one the command line has opened.
 
-It knows rows, not the live table: a serving hub notices a change by the epoch, within a poll (`hub.identity.authenticate`).
+It knows neither the medium nor the live table: a serving hub notices a change by the epoch, within a poll (`hub.identity.authenticate`).
 Nothing here appends to the journal: each change returns what its `admin.*` record says, and the caller appends it.
 """
 
-import sqlite3
 import time
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,11 +13,10 @@ from msgspec import Struct
 
 from hub.call import Grant, timestamp
 from hub.config.model import GrantSpec, KeySpec
-from hub.identity import rows
 from hub.identity.entry import KeyInfo, info_of, moment, pepper_id, seal
 from hub.identity.keys import MintedKey, mint, parse
+from hub.identity.rows import Keys, Row, possible
 from hub.refusal import InvalidRequest, NotFound
-from hub.store.sqlite import Database
 
 
 class Change(Struct, frozen=True):
@@ -36,16 +34,17 @@ class Created(Struct, frozen=True):
     key: KeyInfo
     kind: str
     record: dict[str, Any]
+    row: Row
 
     def __repr__(self) -> str:
         return f"Created({self.key!r})"
 
 
 class Admin:
-    """Administration of keys on one database. `pepper` is the one new keys are sealed with."""
+    """Administration of the keys of one store. `pepper` is the one new keys are sealed with."""
 
-    def __init__(self, database: Database, pepper: bytes) -> None:
-        self._database = database
+    def __init__(self, keys: Keys, pepper: bytes) -> None:
+        self._keys = keys
         self._pepper = pepper
 
     async def create(
@@ -67,13 +66,16 @@ class Admin:
         info = _checked(minted, org, name, subject, grants, roles, expires)
         if info.expires and moment(info.expires) <= time.time():
             raise InvalidRequest("this key would have expired already")
-        if name in taken or not await self._database.write(lambda connection: self._store(connection, info, minted)):
+        row = self._sealed(info, minted)
+        if name in taken or not await self._keys.add([row]):
             raise InvalidRequest(f"a live key is called {name!r} already")
-        return _created(minted, info)
+        return _created(minted, row)
 
     async def list(self, org: str | None, *, declared: Sequence[KeyInfo] = ()) -> list[KeyInfo]:
         """Every key of an organisation (None: of all), also revoked and expired ones: stored, then declared."""
-        stored, graves = await self._database.read(lambda connection: (rows.every(connection, org), rows.buried(connection)))
+        if not possible(org or ""):
+            return []
+        stored, graves = await self._keys.listed(org)
         mine = (key for key in declared if org is None or key.org == org)
         return [*stored, *(msgspec.structs.replace(key, revoked=graves.get(key.id, "")) for key in mine)]
 
@@ -84,18 +86,7 @@ class Admin:
         Raises `NotFound` where no live key has this name or id; `StoreDown`.
         """
         at = timestamp()
-
-        def run(connection: sqlite3.Connection) -> KeyInfo | None:
-            stored = rows.live(connection, name_or_id)
-            if stored is not None and org in (None, stored.org):
-                rows.revoke(connection, stored, at)
-                return stored
-            for key in declared:
-                if name_or_id in (key.id, key.name) and org in (None, key.org) and rows.bury(connection, key, at):
-                    return key
-            return None
-
-        found = await self._database.write(run)
+        found = await self._keys.revoke(org, name_or_id, declared, at) if possible(name_or_id) else None
         if found is None:
             raise NotFound("no live key has this name or id")
         key = msgspec.structs.replace(found, revoked=at)
@@ -111,23 +102,13 @@ class Admin:
             _checked(minted[0], "default", _free("admin", taken), "", (), ("admin",), ""),
             _checked(minted[1], "default", _free("first", taken), "", (Grant(virtual_server="*"),), (), ""),
         )
-
-        def run(connection: sqlite3.Connection) -> bool:
-            return not rows.any_made(connection) and all(self._store(connection, i, m) for i, m in zip(infos, minted, strict=True))
-
-        if not await self._database.write(run):
+        rows = (self._sealed(infos[0], minted[0]), self._sealed(infos[1], minted[1]))
+        if not await self._keys.add(rows, first=True):
             return None
-        return _created(minted[0], infos[0]), _created(minted[1], infos[1])
+        return _created(minted[0], rows[0]), _created(minted[1], rows[1])
 
-    def _store(self, connection: sqlite3.Connection, info: KeyInfo, minted: MintedKey) -> bool:
-        """False where a live key has the name. A key that has expired gives its name up."""
-        rival = rows.live(connection, info.name)
-        if rival is not None:
-            if moment(rival.expires) > time.time():
-                return False
-            rows.revoke(connection, rival, info.created)
-        rows.insert(connection, info, pepper_id(self._pepper), seal(self._pepper, minted.text.encode()))
-        return True
+    def _sealed(self, info: KeyInfo, minted: MintedKey) -> Row:
+        return Row(info, pepper_id(self._pepper), seal(self._pepper, minted.text.encode()))
 
 
 def declared(specs: Sequence[KeySpec]) -> tuple[KeyInfo, ...]:
@@ -174,8 +155,8 @@ def _free(name: str, taken: Collection[str]) -> str:
     return name if name not in taken else next(f"{name}-{n}" for n in range(2, len(taken) + 3) if f"{name}-{n}" not in taken)
 
 
-def _created(minted: MintedKey, info: KeyInfo) -> Created:
-    return Created(minted.text, info, "admin.key.create", _record(info))
+def _created(minted: MintedKey, row: Row) -> Created:
+    return Created(minted.text, row.info, "admin.key.create", _record(row.info), row)
 
 
 def _record(key: KeyInfo) -> dict[str, Any]:

@@ -16,12 +16,11 @@ from hmac import compare_digest
 
 from hub.call import Caller, Credential, Grant
 from hub.config.model import GrantSpec, KeySpec
-from hub.identity import rows
 from hub.identity.admin import Admin, Change, Created, declared
 from hub.identity.entry import Entry, KeyInfo, Mac, entry_of, pepper_id, seal
 from hub.identity.keys import mint, parse
+from hub.identity.rows import Changes, Keys, Row
 from hub.refusal import StoreDown, Unauthenticated
-from hub.store.sqlite import Database
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ class Identity:
 
     def __init__(
         self,
-        database: Database,
+        keys: Keys,
         pepper: bytes,
         *,
         retired: Sequence[bytes] = (),
@@ -50,8 +49,8 @@ class Identity:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.admin = Admin(database, pepper)
-        self._database = database
+        self.admin = Admin(keys, pepper)
+        self._keys = keys
         self._pepper = pepper
         self._peppers = {pepper_id(p): p for p in (*retired, pepper)}
         self._mac = mac
@@ -68,6 +67,8 @@ class Identity:
         self._expiring: list[tuple[float, str]] = []
         self._cuts: list[Callable[[str], None]] = []
         self._seen = float("-inf")
+        self.barred = False
+        self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
         self._poller: asyncio.Task[None] | None = None
         # What a text that is no key, or names none, is held against: the same work is done, and nothing matches it.
         stranger = mint()
@@ -130,11 +131,7 @@ class Identity:
         Raises `ValueError`, having changed nothing, where a secret is not a hub key, or a name or id is taken; the message names keys
         by their names only.
         """
-        infos = declared(keys)
-        entries = tuple(
-            entry_of(info, self._pepper, seal(self._pepper, spec.secret.value.encode())) for info, spec in zip(infos, keys, strict=True)
-        )
-        self._reconcile(entries)
+        infos, entries = self.vet(keys)
         self._specs, self._infos = entries, infos
         before, self._declared = self._declared, {e.info.id: e for e in entries if e.info.id not in self._buried}
         self._recognised.clear()
@@ -143,6 +140,15 @@ class Identity:
         for key_id, entry in before.items():
             if not _same_caller(entry, self._declared.get(key_id)):
                 self._cut(key_id)
+
+    def vet(self, keys: tuple[KeySpec, ...]) -> tuple[tuple[KeyInfo, ...], tuple[Entry, ...]]:
+        """What `declare` would make of them. Raises as it does, and changes nothing."""
+        infos = declared(keys)
+        entries = tuple(
+            entry_of(info, self._pepper, seal(self._pepper, spec.secret.value.encode())) for info, spec in zip(infos, keys, strict=True)
+        )
+        self._reconcile(entries)
+        return infos, entries
 
     def on_revoke(self, cut: Callable[[str], None]) -> None:
         """Have `cut(key id)` called when a key stops counting (revoked, expired, no longer declared), so that its streams are ended."""
@@ -161,7 +167,7 @@ class Identity:
         """See `Admin.create`; when it returns, this process knows the key."""
         taken = {info.name for info in self._infos}
         made = await self.admin.create(org, name, subject=subject, grants=grants, roles=roles, expires=expires, taken=taken)
-        await self.refresh()
+        await self._take_up(made.row)
         return made
 
     async def list(self, org: str | None) -> list[KeyInfo]:
@@ -171,42 +177,83 @@ class Identity:
     async def revoke(self, org: str | None, name_or_id: str) -> Change:
         """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
         change = await self.admin.revoke(org, name_or_id, declared=self._infos)
-        await self.refresh()
+        async with self._turn:  # a poll under way may have been told that the key is good
+            self._end(change.key.id, buried=change.key.source == "declared")
         return change
+
+    async def begun(self) -> bool:
+        """Whether a key was ever stored, by this process or another. Raises `StoreDown`."""
+        return await self._keys.begun()
 
     async def first_start(self) -> tuple[Created, Created] | None:
         """See `Admin.first_start`; when it returns, this process knows the keys."""
         made = await self.admin.first_start(taken={info.name for info in self._infos})
-        await self.refresh()
+        await self._take_up(*(created.row for created in made or ()))
         return made
+
+    def bar(self) -> None:
+        """Let nobody in, at once, until `unbar`: this process may not be the one that is to serve."""
+        self.barred = True
+        self._seen = float("-inf")
+
+    async def unbar(self) -> None:
+        """Let callers in again. Raises `StoreDown`, and then they are let in once the store is heard of."""
+        self.barred = False
+        await self.refresh()
 
     async def refresh(self) -> None:
         """Take over what has changed in the store, and cut what has been revoked or has expired. Raises `StoreDown`."""
-        known = self._epochs
-        seen, changes = await self._database.read(lambda connection: (self._clock(), rows.changes(connection, known)))
-        self._epochs = changes.epochs
-        if changes.rows or changes.tombstones:
-            self._recognised.clear()
-        for row in changes.rows:
-            self._apply(row)
-        for key_id in changes.tombstones:
-            self._buried.add(key_id)
-            if self._declared.pop(key_id, None) is not None:
-                self._cut(key_id)
-        self._seen = seen
+        async with self._turn:
+            changes = await self._keys.changes(self._epochs, self._clock)
+            if changes.rows or changes.tombstones:
+                self._recognised.clear()
+            for row in changes.rows:
+                self._apply(row)
+            self._forget(changes)
+            for key_id in changes.tombstones:
+                self._end(key_id, buried=True)
+            self._epochs = changes.epochs  # last: what could not be taken over is asked for again
+            if not self.barred:
+                self._seen = changes.at
         self._cut_expired()
 
-    def _apply(self, row: rows.Row) -> None:
+    def _forget(self, changes: Changes) -> None:
+        """Stop knowing keys that the store has lost: nobody could revoke them."""
+        if changes.anew:
+            logger.warning("the store has lost changes of keys that were known here; keys it does not know are refused")
+            kept = {row.info.id for row in changes.rows}
+            for key_id in [key_id for key_id, entry in self._stored.items() if entry.info.org in changes.anew and key_id not in kept]:
+                self._end(key_id)
+
+    async def _take_up(self, *rows: Row) -> None:
+        """Know keys that were just stored, without asking the store again."""
+        async with self._turn:
+            for row in rows:
+                self._apply(row)
+
+    def _apply(self, row: Row) -> None:
         key_id, pepper = row.info.id, self._peppers.get(row.pepper)
-        before = self._stored.pop(key_id, None)
         if row.info.revoked:
-            if before is not None:
-                self._cut(key_id)
+            self._end(key_id)
         elif pepper is None:
             logger.warning("key %s was made with a master secret this hub does not have: it is refused", key_id)
-        else:
-            self._stored[key_id] = entry_of(row.info, pepper, row.mac)
-            self._watch(self._stored[key_id])
+        elif key_id not in self._stored:  # a row is never changed but to be revoked
+            try:
+                entry = entry_of(row.info, pepper, row.mac)
+            except ValueError:
+                logger.warning("key %s cannot be read from the store: it is refused", key_id)
+                return
+            self._stored[key_id] = entry
+            self._watch(entry)
+
+    def _end(self, key_id: str, *, buried: bool = False) -> None:
+        """Stop knowing a key; `buried` for one that was declared, which must not come back with the file."""
+        if buried:
+            self._buried.add(key_id)
+        entry = (self._declared if buried else self._stored).pop(key_id, None)
+        if entry is not None:
+            self._recognised.clear()
+            self._cut(key_id)
 
     def _reconcile(self, entries: tuple[Entry, ...]) -> None:
         names = {entry.info.name for entry in self._stored.values() if entry.expires > self._wall()}

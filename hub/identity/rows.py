@@ -1,7 +1,10 @@
-"""Keys as rows: the SQL of identity, for SQLite. Every change bumps its organisation's epoch in the same transaction."""
+"""Keys as rows: what is stored of one, and what a store of keys can do. Each medium has a file of its own beside this one.
 
-import sqlite3
-from typing import Any
+Every change bumps its organisation's epoch in the same transaction, so that whoever polls the epochs sees every change.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -9,7 +12,9 @@ from msgspec import Struct
 from hub.call import Grant
 from hub.identity.entry import KeyInfo, Mac
 
-_SELECT = "SELECT id, name, org, subject, roles, grants, created, expires, revoked, pepper, mac FROM api_key"
+COLUMNS = "id, name, org, subject, roles, grants, created, expires, revoked, pepper, mac"
+"""In the order of `values` and `row`."""
+
 _GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
 _ROLES = msgspec.json.Decoder(tuple[str, ...])
 
@@ -26,84 +31,69 @@ class Row(Struct, frozen=True):
 
 
 class Changes(Struct, frozen=True):
-    """What is new since the epochs given: rows as they stand now (revoked ones too), and ids of revoked declared keys."""
+    """What is new since the epochs given: rows as they stand now (revoked ones too), and ids of revoked declared keys.
 
+    `at` is what the clock of whoever asked said before the store looked: what is told here was true then or later. `anew` are organisations
+    whose epoch was higher before: a standby took over that had not heard of everything. All that they have now is among the rows.
+    """
+
+    at: float
     epochs: dict[str, int]
     rows: list[Row]
     tombstones: list[str]
+    anew: frozenset[str] = frozenset()
 
 
-def changes(connection: sqlite3.Connection, known: dict[str, int]) -> Changes:
-    """What changed after the epochs `known` (by organisation). The epochs are read first, so that nothing falls between."""
-    epochs: dict[str, int] = dict(connection.execute("SELECT org, value FROM epoch"))
-    found = Changes(epochs, [], [])
-    for org, value in epochs.items():
-        since = known.get(org, 0)
-        if value != since:
-            rows = connection.execute(_SELECT + " WHERE org = ? AND epoch > ?", (org, since))
-            found.rows.extend(Row(_info(row), row[9], row[10]) for row in rows)
-            dead = connection.execute("SELECT id FROM key_tombstone WHERE org = ? AND epoch > ?", (org, since))
-            found.tombstones.extend(key_id for (key_id,) in dead)
-    return found
+class Keys(Protocol):
+    """A store of keys, asked by names that are `possible`. Every method raises `StoreDown`; of a change it may then not know."""
+
+    async def changes(self, known: dict[str, int], clock: Callable[[], float]) -> Changes:
+        """What changed after the epochs `known` (by organisation); `clock` is read before the store looks."""
+        ...
+
+    async def begun(self) -> bool:
+        """Whether a key was ever stored."""
+        ...
+
+    async def listed(self, org: str | None) -> tuple[list[KeyInfo], dict[str, str]]:
+        """Every stored key there ever was, of one organisation or of all, oldest first; and when declared ones were revoked, by id."""
+        ...
+
+    async def add(self, rows: Sequence[Row], *, first: bool = False) -> bool:
+        """Store new keys, all or none. False where a live key has one of the names: one that has expired gives its name up.
+
+        With `first`, False also where a key was ever stored.
+        """
+        ...
+
+    async def revoke(self, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
+        """End the live key of this id or name (an id wins), stored or declared, of one organisation or of any. None where there is none.
+
+        A declared one leaves a tombstone by its id.
+        """
+        ...
 
 
-def every(connection: sqlite3.Connection, org: str | None) -> list[KeyInfo]:
-    """Every stored key there ever was, of one organisation or of all, oldest first."""
-    found = connection.execute(_SELECT + " WHERE ?1 IS NULL OR org = ?1 ORDER BY created, id", (org,))
-    return [_info(row) for row in found]
-
-
-def live(connection: sqlite3.Connection, name_or_id: str) -> KeyInfo | None:
-    """The key of this id or name that was not revoked. An id wins over a name."""
-    found = connection.execute(_SELECT + " WHERE revoked = '' AND (id = ?1 OR name = ?1) ORDER BY id = ?1 DESC LIMIT 1", (name_or_id,))
-    row = found.fetchone()
-    return None if row is None else _info(row)
-
-
-def any_made(connection: sqlite3.Connection) -> bool:
-    """Whether a key was ever stored."""
-    return connection.execute("SELECT 1 FROM api_key LIMIT 1").fetchone() is not None
-
-
-def insert(connection: sqlite3.Connection, info: KeyInfo, pepper: str, mac: Mac) -> None:
-    """Store a new key."""
+def values(row: Row) -> tuple[Any, ...]:
+    """A row's columns."""
+    info = row.info
     roles, grants = msgspec.json.encode(info.roles).decode(), msgspec.json.encode(info.grants).decode()
     shown = (info.id, info.name, info.org, info.subject, roles, grants, info.created, info.expires, info.revoked)
-    connection.execute(
-        "INSERT INTO api_key (id, name, org, subject, roles, grants, created, expires, revoked, pepper, mac, epoch)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*shown, pepper, mac, _bump(connection, info.org)),
-    )
+    return (*shown, row.pepper, row.mac)
 
 
-def revoke(connection: sqlite3.Connection, info: KeyInfo, at: str) -> None:
-    """End a stored key."""
-    connection.execute("UPDATE api_key SET revoked = ?, epoch = ? WHERE id = ?", (at, _bump(connection, info.org), info.id))
+def row(columns: Sequence[Any]) -> Row:
+    """A row of its columns."""
+    key_id, name, org, subject, roles, grants, created, expires, revoked, pepper, mac = columns
+    info = KeyInfo(key_id, name, org, subject, _ROLES.decode(roles), _GRANTS.decode(grants), created, expires, revoked)
+    return Row(info, pepper, mac)
 
 
-def bury(connection: sqlite3.Connection, info: KeyInfo, at: str) -> bool:
-    """End a declared key, whatever the configuration says from now on. False where it was ended before."""
-    if connection.execute("SELECT 1 FROM key_tombstone WHERE id = ?", (info.id,)).fetchone() is not None:
-        return False
-    epoch = _bump(connection, info.org)
-    connection.execute(
-        "INSERT INTO key_tombstone (id, name, org, revoked, epoch) VALUES (?, ?, ?, ?, ?)", (info.id, info.name, info.org, at, epoch)
-    )
-    return True
+def meant(declared: Sequence[KeyInfo], org: str | None, name_or_id: str) -> list[KeyInfo]:
+    """The declared keys of this id or name, of one organisation or of any."""
+    return [key for key in declared if name_or_id in (key.id, key.name) and org in (None, key.org)]
 
 
-def buried(connection: sqlite3.Connection) -> dict[str, str]:
-    """When each revoked declared key was revoked, by id."""
-    return dict(connection.execute("SELECT id, revoked FROM key_tombstone"))
-
-
-def _bump(connection: sqlite3.Connection, org: str) -> int:
-    row = connection.execute(
-        "INSERT INTO epoch (org, value) VALUES (?, 1) ON CONFLICT (org) DO UPDATE SET value = value + 1 RETURNING value", (org,)
-    ).fetchone()
-    return int(row[0])
-
-
-def _info(row: tuple[Any, ...]) -> KeyInfo:
-    key_id, name, org, subject, roles, grants, created, expires, revoked = row[:9]
-    return KeyInfo(key_id, name, org, subject, _ROLES.decode(roles), _GRANTS.decode(grants), created, expires, revoked)
+def possible(text: str) -> bool:
+    """Whether this can be a name at all. Of others, stores cannot even be asked."""
+    return text.isascii() and text.isprintable()

@@ -1,35 +1,31 @@
-"""Keeps policy snapshots by their hash, so that a record's `policy_set` can be looked up for as long as the record is kept."""
+"""Keeps policy snapshots by their hash, so that a record's `policy_set` can be looked up for as long as the record is kept.
 
-from asyncio import Future
+Each medium has a file of its own beside this one.
+"""
+
 from hashlib import sha256
-from sqlite3 import Connection
-from typing import Any
+from typing import Protocol
 
-from hub.call import timestamp
 from hub.policy.decide import Policy
 from hub.policy.source import PolicyInvalid
-from hub.store.sqlite import Database
 
 
-def save_snapshot(database: Database, policy: Policy) -> Future[None]:
-    """Queue the snapshot for writing; durable when the future ends, and before anything queued later. Once per hash, harmless again."""
-    row = (policy.hash, policy.snapshot(), timestamp())
+class Snapshots(Protocol):
+    """A store of policy snapshots. Every method raises `StoreDown`."""
 
-    def insert(connection: Connection) -> None:
-        connection.execute("INSERT INTO policy_sets (hash, body, first_seen) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
+    async def save(self, policy: Policy) -> None:
+        """Keep the snapshot, durably when this returns. Once per hash; harmless again."""
+        ...
 
-    return database.write(insert)
+    async def body(self, policy_set: str) -> bytes | None:
+        """What is kept under this hash."""
+        ...
 
 
-async def load_snapshot(database: Database, policy_set: str) -> Policy | None:
+def kept(policy_set: str, body: bytes | None) -> Policy | None:
     """The policy a record names, or None where it was never kept. Raises `PolicyInvalid` where what was kept is not what it was."""
-
-    def select(connection: Connection) -> Any:
-        return connection.execute("SELECT body FROM policy_sets WHERE hash = ?", (policy_set,)).fetchone()
-
-    row = await database.read(select)
-    if row is None:
+    if body is None:
         return None
-    if f"sha256:{sha256(row[0]).hexdigest()}" != policy_set:
+    if f"sha256:{sha256(body).hexdigest()}" != policy_set:
         raise PolicyInvalid([f"the snapshot kept under {policy_set} has another hash: the database was changed"])
-    return Policy.from_snapshot(row[0])
+    return Policy.from_snapshot(body)

@@ -18,20 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from hub.refusal import StoreDown
+from hub.store.base import LaterVersion, Locked
 
 BATCH = 512
 """Operations a single transaction takes at most."""
 
 Operation = Callable[[sqlite3.Connection], Any]
 _Item = tuple[Operation, asyncio.Future[Any]]
-
-
-class Locked(Exception):
-    """Another process serves from this database."""
-
-
-class LaterVersion(Exception):
-    """The database was migrated by a later version of the hub."""
 
 
 class Database:
@@ -48,7 +41,7 @@ class Database:
         self._serving = False
         self._file = (0, 0)
         self.last_write: Operation | None = None
-        """The operation queued last."""
+        """The operation queued last, until its turn comes."""
 
     def on_commit(self, observe: Callable[[int, float], None]) -> None:
         """Have `observe(operations, seconds)` called in the writer thread after each commit."""
@@ -124,6 +117,8 @@ class Database:
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         _prepare(connection)
         while batch := _take(source):
+            if self.last_write is batch[-1][0]:
+                self.last_write = None
             outcomes = _commit(connection, batch, self._observe)
             self._settle(outcomes if self._in_place() else [(future, None, _gone()) for _, future in batch])
         connection.close()
@@ -257,7 +252,7 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
     done: list[str] = []
     found = migrations()
     if applied(connection) > found[-1][0]:
-        raise LaterVersion("the database was written by a later version of the hub: run that one, or restore a backup")
+        raise LaterVersion
     for number, name, sql in found:
         if number <= applied(connection):
             continue

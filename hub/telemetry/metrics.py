@@ -26,11 +26,15 @@ class Metrics:
         self._commits = Histogram("hub_store_commit_seconds", "Durable commits of the store", buckets=_COMMIT, registry=self.registry)
         self._commit_size = Counter("hub_store_operations", "Operations made durable", registry=self.registry)
         self._uncounted = Counter("hub_mcp_messages", "MCP messages that are not governed calls", ["kind"], registry=self.registry)
+        self._alone = Counter(
+            "hub_limits_local", "Calls let through by a process's own allowance while Redis was away", registry=self.registry
+        )
         self._inflight = Gauge("hub_inflight_requests", "Requests being handled", registry=self.registry)
         self._calls: dict[tuple[str, str], int] = {}
         self._times: dict[str, list[int]] = {}
         self.upstreams: Callable[[], Iterable[UpstreamState]] = lambda: ()
-        self.registry.register(_Upstreams(self))
+        self.config: Callable[[], str] = lambda: ""
+        self.registry.register(_State(self))
         self.registry.register(_Calls(self))
 
     def called(self, kind: str, status: str, nanoseconds: int) -> None:
@@ -62,6 +66,10 @@ class Metrics:
         """Count a ping or a notification, which have no record."""
         self._uncounted.labels(kind).inc()
 
+    def alone(self) -> None:
+        """Count a call that was let through by this process's own allowance, because the counts of all could not be reached."""
+        self._alone.inc()
+
     def committed(self, operations: int, seconds: float) -> None:
         self._commits.observe(seconds)
         self._commit_size.inc(operations)
@@ -81,8 +89,8 @@ class _Calls:
         return self._metrics.calls()
 
 
-class _Upstreams:
-    """Reads the upstreams' state when scraped, so that nothing has to be kept up to date."""
+class _State:
+    """Reads the upstreams' state, and which configuration is in force, when scraped, so that nothing has to be kept up to date."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -95,4 +103,6 @@ class _Upstreams:
         for name, state, is_open in self._metrics.upstreams():
             up.add_metric([name], 1.0 if state == "ready" else 0.0)
             breaker.add_metric([name], 1.0 if is_open else 0.0)
-        return (up, breaker)
+        config = GaugeMetricFamily("hub_config", "1, under the hash of the configuration in force", labels=["hash"])
+        config.add_metric([self._metrics.config()], 1.0)
+        return (up, breaker, config)

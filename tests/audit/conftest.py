@@ -1,5 +1,8 @@
+"""A journal on each medium: what it promises is the same. Tests that take `audit` run once on each."""
+
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +13,19 @@ import pytest
 from hub.audit import record
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal, Receipt
+from hub.audit.ledger import Ledger
+from hub.audit.ledger_postgres import PostgresLedger
+from hub.audit.ledger_sqlite import SqliteLedger
 from hub.call import Call, Caller, Credential, Decision, Target, Trace, new_id
+from hub.store.postgres import Postgres, connect
 from hub.store.sqlite import Database
+from tests.services.postgres import PostgresServer
 
 SEED = b"\x07" * 32
 ALLOW = Decision(True, ("grants",), "sha256:" + "a" * 64)
+
+Store = Database | Postgres
+Source = Path | str
 
 
 def make_call(**changed: Any) -> Call:
@@ -47,34 +58,110 @@ async def govern(journal: Journal, org: str = "acme", call: Call | None = None) 
     return intent, outcome
 
 
+async def open_store(source: Source) -> Store:
+    if isinstance(source, Path):
+        database = Database(source)
+        database.open()
+        return database
+    postgres = Postgres(source)
+    await postgres.open()
+    return postgres
+
+
+def ledger_on(store: Store, grace: float = 0.0) -> Ledger:
+    return SqliteLedger(store) if isinstance(store, Database) else PostgresLedger(store, grace=grace)
+
+
 @asynccontextmanager
-async def opened(path: Path, **options: Any) -> AsyncIterator[tuple[Database, Journal]]:
-    database = Database(path)
-    database.open()
-    journal = Journal(database, Signer(SEED), build="0.1.0", **{"checkpoint_every": 60.0, "config_hash": "sha256:c", **options})
+async def opened(source: Source, *, grace: float = 0.0, **options: Any) -> AsyncIterator[tuple[Any, Journal]]:
+    store = await open_store(source)
+    journal = Journal(
+        ledger_on(store, grace), Signer(SEED), build="0.1.0", **{"checkpoint_every": 60.0, "config_hash": "sha256:c", **options}
+    )
     try:
         await journal.open()
-        yield database, journal
+        yield store, journal
     finally:
         await journal.close()
-        await database.close()
+        await store.close()
 
 
-def kit(path: Path) -> SimpleNamespace:
-    """What the tests of the journal share: a database path, and ways to open a journal there and to make calls."""
-    opening: Callable[..., AbstractAsyncContextManager[tuple[Database, Journal]]] = opened
+async def forbid(store: Any) -> None:
+    """From now on nothing can be written."""
+    if isinstance(store, Database):
+        await store.write(lambda connection: connection.execute("PRAGMA query_only=ON"))
+    else:
+        await store.write(lambda connection: connection.execute("REVOKE INSERT, UPDATE ON ALL TABLES IN SCHEMA public FROM CURRENT_USER"))
+
+
+async def permit(store: Any) -> None:
+    """Undo `forbid` where it outlives the store."""
+    if isinstance(store, Postgres):
+        await store.write(lambda connection: connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO CURRENT_USER"))
+
+
+async def select(source: Source, query: str) -> list[tuple[Any, ...]]:
+    """Rows of a query, as they are in the database."""
+    if isinstance(source, Path):
+        connection = sqlite3.connect(source)
+        try:
+            return connection.execute(query).fetchall()
+        finally:
+            connection.close()
+    there = await connect(source, 5.0)
+    try:
+        await there.execute("SET hub.org = '*'")
+        return [tuple(row) for row in await there.fetch(query)]
+    finally:
+        await there.close()
+
+
+def kit(source: Source) -> SimpleNamespace:
+    """What the tests of the journal share: a database, ways to open a journal there, to make calls, and to stand in the way."""
+    opening: Callable[..., AbstractAsyncContextManager[tuple[Any, Journal]]] = opened
     governing: Callable[..., Awaitable[tuple[Receipt, Receipt]]] = govern
     return SimpleNamespace(
-        path=path, opened=opening, govern=governing, call=make_call, caller=make_caller, allow=ALLOW, signer=Signer(SEED)
+        path=source,
+        opened=opening,
+        govern=governing,
+        call=make_call,
+        caller=make_caller,
+        allow=ALLOW,
+        signer=Signer(SEED),
+        store=open_store,
+        ledger=ledger_on,
+        forbid=forbid,
+        permit=permit,
+        select=select,
+        many=isinstance(source, str),
     )
 
 
+MEDIA = ("sqlite", "postgres")
+
+
+@pytest.fixture(params=MEDIA)
+def audit(request: pytest.FixtureRequest, tmp_path: Path) -> SimpleNamespace:
+    return kit(tmp_path / "hub.db" if request.param == "sqlite" else request.getfixturevalue("database_url"))
+
+
 @pytest.fixture
-def audit(tmp_path: Path) -> SimpleNamespace:
+def sqlite_audit(tmp_path: Path) -> SimpleNamespace:
     return kit(tmp_path / "hub.db")
 
 
-@pytest.fixture(scope="module")
-def shared_audit(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+@pytest.fixture
+def postgres_audit(database_url: str) -> SimpleNamespace:
+    return kit(database_url)
+
+
+@pytest.fixture(scope="module", params=MEDIA)
+def shared_audit(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """The same, for a journal that a whole file of tests reads and none writes."""
-    return kit(tmp_path_factory.mktemp("audit") / "hub.db")
+    if request.param == "sqlite":
+        yield kit(tmp_path_factory.mktemp("audit") / "hub.db")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create_database()
+    yield kit(server.url(name))
+    server.drop_database(name)

@@ -1,6 +1,5 @@
 import io
 import json
-import sqlite3
 
 import pytest
 
@@ -46,12 +45,12 @@ async def test_an_organisation_is_found_by_name_and_by_opaque_id(audit):
 
 async def test_every_part_of_a_log_verifies_by_itself(audit):
     key = await filled(audit, (3, 1, 4))
-    for begin in range(16):
-        for end in range(begin + 1, 17):
-            _, data = exported(audit.path, begin=begin, end=end)
-            report = verify_export(io.BytesIO(data), key)
-            assert report.exit_code == 3, (begin, end, report)
-            assert report.claims[-1].startswith(f"Only records {begin} to {end - 1}") or (begin, end) in ((0, 6), (0, 8), (0, 16))
+    with export.snapshot(audit.path) as reader:
+        parts = {(begin, end): exported(reader, begin=begin, end=end)[1] for begin in range(16) for end in range(begin + 1, 17)}
+    for (begin, end), data in parts.items():
+        report = verify_export(io.BytesIO(data), key)
+        assert report.exit_code == 3, (begin, end, report)
+        assert report.claims[-1].startswith(f"Only records {begin} to {end - 1}") or (begin, end) in ((0, 6), (0, 8), (0, 16))
 
 
 async def test_a_changed_part_does_not_verify(audit):
@@ -102,11 +101,12 @@ async def test_before_the_first_checkpoint_there_is_nothing_to_export_or_prove(a
 
 async def test_any_record_is_proved_by_index_and_a_call_by_its_id(audit):
     key = await filled(audit)
-    for row in export.tail(audit.path, "acme", 99):
-        proved = proof.parse(export.prove(audit.path, "acme", row["index"]))
-        proof.verify(proved, key)
-        assert json.loads(proved.leaf) == row["record"]
-    by_id = proof.parse(export.prove(audit.path, "acme", export.tail(audit.path, "acme", 99)[0]["record"]["id"]))
+    with export.snapshot(audit.path) as reader:
+        for row in export.tail(reader, "acme", 99):
+            proved = proof.parse(export.prove(reader, "acme", row["index"]))
+            proof.verify(proved, key)
+            assert json.loads(proved.leaf) == row["record"]
+        by_id = proof.parse(export.prove(reader, "acme", export.tail(reader, "acme", 99)[0]["record"]["id"]))
     assert by_id.index == 1
 
 
@@ -116,11 +116,20 @@ async def test_the_tail_is_the_newest_records_oldest_first(audit):
     assert len(export.tail(audit.path, "acme", 999)) == 38
 
 
-async def test_a_connection_serves_as_well_as_a_path(audit):
+async def test_a_journal_that_is_being_read_serves_as_well_as_its_place(audit):
     await filled(audit)
-    connection = sqlite3.connect(audit.path)
-    assert exported(connection) == exported(audit.path)
-    connection.close()
+    with export.snapshot(audit.path) as reader:
+        assert exported(reader) == exported(audit.path)
+
+
+async def test_what_is_read_does_not_move_while_a_hub_goes_on_writing(audit):
+    async with audit.opened(audit.path) as (_, log):
+        await audit.govern(log)
+        with export.snapshot(audit.path) as reader:
+            before = export.tail(reader, "acme"), export.logs(reader)
+            await audit.govern(log)
+            assert (export.tail(reader, "acme"), export.logs(reader)) == before
+        assert len(export.tail(audit.path, "acme")) == 4
 
 
 async def test_progress_is_told(audit, monkeypatch):

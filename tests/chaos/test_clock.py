@@ -7,8 +7,10 @@ from pathlib import Path
 from hub.audit.checkpoint import Signer, VerifierKey
 from hub.audit.export import export, logs
 from hub.audit.journal import Journal
+from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import event
 from hub.audit.verify import verify_export
+from hub.budget.daily_sqlite import SqliteDays
 from hub.budget.limits import Limits
 from hub.call import Caller
 from hub.config.model import LimitSpec
@@ -25,7 +27,7 @@ async def test_records_keep_the_order_of_the_tree_and_their_count_when_the_clock
     for _ in range(2):  # the second time the clock starts again where it was before
         database = Database(path)
         database.open()
-        log = Journal(database, signer, build="test")
+        log = Journal(SqliteLedger(database), signer, build="test")
         await log.open()
         receipts = [await log.append("default", {**event("policy.change"), "ts": at}) for at in JUMPS]
         assert [receipt.index for receipt in receipts] == list(range(receipts[0].index, receipts[0].index + len(JUMPS)))
@@ -48,7 +50,7 @@ async def test_neither_a_rate_nor_a_day_is_given_twice_when_the_clock_jumps(tmp_
         LimitSpec(name="rate", scope="key", match="fast", per_minute=60, burst=2),
         LimitSpec(name="day", scope="key", match="slow", per_day=3),
     )
-    limits = Limits(database, specs, clock=lambda: clock[0], wall=lambda: wall[0])
+    limits = Limits(SqliteDays(database), specs, clock=lambda: clock[0], wall=lambda: wall[0])
     await limits.open()
     fast, slow = (Caller(org="default", subject=f"key:{name}", key_id=name, key_name=name) for name in ("fast", "slow"))
 

@@ -10,12 +10,13 @@ import pytest
 
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal
+from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import intent
 from hub.call import Call, Caller, Credential, Grant, Target, new_id
 from hub.commands.app import run
 from hub.config.model import Policies, PolicySpec
 from hub.policy.decide import Policy, ToolType
-from hub.policy.snapshots import save_snapshot
+from hub.policy.snapshots_sqlite import SqliteSnapshots
 from hub.store.sqlite import Database
 
 TOOL = Target("git", "tool", "git_log")
@@ -54,9 +55,9 @@ async def record(path: Path) -> str:
     assert not decision.allow
     database = Database(path)
     database.open()
-    journal = Journal(database, Signer(os.urandom(32)), build="test")
+    journal = Journal(SqliteLedger(database), Signer(os.urandom(32)), build="test")
     await journal.open()
-    await save_snapshot(database, policy)
+    await SqliteSnapshots(database).save(policy)
     await journal.append("default", intent(made, caller, decision, os.urandom(32)))
     await journal.close()
     await database.close()

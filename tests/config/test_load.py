@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hub.config.load import ConfigError, load
-from hub.config.model import Config, Secret
+from hub.config.model import Address, Config, Secret
 from hub.config.restart import changes_that_need_restart
 
 KEY = "hub_" + "a" * 12 + "_" + "b" * 49
@@ -246,15 +246,6 @@ def test_the_hash_follows_the_resolved_content_but_never_a_secret(tmp_path: Path
     assert defaults.hash == load(None, environ={}).hash
 
 
-def test_several_workers_and_other_databases_are_refused_in_one_plain_sentence(tmp_path: Path) -> None:
-    sentence = "this needs PostgreSQL and Redis, which this version does not have yet"
-    assert faults(tmp_path, "server: {workers: 2}") == [(1, "server.workers", f"more than one worker: {sentence}")]
-    assert faults(tmp_path, "stores: {database: 'postgresql://h/d'}") == [
-        (1, "stores.database", f"a database other than SQLite: {sentence}")
-    ]
-    assert "absolute" in faults(tmp_path, "stores: {database: 'sqlite://hub.db'}")[0][2]
-
-
 def test_redis_without_use_is_a_warning(tmp_path: Path) -> None:
     loaded = load(write(tmp_path, 'stores: {redis: "${R:-}"}'), environ={"R": "redis://x"})
     assert [warning.path for warning in loaded.warnings] == ["stores.redis"]
@@ -346,7 +337,7 @@ def test_a_refused_user_in_a_url_is_not_repeated(tmp_path: Path) -> None:
 
 def test_parts_can_be_read_where_the_rest_cannot_be_resolved(tmp_path: Path) -> None:
     path = write(tmp_path, "stores: {database: 'sqlite:////tmp/x.db'}\nkeys: [{name: a, secret: '${NOPE}'}]")
-    assert load(path, environ={}, only=("stores",)).config.stores.database == "sqlite:////tmp/x.db"
+    assert load(path, environ={}, only=("stores",)).config.stores.database == Address("sqlite:////tmp/x.db")
 
 
 def test_changes_that_need_a_restart_are_named(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
 from tests.support.hub import Hub, running
 from tests.support.mcp import Client
 from tests.support.servers import HttpServer, sdk_http
+from tests.support.several import Several, several
 
 ALL = [{"virtual_server": "*"}]
 FORBID = '@id("no-secret-words") forbid (principal, action == Hub::Action::"call_tool:good/echo", resource) when { context.args.text == "secret" };'
@@ -49,9 +52,26 @@ def downstream(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer
 
 
 @pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer) -> Generator[Hub]:
+def one_hub(tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer) -> Generator[Hub]:
     with running(tmp_path_factory.mktemp("edge"), config_for(downstream.url)) as hub:
         yield hub.settled("good")
+
+
+@pytest.fixture
+def hub(one_hub: Hub) -> Hub:
+    return one_hub
+
+
+@pytest.fixture(scope="module")
+def two_hubs(
+    tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer, postgres_server: PostgresServer, redis_server: RedisServer
+) -> Generator[Several]:
+    """The same as two processes that serve as one; not there while other modules harm their stores or count who is connected."""
+    database = postgres_server.create_database()
+    stores = {"postgres": postgres_server.url(database), "redis": redis_server.url}
+    with several(tmp_path_factory.mktemp("two"), config_for(downstream.url), "good", **stores) as hubs:
+        yield hubs
+    postgres_server.drop_database(database)
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from hub import http_server
-from hub.http_requests import MAX_FRAMING, MAX_HEAD
-from hub.server import Server, bind, configure
+from hub.http_requests import MAX_FIELDS, MAX_FRAMING, MAX_HEAD
+from hub.listen import bind
+from hub.server import Server, configure
 from tests.support.hub import eventually
 from tests.support.wire import Connection, Response, request_bytes
 
@@ -178,8 +179,10 @@ async def test_pipelined_requests_are_answered_in_order_and_one_at_a_time() -> N
         assert [(await connection.response()).body for _ in range(9)] == [b"/%d" % i + b"x" * i for i in range(9)]
 
 
+@pytest.mark.parametrize("request_", [GET, b"SOURCE / ICE/1.1\r\n\r\n", b"DESCRIBE / RTSP/1.1\r\n\r\n"], ids=["http", "ice", "rtsp"])
 @on_both_loops
-async def test_a_flood_of_pipelined_requests_waits_unread() -> None:
+async def test_a_flood_of_pipelined_requests_waits_unread(request_: bytes) -> None:
+    """Whatever the parser takes for the line of a request."""
     release = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -187,12 +190,12 @@ async def test_a_flood_of_pipelined_requests_waits_unread() -> None:
         await answer(send, b"ok")
 
     async with serving(app) as served, await served.open() as connection:
-        connection.writer.write(GET * 20_000)
+        connection.writer.write(request_ * 20_000)
         await eventually(lambda: served.connections and next(iter(served.connections))._paused)
         (server_side,) = served.connections
         await asyncio.sleep(0.1)
         assert len(served.state.tasks) == 1
-        assert len(server_side._queue) < 200
+        assert len(server_side._queue) < 2 * http_server.PIECE // len(request_)
         assert len(server_side._held) < 400_000
         release.set()
         for _ in range(20_000):
@@ -373,6 +376,21 @@ async def test_a_body_that_nobody_reads_is_not_taken_for_a_request() -> None:
         assert (await connection.response()).body == b"/1"
         await connection.send(body + request_bytes("GET", "/2", [], None))
         assert (await connection.response()).body == b"/2"
+
+
+@on_both_loops
+async def test_a_body_that_waits_is_let_go_by_an_answer_that_did_not_need_it() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            await eventually(lambda: next(iter(served.connections))._paused)
+        await answer(send, scope["raw_path"])
+
+    async with serving(app) as served, await served.open() as connection:
+        sending = asyncio.create_task(
+            connection.send(request_bytes("POST", "/1", [], b"x" * 9_000_000) + request_bytes("GET", "/2", [], None))
+        )
+        assert [(await connection.response()).body for _ in range(2)] == [b"/1", b"/2"]
+        await sending
 
 
 @on_both_loops
@@ -742,6 +760,23 @@ async def test_what_never_ends_is_not_kept(start: bytes) -> None:
     async with serving(echo) as served, await served.open() as connection:
         connection.writer.write(start + b"y" * (MAX_FRAMING + 300_000))
         assert (await connection.response()).why == "invalid_request"
+
+
+@on_both_loops
+async def test_a_head_of_many_small_fields_ends_early() -> None:
+    async with serving(echo) as served, await served.open() as connection:
+        await connection.send(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (MAX_FIELDS + 2))
+        assert (await connection.response()).why == "invalid_request"
+
+
+@on_both_loops
+async def test_a_body_of_many_small_parts_waits_like_a_large_one() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(60)
+
+    async with serving(app) as served, await served.open() as connection:
+        connection.writer.write(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 5000)
+        await eventually(lambda: served.connections and next(iter(served.connections))._paused)
 
 
 @pytest.mark.parametrize("size", [MAX_HEAD, MAX_HEAD + 1])

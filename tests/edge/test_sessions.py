@@ -1,4 +1,7 @@
-"""The older era at the edge: versions, sessions, batches, pings, ids under way."""
+"""The older era at the edge: versions, sessions, batches, pings, ids under way.
+
+On one process, and on two that serve as one, where each request goes to another process than the one before.
+"""
 
 import asyncio
 import json
@@ -10,8 +13,14 @@ from tests.support.hub import Hub, eventually
 from tests.support.journal import of_call, records
 from tests.support.mcp import Client, Session, dumps, message
 from tests.support.servers import HttpServer
+from tests.support.several import Several
 
 VERSIONS = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"]
+
+
+@pytest.fixture(params=["one", "two"])
+def hub(request: pytest.FixtureRequest) -> Hub | Several:
+    return request.getfixturevalue("one_hub" if request.param == "one" else "two_hubs")
 
 
 async def greeted(client: Client, version: Any) -> Any:
@@ -114,6 +123,7 @@ async def test_a_version_header_the_session_cannot_have_is_refused(ann: Client) 
     assert (await ann.raw(dumps(message("tools/list")), *headers)).status == 400
 
 
+@pytest.mark.parametrize("hub", ["one"], indirect=True)  # a process knows of the requests under way in it alone
 async def test_an_id_that_is_under_way_cannot_be_used_again(ann: Client, downstream: HttpServer) -> None:
     session = await ann.session()
     first = asyncio.create_task(session.call("wait", {"mark": "twice", "seconds": 1.0}, ident="same"))
@@ -130,12 +140,13 @@ async def test_an_id_that_is_under_way_cannot_be_used_again(ann: Client, downstr
 
 async def test_cancelling_by_id_reaches_the_downstream_server_and_gets_no_result(hub: Hub, ann: Client, downstream: HttpServer) -> None:
     session = await ann.session()
-    call = asyncio.create_task(session.call("wait", {"mark": "told"}, ident=77))
-    await eventually(lambda: "began told" in downstream.noted())
+    mark = f"told {session.id}"
+    call = asyncio.create_task(session.call("wait", {"mark": mark}, ident=77))
+    await eventually(lambda: f"began {mark}" in downstream.noted())
     await session.notify("notifications/cancelled", {"requestId": "77"})  # another id: a text
-    assert "cancelled told" not in downstream.noted()
+    assert f"cancelled {mark}" not in downstream.noted()
     assert (await session.notify("notifications/cancelled", {"requestId": 77, "reason": "enough"})).status == 202
-    await eventually(lambda: "cancelled told" in downstream.noted())
+    await eventually(lambda: f"cancelled {mark}" in downstream.noted())
     answer = await call
     assert b"result" not in answer.body
     ends = await eventually(lambda: [r for r in of_call(hub.database, answer) if "outcome" in r])
@@ -150,11 +161,13 @@ async def test_cancelling_what_is_not_under_way_does_nothing(ann: Client) -> Non
 
 async def test_one_session_cannot_cancel_anothers_call(ann: Client, downstream: HttpServer) -> None:
     mine, theirs = await ann.session(), await ann.session()
-    call = asyncio.create_task(mine.call("wait", {"mark": "apart", "seconds": 0.5}, ident=1))
-    await eventually(lambda: "began apart" in downstream.noted())
-    await theirs.notify("notifications/cancelled", {"requestId": 1})
+    mark = f"apart {mine.id}"
+    call = asyncio.create_task(mine.call("wait", {"mark": mark, "seconds": 0.5}, ident=1))
+    await eventually(lambda: f"began {mark}" in downstream.noted())
+    for _ in range(2):
+        await theirs.notify("notifications/cancelled", {"requestId": 1})
     assert (await call).result["content"][0]["text"] == "waited"
-    assert "cancelled apart" not in downstream.noted()
+    assert f"cancelled {mark}" not in downstream.noted()
 
 
 # Batches: 2025-03-26 only

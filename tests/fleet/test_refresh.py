@@ -11,12 +11,13 @@ from virtual_servers.catalog import Catalogue, Item
 from virtual_servers.fleet import Fleet
 from virtual_servers.guard import Guard
 from virtual_servers.shelf import Shelf
+from virtual_servers.shelf_sqlite import SqliteCatalogues
 
 
 async def test_a_change_announced_while_the_catalogue_is_being_fetched_is_fetched_too(tmp_path: Path) -> None:
     database = Database(tmp_path / "hub.db")
     database.open()
-    fleet = Fleet(Egress(EgressSpec()), Guard("test-fleet"), Shelf(database))
+    fleet = Fleet(Egress(EgressSpec()), Guard("test-fleet"), Shelf(SqliteCatalogues(database)))
     await fleet.configure({"s": UpstreamSpec(url="http://127.0.0.1:9/mcp")})
     fetching, goes_on, fetches = asyncio.Event(), asyncio.Event(), []
 

@@ -1,16 +1,5 @@
-"""A real database in a temporary folder."""
+"""Real stores of either kind."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from tests.support.media import store
 
-import pytest
-
-from hub.store.sqlite import Database
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    database = Database(tmp_path / "hub.db")
-    database.open()
-    yield database
-    await database.close()
+__all__ = ["store"]

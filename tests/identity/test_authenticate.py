@@ -2,7 +2,6 @@
 
 import asyncio
 import statistics
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -14,7 +13,7 @@ from hub.identity.authenticate import POLL, STALE, Identity
 from hub.identity.entry import seal
 from hub.identity.keys import _check, mint
 from hub.refusal import StoreDown, Unauthenticated
-from hub.store.sqlite import Database
+from tests.support.media import Store
 
 PEPPER = b"p" * 32
 
@@ -49,11 +48,11 @@ Open = Callable[..., Awaitable[Identity]]
 
 
 @pytest.fixture
-async def opened(database: Database) -> AsyncIterator[Open]:
+async def opened(store: Store) -> AsyncIterator[Open]:
     made: list[Identity] = []
 
     async def open_one(**more) -> Identity:
-        identity = Identity(database, more.pop("pepper", PEPPER), **more)
+        identity = Identity(store.keys, more.pop("pepper", PEPPER), **more)
         await identity.open()
         made.append(identity)
         return identity
@@ -213,13 +212,11 @@ async def test_streams_of_a_key_that_expires_are_cut_by_the_next_poll(opened: Op
     assert cut == [stored.key.id, declared.id]
 
 
-async def test_without_word_from_the_store_for_a_second_nobody_is_let_in(opened: Open, database: Database):
+async def test_without_word_from_the_store_for_a_second_nobody_is_let_in(opened: Open, store: Store):
     clock = Clock(1000.0)
     identity = await opened(clock=clock)
     made = await identity.create("default", "ci")
-    gate = threading.Event()
-    held = database.read(lambda _: gate.wait(20))
-    try:
+    async with store.deaf():
         clock.now += STALE
         identity.authenticate(Credential(made.text))
         assert identity.fresh
@@ -228,9 +225,6 @@ async def test_without_word_from_the_store_for_a_second_nobody_is_let_in(opened:
             with pytest.raises(StoreDown):
                 identity.authenticate(Credential(text))
         assert not identity.fresh
-    finally:
-        gate.set()
-    await held
     await until(lambda: identity.fresh)
     identity.authenticate(Credential(made.text))
 
@@ -238,6 +232,56 @@ async def test_without_word_from_the_store_for_a_second_nobody_is_let_in(opened:
 async def test_polling_keeps_it_fresh_with_nothing_to_do(identity: Identity):
     await asyncio.sleep(STALE + POLL)  # what is waited for is the passing of time itself
     await until(lambda: identity.fresh)
+
+
+async def test_who_is_barred_lets_nobody_in_from_that_moment(identity: Identity):
+    made = await identity.create("default", "ci")
+    identity.bar()
+    with pytest.raises(StoreDown):
+        identity.authenticate(Credential(made.text))
+    await identity.refresh()
+    assert not identity.fresh, "however often the store is heard of"
+    await identity.unbar()
+    identity.authenticate(Credential(made.text))
+
+
+async def test_a_change_holds_here_at_once_though_the_store_is_not_heard_of_again(opened: Open, store: Store, monkeypatch):
+    identity = await opened()
+    going = await identity.create("default", "going")
+    declared = mint()
+    identity.declare((spec("declared", declared.text),))
+
+    async def down(*_: object) -> None:
+        raise StoreDown("down")
+
+    monkeypatch.setattr(store.keys, "changes", down)
+    made = await identity.create("default", "made")
+    identity.authenticate(Credential(made.text))
+    await identity.revoke(None, "going")
+    await identity.revoke(None, "declared")
+    refused(identity, going.text)
+    refused(identity, declared.text)
+
+
+async def test_what_an_earlier_look_at_the_store_says_does_not_undo_a_revocation(opened: Open, store: Store, monkeypatch):
+    identity, other = await opened(), await opened()
+    made = await other.create("default", "ci")
+    looked, goes_on, look = asyncio.Event(), asyncio.Event(), store.keys.changes
+
+    async def slow(*arguments):
+        found = await look(*arguments)
+        looked.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(store.keys, "changes", slow)
+    refreshing = asyncio.create_task(identity.refresh())
+    await looked.wait()
+    revoking = asyncio.create_task(identity.revoke(None, made.key.id))
+    await until(lambda: made.key.id not in other._stored or revoking.done() or not refreshing.done())
+    goes_on.set()
+    await asyncio.gather(refreshing, revoking)
+    refused(identity, made.text)
 
 
 async def test_a_closed_identity_goes_stale(opened: Open):
@@ -261,16 +305,15 @@ async def test_a_key_of_a_retired_pepper_still_counts_and_one_of_an_unknown_pepp
 # Declared keys.
 
 
-async def test_a_declared_key_is_let_in_and_never_written_to_the_database(identity: Identity, database: Database):
+async def test_a_declared_key_is_let_in_and_never_written_to_the_database(identity: Identity, store: Store):
     key = mint()
     identity.declare((spec("ci", key.text, org="acme", grants=(GrantSpec(virtual_server="*", deny=("x",)),), roles=("admin",)),))
     caller = identity.authenticate(Credential(key.text))
     assert (caller.org, caller.key_name, caller.roles) == ("acme", "ci", ("admin",))
     assert caller.grants == (Grant(virtual_server="*", deny=("x",)),)
-    assert await database.read(lambda c: c.execute("SELECT count(*) FROM api_key").fetchone()[0]) == 0
-    for path in database.path.parent.iterdir():
-        assert key.text[17:60].encode() not in path.read_bytes()
-        assert seal(PEPPER, key.text.encode()) not in path.read_bytes()
+    assert await store.count("api_key") == 0
+    assert not await store.holds(key.text[17:60].encode())
+    assert not await store.holds(seal(PEPPER, key.text.encode()))
 
 
 async def test_removal_from_the_file_revokes_and_cuts_and_the_others_stay(identity: Identity):
@@ -315,15 +358,15 @@ async def test_a_revoked_declared_key_stays_revoked_when_it_comes_back_and_after
     again.authenticate(Credential(next_key.text))
 
 
-async def test_declared_before_the_store_is_read_holds_afterwards(database: Database):
+async def test_declared_before_the_store_is_read_holds_afterwards(store: Store):
     key = mint()
-    identity = Identity(database, PEPPER)
+    identity = Identity(store.keys, PEPPER)
     identity.declare((spec("ci", key.text),))
     await identity.open()
     identity.authenticate(Credential(key.text))
     await identity.revoke(None, "ci")
     await identity.close()
-    again = Identity(database, PEPPER)
+    again = Identity(store.keys, PEPPER)
     again.declare((spec("ci", key.text),))
     await again.open()
     refused(again, key.text)
@@ -352,9 +395,9 @@ async def test_a_refused_declaration_changes_nothing_and_names_names_only(identi
         identity.authenticate(Credential(good.text))
 
 
-async def test_a_declared_key_with_the_name_of_a_stored_one_keeps_the_hub_from_opening(opened: Open, database: Database):
+async def test_a_declared_key_with_the_name_of_a_stored_one_keeps_the_hub_from_opening(opened: Open, store: Store):
     await (await opened()).create("default", "ci")
-    clashing = Identity(database, PEPPER)
+    clashing = Identity(store.keys, PEPPER)
     clashing.declare((spec("ci", mint().text),))
     with pytest.raises(ValueError, match="'ci'"):
         await clashing.open()

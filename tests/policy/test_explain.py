@@ -12,7 +12,8 @@ from hub.audit import record
 from hub.call import Call, Credential, Decision
 from hub.policy.decide import Policy, PolicyInvalid
 from hub.policy.explain import explain
-from hub.policy.snapshots import load_snapshot, save_snapshot
+from hub.policy.snapshots import kept
+from hub.policy.snapshots_sqlite import SqliteSnapshots
 from hub.store.sqlite import Database
 
 CAP = """// Large transfers need a person.
@@ -129,18 +130,18 @@ async def test_snapshots_are_kept_by_hash_across_restarts_and_checked(compiled, 
     policy = compiled(CAP)
     database = Database(tmp_path / "hub.db")
     database.open()
-    await save_snapshot(database, policy)
-    await save_snapshot(database, policy)
+    await SqliteSnapshots(database).save(policy)
+    await SqliteSnapshots(database).save(policy)
     await database.close()
     database = Database(tmp_path / "hub.db")
     database.open()
-    again = await load_snapshot(database, policy.hash)
+    again = kept(policy.hash, await SqliteSnapshots(database).body(policy.hash))
     assert again is not None
     assert again.decide(call("web/fetch"), caller("app:ci")) == Decision(False, ("apps",), policy.hash)
-    assert await load_snapshot(database, "sha256:00") is None
+    assert kept("sha256:00", await SqliteSnapshots(database).body("sha256:00")) is None
     await database.write(lambda connection: connection.execute("UPDATE policy_sets SET body = ?", (os.urandom(8),)))
     with pytest.raises(PolicyInvalid, match="has another hash"):
-        await load_snapshot(database, policy.hash)
+        kept(policy.hash, await SqliteSnapshots(database).body(policy.hash))
     await database.close()
 
 

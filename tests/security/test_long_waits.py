@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.server import SILENT_READER, bind
+from hub.listen import SILENT_READER, bind
 from tests.security.conftest import config_for
 from tests.support.hub import running
 from tests.support.mcp import Client

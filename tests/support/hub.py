@@ -22,12 +22,16 @@ START = 30.0
 
 
 class Hub:
-    """`config` is what goes into hub.yaml. Keys named in it as `{"name": …}` get a secret minted here; `keys` has them by name."""
+    """`config` is what goes into hub.yaml. Keys named in it as `{"name": …}` get a secret minted here; `keys` has them by name.
 
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+    `postgres` and `redis` are the addresses of its stores; the hub gets them by its environment. Without, it has SQLite in its folder.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, postgres: str = "", redis: str = "") -> None:
         self.folder = folder
         self.cwd = folder
-        self.environment: dict[str, str] = {}
+        self.stores = {name: url for name, url in (("database", postgres), ("redis", redis)) if url}
+        self.environment: dict[str, str] = {f"TEST_{name.upper()}": url for name, url in self.stores.items()}
         self.keys: dict[str, str] = {}
         self.file = folder / "hub.yaml"
         self.log = folder / "hub.log"
@@ -46,13 +50,15 @@ class Hub:
                 self.keys[name] = mint().text
                 secret.write_text(self.keys[name])
             key["secret"] = f"${{file:{secret}}}"
+        if self.stores:
+            config["stores"] = {name: f"${{TEST_{name.upper()}}}" for name in self.stores}
         aside = self.file.with_suffix(".new")
         aside.write_text(json.dumps(config, indent=1))
         aside.rename(self.file)
 
     @property
-    def database(self) -> Path:
-        return self.folder / ".hub" / "hub.db"
+    def database(self) -> Path | str:
+        return self.stores.get("database") or self.folder / ".hub" / "hub.db"
 
     @property
     def address(self) -> tuple[str, int]:
@@ -60,13 +66,38 @@ class Hub:
         return host, int(port)
 
     @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    @property
     def pid(self) -> int:
         assert self.process is not None
         return self.process.pid
 
     def start(self) -> "Hub":
+        """Start it and wait until it is ready."""
+        return self.await_ready(self.launch())
+
+    def await_ready(self, at: int) -> "Hub":
+        """Wait until one that was launched is ready. `at`: where in its log it begins."""
+        found = wait_for(lambda: re.search(r"Countersign is at (http://[0-9.:]+)", self.log.read_text()[at:]) or self._ended(), START)
+        assert isinstance(found, re.Match), f"the hub did not start:\n{self.log.read_text()[-4000:]}"
+        self.url = found[1]
+        wait_for(lambda: self._ready() or self._ended(), START)
+        return self
+
+    def refused(self) -> str:
+        """Start it where it is to be refused; what it says."""
+        at = self.launch()
+        assert self.process is not None
+        assert self.process.wait(START) == 1
+        return self.log.read_text()[at:]
+
+    def launch(self) -> int:
+        """Start it; how much of its log was there before."""
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         environment.update({"PYTHONPATH": str(ROOT), **self.environment})
+        at = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "hub.cli", "serve", "--config", str(self.file), "--port", "0"],
@@ -76,12 +107,7 @@ class Hub:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        at = self.log.stat().st_size
-        found = wait_for(lambda: re.search(r"Countersign is at (http://[0-9.:]+)", self.log.read_text()[at:]) or self._ended(), START)
-        assert isinstance(found, re.Match), f"the hub did not start:\n{self.log.read_text()[-4000:]}"
-        self.url = found[1]
-        wait_for(lambda: self._ready() or self._ended(), START)
-        return self
+        return at
 
     def stop(self, *, patience: float = 20.0) -> int:
         """Stop it as an operator does; its exit code."""
@@ -132,9 +158,9 @@ class Hub:
 
 
 @contextlib.contextmanager
-def running(folder: Path, config: dict[str, Any]) -> Generator[Hub]:
+def running(folder: Path, config: dict[str, Any], **stores: str) -> Generator[Hub]:
     """A hub for the length of a block. It must have stopped in order at the end, without an error in its log."""
-    hub = Hub(folder, config).start()
+    hub = Hub(folder, config, **stores).start()
     try:
         yield hub
     finally:

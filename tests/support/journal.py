@@ -1,14 +1,12 @@
-"""Reads and verifies the journal of a hub from its database file, while the hub runs or after it has stopped."""
+"""Reads and verifies the journal of a hub from its database (a SQLite file, or the address of a PostgreSQL one), while it runs or after."""
 
 import io
 import json
-import sqlite3
 from pathlib import Path
 from typing import Any
 
-from hub.audit import ledger
 from hub.audit.checkpoint import VerifierKey
-from hub.audit.export import checkpoint, export, logs
+from hub.audit.export import checkpoint, export, logs, snapshot
 from hub.audit.tree import leaf_hash
 from hub.audit.verify import parse_receipt, verify_export
 from tests.support.wire import Response
@@ -16,26 +14,23 @@ from tests.support.wire import Response
 Record = dict[str, Any]
 
 
-def records(database: Path, org: str = "default") -> list[Record]:
+def records(database: Path | str, org: str = "default") -> list[Record]:
     """Everything in an organisation's log, by index, signed already or not."""
     return [json.loads(leaf) for leaf in leaves(database, org)]
 
 
-def leaves(database: Path, org: str = "default") -> list[bytes]:
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        head = ledger.find(connection, org)
-        return [] if head is None else [leaf for _, _, _, leaf in ledger.leaves(connection, head, 0, head.size)]
-    finally:
-        connection.close()
+def leaves(database: Path | str, org: str = "default") -> list[bytes]:
+    with snapshot(database) as reader:
+        log = reader.find(org)
+        return [] if log is None else [leaf for _, _, leaf in reader.leaves(log, 0, log.size)]
 
 
-def of_call(database: Path, answer: Response, org: str = "default") -> list[Record]:
+def of_call(database: Path | str, answer: Response, org: str = "default") -> list[Record]:
     """The records of the call behind an answer, told by its request id."""
     return [record for record in records(database, org) if record.get("id") == answer.headers["x-request-id"]]
 
 
-def verified(database: Path) -> dict[str, int]:
+def verified(database: Path | str) -> dict[str, int]:
     """Verify every log of a hub that has stopped, each with its newest checkpoint held outside; the number of records of each."""
     found: dict[str, int] = {}
     for log in logs(database):
@@ -51,7 +46,7 @@ def verified(database: Path) -> dict[str, int]:
     return found
 
 
-def receipt_stands(database: Path, receipt: str, org: str = "default") -> Record:
+def receipt_stands(database: Path | str, receipt: str, org: str = "default") -> Record:
     """The record a `hub-receipt` names. Its leaf hash must be the receipt's."""
     held = parse_receipt(receipt)
     leaf = leaves(database, org)[held.index]

@@ -185,3 +185,11 @@ def test_four_mebibytes_of_anything_take_bounded_time(name: str) -> None:
     started = time.process_time()
     verdict(raw)
     assert time.process_time() - started < 2.0  # measured below 0.5 on an idle core; the bound is for a busy one
+
+
+def test_depth_beyond_what_the_quick_reader_writes_is_read_with_care():
+    raw = b"[" * 300 + b"]" * 300
+    value = scan(raw, max_depth=400)
+    for _ in range(299):
+        (value,) = value
+    assert value == []

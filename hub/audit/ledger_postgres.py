@@ -1,0 +1,224 @@
+"""The ledger of one of many processes, in PostgreSQL: what is pending goes in one transaction, one of which is under way at a time.
+
+    put ─► pending ─► lock the heads in order ─► place ─► one statement ─► COMMIT ─► receipts
+
+Several processes append to one log: the head's row says where, and is locked until the commit. Each looks now and then for processes that
+died, and signs what has grown unless another is at it.
+"""
+
+import asyncio
+import contextlib
+from asyncio import Future, Task
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+
+from hub.audit import rows_postgres as rows
+from hub.audit.entry import phase
+from hub.audit.graves import GRACE, Graves, lock_key
+from hub.audit.ledger import NO_SALT, OPERATOR, Entry, Identity, Recovered, Unknown, Waiting, down
+from hub.audit.receipt import Receipt
+from hub.audit.scribe import Choose, Doubt, Scribe
+from hub.refusal import JournalDown, Refusal
+from hub.store.postgres import Connection, Postgres
+
+BATCH = 1000
+"""Records that one transaction takes at most."""
+
+_AT_ONCE = 256
+"""Intents that are closed, and heads that are signed, in one transaction."""
+
+_SCAN_PATIENCE = 60.0
+"""Seconds that the look for open intents may take; no call waits for it."""
+
+_FAULTS = (Refusal, asyncpg.PostgresError)
+
+
+class PostgresLedger:
+    """Give it a `Postgres` that is open when it begins, and shared with no other ledger. `grace`: see `hub.audit.graves`."""
+
+    shared = True
+
+    def __init__(self, store: Postgres, *, grace: float = GRACE) -> None:
+        self.ready = False
+        self.waiting = 0
+        self.changed = False
+        self._store = store
+        self._graves = Graves(store, grace)
+        self._scribe = Scribe(store, self._disown)
+        self._lane = asyncio.Lock()
+        self._pending: deque[Waiting] = deque()
+        self._work: Task[None] | None = None
+        self._identity: Identity | None = None
+        self._unknown: Unknown | None = None
+
+    @property
+    def boot(self) -> str:
+        return self._scribe.boot
+
+    async def begin(self, identity: Identity) -> None:
+        self._identity = identity
+        try:
+            await self._scribe.begin(identity)
+        except _FAULTS as error:
+            raise down(error) from None
+        self.ready = True
+        self.changed = True  # a process that died may have left records that no checkpoint covers
+
+    def put(self, org: str, record: dict[str, Any], salt: bytes) -> Future[Receipt]:
+        loop = asyncio.get_running_loop()
+        future: Future[Receipt] = loop.create_future()
+        forfeited = self._scribe.forfeited
+        if not self._store.up:
+            future.set_exception(JournalDown("the journal cannot be written at the moment", detail="the database is away"))
+        elif forfeited and phase(record["kind"]) == 2 and record["id"] in forfeited:
+            forfeited.discard(record["id"])
+            future.set_exception(JournalDown("the journal cannot be written at the moment", detail="this process was taken for dead"))
+        else:
+            self._pending.append(((org, record, salt), future))
+            self.waiting += 1
+            if self._work is None:
+                self._work = loop.create_task(self._write(), name="journal-commits")
+        return future
+
+    async def settled(self) -> None:
+        with contextlib.suppress(*_FAULTS):
+            async with self._lane:
+                await self._scribe.stand()
+        while self._work is not None:
+            await asyncio.wait((self._work,))
+
+    async def recover(self, unknown: Unknown, recovered: Recovered) -> None:
+        self._unknown = unknown
+        try:
+            if await self._graves.ended(self.boot):
+                async with self._lane:
+                    self._scribe.begin_anew()
+            for boot in await self._graves.dead(self.boot):
+                await self._bury(boot, unknown, recovered)
+        except _FAULTS as error:
+            raise down(error) from None
+
+    async def sign(self) -> None:
+        self.changed = False
+        try:
+            alone = await self._sign()
+            await self._scribe.lower()
+        except _FAULTS as error:
+            self.changed = True
+            raise down(error) from None
+        self.changed = self.changed or not alone  # who is at it may have begun before our last commit: look again
+
+    async def end(self) -> None:
+        self.ready = False
+        try:
+            async with self._lane:
+                await self._scribe.end()
+        except _FAULTS as error:
+            raise down(error) from None
+
+    async def _write(self) -> None:
+        """Write what is pending, until nothing is. Begun at the next turn of the loop: what was put in this one goes together."""
+        try:
+            async with self._lane:
+                while self._pending:
+                    await self._commit([self._pending.popleft() for _ in range(min(len(self._pending), BATCH))])
+        finally:
+            self._work = None
+
+    async def _commit(self, taken: Sequence[Waiting]) -> None:
+        entries = [entry for entry, _ in taken]
+        try:
+            receipts = await self._scribe.write(entries)
+        except Exception as error:
+            if isinstance(error, Refusal) or len(taken) == 1:
+                self._fail(taken, error)
+                return
+            for each in taken:  # one of them cannot be stored: the others are not to suffer for it
+                await self._commit((each,))
+        except BaseException:
+            self._fail(taken, None)
+            raise
+        else:
+            self._deliver(taken, receipts)
+
+    def _deliver(self, taken: Sequence[Waiting], receipts: Sequence[Receipt]) -> None:
+        self.waiting -= len(taken)
+        self.changed = True
+        for (_, future), receipt in zip(taken, receipts, strict=True):
+            if not future.done():
+                future.set_result(receipt)
+
+    def _fail(self, taken: Sequence[Waiting], error: BaseException | None) -> None:
+        self.waiting -= len(taken)
+        for _, future in taken:
+            if not future.done():
+                future.set_exception(down(error))
+
+    def _disown(self, doubt: Doubt) -> None:
+        """A commit took hold of which those who waited were told that it could not be written: their calls went nowhere. Close them."""
+        assert self._unknown is not None
+        self.changed = True
+        ending = {record["id"] for (_, record, _), _ in self._pending if phase(record["kind"]) == 2}
+        for (org, record, _), receipt in zip(doubt.entries, doubt.receipts, strict=True):
+            if phase(record["kind"]) == 1 and record["id"] not in ending:
+                self.put(org, self._unknown(receipt.index, record), NO_SALT).add_done_callback(_seen)
+
+    async def _bury(self, boot: str, unknown: Unknown, recovered: Recovered) -> None:
+        """End a dead boot, so that it cannot write however late it comes; then close its intents, and settle it."""
+        if not await self._store.write(_ending(boot)):
+            return
+        while found := await self._store.read(lambda connection: rows.open_intents(connection, boot, _AT_ONCE, _SCAN_PATIENCE)):
+            async with self._lane:
+                await self._scribe.write_chosen({OPERATOR, *(org for org, _, _ in found)}, _closing(boot, found, unknown, recovered))
+        await self._store.write(lambda connection: rows.end(connection, boot, settled=True))
+        self.changed = True
+
+    async def _sign(self) -> bool:
+        """Whether nobody else was at it."""
+        assert self._identity is not None
+        signer = self._identity.signer
+
+        async def run(connection: Connection) -> int | None:
+            if not await rows.alone(connection, rows.SIGNING):
+                return None
+            heads = await rows.grown(connection, _AT_ONCE)
+            if heads:
+                await rows.keep(connection, await asyncio.to_thread(rows.notes, signer, heads))
+            return len(heads)
+
+        while (signed := await self._store.write(run)) == _AT_ONCE:
+            continue
+        return signed is not None
+
+
+def _ending(boot: str) -> Callable[[Connection], Awaitable[bool]]:
+    """End a boot, if neither it nor another who takes it for dead has its lock: whether that was so."""
+
+    async def run(connection: Connection) -> bool:
+        if not await rows.alone(connection, lock_key(boot)):
+            return False
+        await rows.end(connection, boot, settled=False)
+        return True
+
+    return run
+
+
+def _closing(boot: str, found: Sequence[tuple[str, int, dict[str, Any]]], unknown: Unknown, recovered: Recovered) -> Choose:
+    """The outcomes of those intents that nobody has closed since they were found."""
+
+    async def choose(connection: Connection) -> Sequence[Entry]:
+        await rows.one_at_a_time(connection, boot)
+        closed = await rows.closed(connection, [intent["id"] for _, _, intent in found])
+        left = [(org, unknown(index, intent), NO_SALT) for org, index, intent in found if intent["id"] not in closed]
+        return [*left, (OPERATOR, recovered([boot], len(left)), NO_SALT)] if left else []
+
+    return choose
+
+
+def _seen(done: "Future[Receipt]") -> None:
+    """Nobody waits for it; where it failed, the end of this boot sees to it."""
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,37 @@
+"""What the processes of one hub have in common beside its database: limits, sessions, and word of each other.
+
+`hub.on_memory` is for a process that serves alone, `hub.on_redis` for several; `hub.app` chooses.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from hub.budget.daily import Days
+from hub.budget.limiter import Limiter
+from hub.config.model import LimitSpec
+from virtual_servers.fleet import Fleet
+from virtual_servers.sessions import SessionStore
+from virtual_servers.streams import Switchboard
+from virtual_servers.underway import Underway
+
+
+class Commons(Protocol):
+    """For as long as the hub runs."""
+
+    sessions: SessionStore
+    switchboard: Switchboard
+    underway: Underway
+
+    async def open(self) -> None:
+        """Connect. Raises `StoreDown`."""
+        ...
+
+    async def close(self) -> None: ...
+
+    def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
+        """The limits. `days` keeps the counts of a process that counts alone; `local` is called for each call that could not be counted."""
+        ...
+
+    def follow(self, fleet: Fleet, changed: Callable[[], None]) -> None:
+        """Have `changed` called when a catalogue of the fleet has changed, as the fleet does; where there are others, they hear of it."""
+        ...

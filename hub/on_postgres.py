@@ -1,0 +1,50 @@
+"""A hub's state in PostgreSQL: for one hub, or with Redis beside it for any number. Imported only where such an address is configured."""
+
+from collections.abc import Awaitable, Callable
+
+from hub.audit.ledger import Ledger
+from hub.audit.ledger_postgres import PostgresLedger
+from hub.budget.daily import Days
+from hub.budget.daily_postgres import PostgresDays
+from hub.config.model import Address
+from hub.identity.rows import Keys
+from hub.identity.rows_postgres import PostgresKeys
+from hub.policy.snapshots import Snapshots
+from hub.policy.snapshots_postgres import PostgresSnapshots
+from hub.seat import Seat
+from hub.store.postgres import Postgres
+from hub.store.postgres_secrets import agree
+from hub.store.secrets import Secrets
+from virtual_servers.shelf import Catalogues
+from virtual_servers.shelf_postgres import PostgresCatalogues
+
+
+class OnPostgres:
+    """A `Medium`. Its secrets must be those of every hub that ever ran on this database."""
+
+    def __init__(self, address: Address, secrets: Secrets, *, alone: bool) -> None:
+        self._postgres = postgres = Postgres(address.url)
+        self._secrets = secrets
+        self._seat = Seat(postgres, alone=alone)
+        self.kind = "postgresql"
+        self.keys: Keys = PostgresKeys(postgres)
+        self.snapshots: Snapshots = PostgresSnapshots(postgres)
+        self.catalogues: Catalogues = PostgresCatalogues(postgres)
+        self.days: Days = PostgresDays(postgres)
+        self.ledger: Ledger = PostgresLedger(postgres)
+
+    @property
+    def up(self) -> bool:
+        return self._postgres.up
+
+    async def open(self, lost: Callable[[], None], back: Callable[[], Awaitable[None]]) -> None:
+        await self._postgres.open()
+        await self._seat.take(lost, back)
+        await agree(self._postgres, self._secrets)
+
+    async def close(self) -> None:
+        await self._seat.close()
+        await self._postgres.close()
+
+    def on_commit(self, observe: Callable[[int, float], None]) -> None:
+        self._postgres.on_commit(observe)

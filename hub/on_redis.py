@@ -1,0 +1,50 @@
+"""Several processes as one hub: what they have in common stands in Redis. Imported only where such an address is configured."""
+
+from collections.abc import Callable
+
+from hub.budget.daily import Days
+from hub.budget.limiter import Limiter
+from hub.budget.limits_redis import RedisLimits
+from hub.config.model import Address, LimitSpec
+from hub.store.redis import Redis
+from hub.store.signals import Signals
+from virtual_servers.fleet import Fleet
+from virtual_servers.relay import FarSwitchboard, FarUnderway, News
+from virtual_servers.sessions import SessionStore
+from virtual_servers.sessions_redis import RedisSessions
+from virtual_servers.streams import Switchboard
+from virtual_servers.underway import Underway
+
+
+class OnRedis:
+    """A `Commons`. Raises what `Redis` raises."""
+
+    def __init__(self, address: Address) -> None:
+        self.redis = Redis(address.url)
+        self.signals = Signals(self.redis)
+        self.sessions: SessionStore = RedisSessions(self.redis, self.signals)
+        self.switchboard: Switchboard = FarSwitchboard(self.signals)
+        self.underway: Underway = FarUnderway(self.signals)
+        self._news: News | None = None
+
+    async def open(self) -> None:
+        await self.redis.open()
+        self.signals.open()
+
+    async def close(self) -> None:
+        if self._news is not None:
+            self._news.close()
+        await self.signals.close()
+        await self.redis.close()
+
+    def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
+        return RedisLimits(self.redis, specs, local=local)
+
+    def follow(self, fleet: Fleet, changed: Callable[[], None]) -> None:
+        news = self._news = News(self.signals, fleet)
+
+        def both() -> None:
+            changed()
+            news.changed()
+
+        fleet.on_changed = both

@@ -1,0 +1,42 @@
+"""A hub's state in one SQLite file, for one process."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from hub.audit.ledger import Ledger
+from hub.audit.ledger_sqlite import SqliteLedger
+from hub.budget.daily import Days
+from hub.budget.daily_sqlite import SqliteDays
+from hub.identity.rows import Keys
+from hub.identity.rows_sqlite import SqliteKeys
+from hub.policy.snapshots import Snapshots
+from hub.policy.snapshots_sqlite import SqliteSnapshots
+from hub.store.sqlite import Database
+from virtual_servers.shelf import Catalogues
+from virtual_servers.shelf_sqlite import SqliteCatalogues
+
+
+class OnSqlite:
+    """A `Medium`. Its file is locked while it is open: nobody can take the hub's place."""
+
+    def __init__(self, file: Path) -> None:
+        self._database = database = Database(file)
+        self.kind = "sqlite"
+        self.keys: Keys = SqliteKeys(database)
+        self.snapshots: Snapshots = SqliteSnapshots(database)
+        self.catalogues: Catalogues = SqliteCatalogues(database)
+        self.days: Days = SqliteDays(database)
+        self.ledger: Ledger = SqliteLedger(database)
+
+    @property
+    def up(self) -> bool:
+        return True
+
+    async def open(self, lost: Callable[[], None], back: Callable[[], Awaitable[None]]) -> None:
+        self._database.open()
+
+    async def close(self) -> None:
+        await self._database.close()
+
+    def on_commit(self, observe: Callable[[int, float], None]) -> None:
+        self._database.on_commit(observe)

@@ -1,0 +1,1 @@
+"""Several processes as one hub: a parent that holds the listening socket, and workers that serve (docs/design/workers.md)."""

@@ -1,0 +1,98 @@
+"""What all workers have counted, asked of each and added up: one hub's metrics, whichever worker is scraped.
+
+What workers had counted that have ended is kept, so that no counter of the hub ever goes back.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from hub.processes.child import Child
+from hub.processes.messages import Count, Counted, Family, Sample
+from hub.processes.totals import Families, add, total
+
+PATIENCE = 1.0
+"""Seconds a worker has to answer. One that does not is left out, but for what it had counted when last it answered."""
+
+
+class Census:
+    """`children` are all workers there are; `wanted` is how many are to serve."""
+
+    def __init__(self, children: Callable[[], Collection[Child]], wanted: int) -> None:
+        self.ends = 0
+        """Workers that ended without being told."""
+        self._children = children
+        self._wanted = wanted
+        self._past: Families = ()
+        self._latest: dict[Child, Families] = {}
+        self._asked: dict[Child, tuple[int, asyncio.Future[None]]] = {}
+        self._asks = 0
+        self._silences = 0
+
+    async def take(self) -> Families:
+        """Ask all, wait for each no longer than `PATIENCE`."""
+        there = [child for child in self._children() if child.state != "starting"]
+        waits = {child: self._ask(child) for child in there}
+        if waits:
+            await asyncio.wait(waits.values(), timeout=PATIENCE)
+        answered = {child for child, answer in waits.items() if answer.done() and child in self._latest}
+        self._silences += sum(not answer.done() for answer in waits.values())
+        present = {child.number: self._latest[child] for child in answered}
+        absent = [families for child, families in self._latest.items() if child not in answered]
+        return (*total(present, [self._past, *absent]), *self._own(there, answered))
+
+    def told(self, child: Child, message: Counted) -> None:
+        """What a worker has counted."""
+        self._latest[child] = message.families
+        asked = self._asked.get(child)
+        if asked is not None and asked[0] == message.ask:
+            del self._asked[child]
+            asked[1].set_result(None)
+
+    def left(self, child: Child) -> None:
+        """It has ended: what it had counted when last it said so stays counted."""
+        if (latest := self._latest.pop(child, None)) is not None:
+            self._past = add([self._past, latest])
+        if (asked := self._asked.pop(child, None)) is not None:
+            asked[1].set_result(None)
+
+    def _ask(self, child: Child) -> "asyncio.Future[None]":
+        """The answer to come. A worker that owes one is not asked again: it would have to read them all."""
+        if child not in self._asked:
+            self._asks += 1
+            self._asked[child] = (self._asks, asyncio.get_running_loop().create_future())
+            child.tell(Count(self._asks))
+        return self._asked[child][1]
+
+    def _own(self, there: Collection[Child], answered: Collection[Child]) -> Families:
+        up = [(child.number, float(child in answered)) for child in there]
+        generations = [(child.number, float(child.generation)) for child in there]
+        return (
+            _family("hub_workers", "gauge", "Workers that are to serve", [Sample("hub_workers", (), float(self._wanted))]),
+            _family("hub_worker_up", "gauge", "1 when the worker said in time what it has counted", _numbered("hub_worker_up", up)),
+            _family(
+                "hub_worker_generation",
+                "gauge",
+                "Number of the configuration that the worker has in force",
+                _numbered("hub_worker_generation", generations),
+            ),
+            _family(
+                "hub_worker_ends",
+                "counter",
+                "Workers that ended without being told",
+                [Sample("hub_worker_ends_total", (), float(self.ends))],
+            ),
+            _family(
+                "hub_worker_silences",
+                "counter",
+                "Times a worker did not say in time what it has counted",
+                [Sample("hub_worker_silences_total", (), float(self._silences))],
+            ),
+        )
+
+
+def _family(name: str, kind: str, about: str, samples: list[Sample]) -> Family:
+    return Family(name, kind, about, tuple(samples))
+
+
+def _numbered(name: str, values: list[tuple[int, float]]) -> list[Sample]:
+    return [Sample(name, (("worker", str(number)),), value) for number, value in values]

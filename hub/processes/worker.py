@@ -1,0 +1,129 @@
+"""`python -m hub.processes.worker NUMBER CHANNEL`: one of the processes that serve, started by a parent and by nobody else.
+
+CHANNEL is the descriptor of a socket to the parent, from which everything else comes. It ends with 0 where it was told to stop or its
+parent is gone, and with 1 where it cannot serve.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+
+import uvloop
+
+from hub import __version__
+from hub.app import Hub
+from hub.config.load import Loaded
+from hub.processes import orphan
+from hub.processes.board import Board
+from hub.processes.channel import Channel, Closed
+from hub.processes.either import either
+from hub.processes.member import Member
+from hub.processes.messages import Begin, ToWorker
+from hub.processes.parcel import unpack
+from hub.processes.server import Shared
+from hub.server import configure
+from hub.start import brought_up, made, settled_down, welcome
+from hub.telemetry.logs import set_up
+
+log = logging.getLogger("hub")
+
+REST = 20.0
+"""Seconds that a worker without a parent has beside its drain; then it is ended, whatever it does."""
+
+
+def main() -> int:
+    number, channel = int(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(channel, False)
+    return uvloop.run(_run(number, socket.socket(fileno=channel)))
+
+
+async def _run(number: int, end: socket.socket) -> int:
+    descriptor = end.fileno()
+    channel = await Channel[ToWorker].open(end, ToWorker)
+    try:
+        begin = await channel.receive()
+    except Closed:
+        return 1
+    assert isinstance(begin, Begin)
+    code = await _live(number, begin, channel, descriptor)
+    await channel.close()
+    return code
+
+
+async def _live(number: int, begin: Begin, channel: Channel[ToWorker], descriptor: int) -> int:
+    if begin.version != __version__:
+        print(f"hub: worker {number} is of version {__version__}, its parent of {begin.version}: restart the hub", file=sys.stderr)  # noqa: T201
+        return 1
+    loaded = unpack(begin.config)
+    telemetry = loaded.config.telemetry
+    set_up(telemetry.log_level, telemetry.log_format)
+    logging.getLogger().handlers[0].addFilter(_Numbered(number))
+    member = Member(number, begin.generation, channel)
+    orphan.guard(descriptor, lambda: (member.hub.loaded if member.hub is not None else loaded).config.server.drain + REST)
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(wanted, member.signalled)
+    for other in (signal.SIGHUP, signal.SIGUSR2):
+        asyncio.get_running_loop().add_signal_handler(other, log.warning, "this signal is for the parent: nothing is done")
+    listening = asyncio.create_task(member.listen(), name="parent")
+    try:
+        return await _serve(member, begin, loaded)
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+
+async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
+    hub = member.hub = made(loaded)
+    if hub is None:
+        return 1
+    hub.among, hub.admin.exposition = member.among, member.exposition
+    starting, started = asyncio.create_task(brought_up(hub, welcome(hub, begin.url) if begin.welcome else None)), asyncio.Event()
+    starting.add_done_callback(lambda _: started.set())
+    await either(started, member.leaving)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await hub.stop()
+        return 0
+    if not starting.result():
+        return 1
+    try:
+        member.ready(welcomed=begin.welcome)
+        await either(member.serving, member.leaving)
+        if not member.leaving.is_set():
+            server = member.server = _server(hub, member, begin)
+            settled_down()
+            await server.serve()
+    finally:
+        await member.settled()
+        await hub.stop()
+    member.farewell()
+    return 1 if member.failed else 0
+
+
+def _server(hub: Hub, member: Member, begin: Begin) -> Shared:
+    listener, board = socket.socket(fileno=begin.listener), Board.find(begin.board)
+    os.set_inheritable(begin.listener, False)
+    os.set_inheritable(begin.board, False)
+    settings = hub.loaded.config.server
+    config = configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies)
+    return Shared(config, hub.drain, hub.clients.cut_all, listener, board, member.number, member.serves)
+
+
+class _Numbered(logging.Filter):
+    """Adds the worker's number to what is logged."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.fields = {"worker": self._number, **getattr(record, "fields", {})}
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Messages between the processes of one hub, over Redis publish/subscribe: heard by whoever listens at the time, at most once.
+
+Nothing waits for a signal and nothing may depend on one: what it announces is found by other means as well, a little later. It never
+stands on the path of a request. It does not know what the messages mean.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hub.refusal import StoreDown
+from hub.store.redis import Redis
+from hub.store.redis_link import Link
+from hub.store.redis_place import STEADY, pause
+from hub.store.resp import pack
+
+logger = logging.getLogger("hub.redis")
+
+Heard = Callable[[bytes], None]
+
+
+class Signals:
+    """Publishes on the connection of `redis`, listens on one of its own, which it makes again whenever it is lost."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._prefix = f"hub:{redis.database}:"  # channels, unlike keys, are not kept apart by database
+        self._heard: dict[bytes, list[Heard]] = {}
+        self._link: Link | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.confirmed = 0
+        """Topics that the server has said it will tell us of, on the present connection."""
+
+    def open(self) -> None:
+        """Begin to listen. Does not wait, and does not fail: while Redis is away nothing is heard."""
+        self._task = asyncio.create_task(self._listening())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def publish(self, topic: str, data: bytes) -> None:
+        """Tell every process that listens, this one included. Lost where Redis is away."""
+        channel = self._channel(topic)
+        self._redis.post(channel, pack("PUBLISH", channel, data))
+
+    def subscribe(self, topic: str, heard: Heard) -> None:
+        """Have `heard(data)` called on the loop for each message from now on, or from when the connection is made."""
+        channel = self._channel(topic)
+        known = self._heard.setdefault(channel, [])
+        known.append(heard)
+        if len(known) == 1 and self._link is not None:
+            self._link.tell(pack("SUBSCRIBE", channel))
+
+    def _channel(self, topic: str) -> bytes:
+        return f"{self._prefix}{topic}".encode()
+
+    async def _listening(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            try:
+                link = await self._redis.connect()
+            except StoreDown:
+                failures += 1
+                await asyncio.sleep(pause(failures))
+                continue
+            since = loop.time()
+            try:
+                await self._listen(link)
+            finally:
+                self._link, self.confirmed = None, 0
+                link.close()
+            failures = 0 if loop.time() - since > STEADY else failures + 1
+            if failures:
+                await asyncio.sleep(pause(failures))
+
+    async def _listen(self, link: Link) -> None:
+        self._link = link
+        link.listen(self._pushed, b"".join(pack("SUBSCRIBE", channel) for channel in self._heard))
+        await asyncio.shield(link.lost)
+
+    def _pushed(self, message: list[Any]) -> None:
+        if len(message) == 3 and message[0] == b"subscribe":
+            self.confirmed = int(message[2])
+        elif len(message) == 3 and message[0] == b"message":
+            for heard in tuple(self._heard.get(message[1], ())):
+                try:
+                    heard(message[2])
+                except Exception:
+                    logger.exception("what was to be done on a signal failed")

@@ -1,0 +1,405 @@
+"""Several processes on one journal: what each may count on when the others die, when the database does, and when nobody hears of a commit."""
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from hub.audit import export, ledger_postgres, record
+from hub.audit.checkpoint import Signer
+from hub.audit.graves import lock_key
+from hub.audit.journal import OPERATOR, Journal, JournalDown
+from hub.audit.ledger_postgres import PostgresLedger
+from hub.store.postgres import Ambiguous, Postgres
+from tests.audit.conftest import SEED
+from tests.audit.writing import check_log, run_writer, written
+from tests.services.postgres import PostgresServer
+from tests.support.wire_cutter import COMMIT, cutter
+
+
+@pytest.fixture
+def audit(postgres_audit: SimpleNamespace) -> SimpleNamespace:
+    return postgres_audit
+
+
+async def open_intent(audit, log, org="acme"):
+    """A call that was sent and has no outcome yet: (call, receipt)."""
+    call = audit.call()
+    return call, await log.append(org, record.intent(call, audit.caller(org), audit.allow, os.urandom(32)))
+
+
+def outcome(audit, call, of):
+    return record.outcome(call, audit.caller(), audit.allow, status="ok", code="", us=1, reply=b"", salt=os.urandom(32), of=of)
+
+
+async def sweep(log):
+    await log._recover()
+
+
+@asynccontextmanager
+async def killed(audit):
+    """The journal of a process that is then no more: its connections end, and nothing is said."""
+    store = await audit.store(audit.path)
+    log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=60.0, sweep_every=60.0)
+    await log.open()
+    yield log
+    for task in log._tasks:
+        task.cancel()
+    await store.close()
+
+
+def outcomes(audit, org="acme"):
+    return [(r["outcome"]["status"], r["intent"]) for r in written(audit.path, org) if r["kind"].endswith(".outcome")]
+
+
+def verified(audit):
+    check_log(audit.path, audit.signer, [])
+
+
+async def until(condition, seconds=10.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def read_lines(process, wanted, into):
+    """Read until there are `wanted` acknowledged records more."""
+    more = 0
+    while more < wanted:
+        line = (await asyncio.to_thread(process.stdout.readline)).decode().strip()
+        assert line
+        if line != "down":
+            into.append(line)
+            more += 1
+
+
+def rest(process):
+    return [line.decode().strip() for line in process.stdout if line.endswith(b"\n") and line != b"down\n"]
+
+
+async def test_three_processes_write_one_log_and_one_is_killed_under_load(audit, database_url):
+    acknowledged, at_the_end = [], []
+    writers = [await asyncio.to_thread(run_writer, audit.path, "run", "acme", "rival", "acme") for _ in range(3)]
+    try:
+        await asyncio.gather(*(read_lines(writer, 300, acknowledged) for writer in writers))
+        writers[0].send_signal(signal.SIGKILL)
+        await asyncio.gather(*(read_lines(writer, 600, acknowledged) for writer in writers[1:]))
+
+        def closed():  # by one of the two that live, while both go on writing
+            return any(
+                r["kind"] == "log.recover"
+                for r in (written(audit.path, OPERATOR) if any(log.org == OPERATOR for log in export.logs(audit.path)) else [])
+            )
+
+        acks = [asyncio.ensure_future(read_lines(writer, 1 << 30, acknowledged)) for writer in writers[1:]]
+        async with asyncio.timeout(20):
+            while not await asyncio.to_thread(closed):
+                await asyncio.sleep(0.1)
+    finally:
+        for writer in writers:
+            writer.kill()
+    await asyncio.gather(*acks, return_exceptions=True)
+    for writer in writers:
+        at_the_end += rest(writer)
+        writer.wait()
+        writer.stdout.close()
+    before = [r for r in written(audit.path) if r.get("outcome", {}).get("status") == "unknown"]
+    assert len({r["boot"] for r in written(audit.path)}) == 3
+    dead = {boot for r in written(audit.path, OPERATOR) for boot in r["boots"]}
+    assert len(dead) == 1
+    assert not dead & {r["boot"] for r in before}
+    async with audit.opened(audit.path):
+        pass
+    check_log(audit.path, audit.signer, acknowledged + at_the_end)
+    everything = [r for org in ("acme", "rival") for r in written(audit.path, org)]
+    recovered = [r for r in everything if r.get("outcome", {}).get("status") == "unknown"]
+    assert sum(r["count"] for r in written(audit.path, OPERATOR)) == len(recovered) > 0
+    assert len({(r["boot"], r["org"]) for r in everything}) >= 6
+
+
+async def test_a_living_processes_open_intents_are_left_alone_and_a_dead_ones_closed_once(audit):
+    async with AsyncExitStack() as stack:
+        (_, one), (_, two), (_, three) = [await stack.enter_async_context(audit.opened(audit.path)) for _ in range(3)]
+        call, intent = await open_intent(audit, one)
+        for log in (two, three, two):
+            await sweep(log)
+        assert outcomes(audit) == []
+        await one.append("acme", outcome(audit, call, intent))
+
+        async with killed(audit) as dying:
+            for org in ("acme", "rival", "acme", "acme"):
+                await open_intent(audit, dying, org)
+        await asyncio.gather(*(sweep(log) for log in (one, two, three, one)))
+        assert outcomes(audit) == [("ok", 0), ("unknown", 2), ("unknown", 3), ("unknown", 4)]
+        assert outcomes(audit, "rival") == [("unknown", 0)]
+        assert [(r["kind"], r["count"]) for r in written(audit.path, OPERATOR)] == [("log.recover", 4)]
+    settled = await audit.select(audit.path, "SELECT count(*) FROM journal_boot WHERE settled IS NULL")
+    assert settled == [(0,)]
+    assert await audit.select(audit.path, "SELECT count(*) FROM journal_writer") == [(0,)]
+    verified(audit)
+
+
+async def test_more_open_intents_than_one_transaction_closes(audit, monkeypatch):
+    monkeypatch.setattr(ledger_postgres, "_AT_ONCE", 3)
+    async with audit.opened(audit.path) as (_, log):
+        for _ in range(8):
+            await open_intent(audit, log)
+    async with audit.opened(audit.path):
+        pass
+    assert outcomes(audit) == [("unknown", at) for at in range(8)]
+    assert [r["count"] for r in written(audit.path, OPERATOR)] == [3, 3, 2]
+    verified(audit)
+
+
+async def test_a_lock_must_be_free_for_a_while_before_its_process_is_taken_for_dead(audit):
+    async with audit.opened(audit.path, grace=0.0), audit.opened(audit.path, grace=30.0) as (_, patient):
+        async with killed(audit) as dying:
+            await open_intent(audit, dying)
+        for _ in range(3):
+            await sweep(patient)
+        assert outcomes(audit) == []
+
+
+async def test_a_process_taken_for_dead_can_write_no_second_outcome_and_goes_on_under_a_new_boot(audit):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+        call, intent = await open_intent(audit, log)
+        first = log.boot
+        await store._locks.close()  # cut off, and not let in again
+        assert not store.holds(lock_key(first))
+        await sweep(other)
+        assert outcomes(audit) == [("unknown", 0)]
+        with pytest.raises(JournalDown) as refused:
+            await log.append("acme", outcome(audit, call, intent))
+        assert "taken for dead" in refused.value.detail
+        with pytest.raises(JournalDown):
+            await log.append("acme", outcome(audit, call, intent))
+        assert log.boot != first
+        receipts = await audit.govern(log)
+        assert [receipt.index for receipt in receipts] == [2, 3]
+        assert store.holds(lock_key(log.boot))
+        await sweep(other)
+        assert outcomes(audit) == [("unknown", 0), ("ok", 2)]
+    verified(audit)
+
+
+async def test_an_idle_process_taken_for_dead_finds_out(audit):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+        call, intent = await open_intent(audit, log)
+        first = log.boot
+        await store._locks.close()
+        await sweep(other)
+        await sweep(log)
+        assert log.boot != first
+        with pytest.raises(JournalDown):
+            await log.append("acme", outcome(audit, call, intent))
+        await audit.govern(log)
+    verified(audit)
+
+
+@asynccontextmanager
+async def through(url, patience=2.0):
+    """A journal that reaches the database by way of a cutter, and is the only one that writes."""
+    async with cutter(url) as (proxy, address):
+        store = Postgres(address, patience=patience)
+        await store.open()
+        log = Journal(PostgresLedger(store), Signer(SEED), build="x", checkpoint_every=60.0, sweep_every=60.0)
+        await log.open()
+        yield proxy, store, log
+        await log.close()
+        await store.close()
+
+
+WAYS = {"locking": COMMIT, "at once": b'"kind":"mcp.tools.call'}
+"""How a batch can be written, and what the statement that commits it holds."""
+
+
+async def ready_to_cut(audit, log, proxy, way):
+    """Some calls, after which the next batch is written in that way: their receipts."""
+    receipts = [receipt for _ in range(3) for receipt in await audit.govern(log)]
+    scribe = log._ledger._scribe
+    assert scribe._alone
+    scribe._alone = way == "at once"
+    proxy.at = WAYS[way]
+    return receipts
+
+
+@pytest.mark.parametrize("cut", ["after", "before", "late"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, database_url, way, cut):
+    async with through(database_url) as (proxy, _, log):
+        receipts = await ready_to_cut(audit, log, proxy, way)
+        proxy.cut = cut
+        asked = [asyncio.ensure_future(audit.govern(log)) for _ in range(20)]
+        if cut == "late":
+            await asyncio.wait_for(proxy.holding.wait(), 5)
+            asyncio.get_running_loop().call_later(0.3, proxy.let_go.set)
+        receipts += [receipt for pair in await asyncio.gather(*asked) for receipt in pair]
+        assert proxy.cuts == 1
+        receipts += await audit.govern(log)
+    assert sorted(receipt.index for receipt in receipts) == list(range(48))
+    assert len(written(audit.path)) == 48
+    check_log(audit.path, audit.signer, [receipt.header() for receipt in receipts])
+
+
+async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit, database_url):
+    async with through(database_url) as (proxy, _, log):
+        await ready_to_cut(audit, log, proxy, "at once")
+        scribe = log._ledger._scribe
+        proxy.cut = "late"
+        built = record.intent(audit.call(), audit.caller(), audit.allow, os.urandom(32))
+        salt = built.pop(record.SALT)
+        with pytest.raises(Ambiguous):
+            await scribe._at_once({"acme"}, [("acme", built, salt)])
+        assert await scribe._resolve() is None
+        proxy.let_go.set()
+        await until(lambda: b"late" in proxy.heard)
+        assert len(written(audit.path)) == 6
+        await audit.govern(log)
+        await audit.govern(log)
+        assert scribe._alone
+    verified(audit)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, database_url, postgres, way):
+    async with through(database_url, patience=0.5) as (proxy, store, log):
+        await ready_to_cut(audit, log, proxy, way)
+        proxy.cut = "after"
+        doubtful = asyncio.ensure_future(open_intent(audit, log))
+        await until(lambda: proxy.cuts == 1)
+        async with asyncio.timeout(10):
+            while postgres.sql("SELECT count(*) FROM journal_record", store_name(database_url)) != "7":
+                await asyncio.sleep(0)
+        postgres.kill()
+        with pytest.raises(JournalDown):
+            await doubtful
+        postgres.restart()
+        await until(lambda: store.up)
+        await audit.govern(log)
+    assert sorted(status for status, _ in outcomes(audit)) == ["ok"] * 4 + ["unknown"]
+    assert await audit.select(audit.path, "SELECT count(*) FROM journal_boot WHERE settled IS NULL") == [(0,)]
+    verified(audit)
+
+
+async def test_one_who_writes_alone_goes_there_and_back_once_and_two_still_fit(audit, monkeypatch):
+    said = []
+    at_once = Postgres.at_once
+
+    async def noted(self, *arguments):
+        said.append(await at_once(self, *arguments))
+        return said[-1]
+
+    monkeypatch.setattr(Postgres, "at_once", noted)
+    async with audit.opened(audit.path) as (_, one), audit.opened(audit.path) as (_, two):
+        for _ in range(3):
+            await audit.govern(one)
+        assert said == ["done"] * 4
+        await audit.govern(two)
+        await audit.govern(one)
+        assert said == ["done"] * 4 + ["moved"]
+        for _ in range(10):
+            await asyncio.gather(*(audit.govern(log, org) for log in (one, two) for org in ("acme", "rival")))
+    verified(audit)
+
+
+def store_name(url):
+    return url.rpartition("/")[2]
+
+
+async def test_a_killed_database_loses_nothing_that_was_acknowledged(audit, postgres: PostgresServer):
+    acknowledged = []
+    writers = [await asyncio.to_thread(run_writer, audit.path, "run", "acme", "rival") for _ in range(2)]
+    try:
+        for _ in range(2):
+            await asyncio.gather(*(read_lines(writer, 200, acknowledged) for writer in writers))
+            postgres.kill()
+            postgres.restart()
+        await asyncio.gather(*(read_lines(writer, 200, acknowledged) for writer in writers))
+    finally:
+        for writer in writers:
+            writer.kill()
+    for writer in writers:
+        acknowledged += rest(writer)
+        writer.wait()
+        writer.stdout.close()
+    async with audit.opened(audit.path):
+        pass
+    check_log(audit.path, audit.signer, acknowledged)
+
+
+async def test_a_hanging_database_refuses_quickly_and_is_written_again_when_it_answers(audit, postgres):
+    store = Postgres(audit.path, patience=0.3)
+    await store.open()
+    log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=60.0)
+    await log.open()
+    await audit.govern(log)
+    postgres.stop_answering()
+    for longest in (1.5, 1.5, 0.1, 0.1):
+        started = time.monotonic()
+        results = await asyncio.gather(*(log.append("acme", record.event("admin.test")) for _ in range(100)), return_exceptions=True)
+        assert all(isinstance(result, JournalDown) for result in results)
+        assert time.monotonic() - started < longest
+    assert log.waiting == 0
+    postgres.resume()
+    await until(lambda: store.up)
+    await audit.govern(log)
+    await log.close()
+    await store.close()
+    verified(audit)
+
+
+async def test_two_who_write_to_many_logs_in_any_order_do_not_block_each_other(audit):
+    orgs = ["acme", *(f"org{n}" for n in range(11))]
+    async with audit.opened(audit.path) as (_, one), audit.opened(audit.path) as (_, two):
+        for turn in range(10):
+            await asyncio.gather(*(audit.govern(log, org) for log, names in ((one, orgs), (two, orgs[::-1])) for org in names[turn:]))
+    sizes = {log.org: log.size for log in export.logs(audit.path)}
+    assert sum(sizes.values()) == 2 * 2 * sum(12 - turn for turn in range(10))
+    verified(audit)
+
+
+async def test_logs_are_signed_by_one_at_a_time_and_each_head_once(audit):
+    async with audit.opened(audit.path) as (_, one), audit.opened(audit.path) as (_, two):
+        for _ in range(5):
+            await asyncio.gather(audit.govern(one), audit.govern(two, "rival"))
+            await asyncio.gather(one.checkpoint(), two.checkpoint())
+        while one._ledger.changed or two._ledger.changed:
+            await one.checkpoint()
+            await two.checkpoint()
+    assert all(log.size == log.signed for log in export.logs(audit.path))
+    notes = await audit.select(audit.path, "SELECT org, size FROM journal_checkpoint")
+    assert len(notes) == len(set(notes))
+    verified(audit)
+
+
+async def test_a_record_that_cannot_be_stored_fails_alone(audit):
+    async with audit.opened(audit.path) as (_, log):
+        bad = {**record.event("admin.test"), "outcome": {"us": 2**70}, record.SALT: os.urandom(32)}
+        appended = [log.append("acme", each) for each in (record.event("admin.test"), bad, record.event("admin.test"))]
+        results = await asyncio.gather(*appended, return_exceptions=True)
+        assert [isinstance(result, JournalDown) for result in results] == [False, True, False]
+    assert [r["n"] for r in written(audit.path)] == [1, 2]
+
+
+async def test_a_sweep_that_is_stopped_in_the_middle_of_a_commit_leaves_counts_right(audit):
+    async with audit.opened(audit.path) as (_, log):
+        for _ in range(3):
+            await open_intent(audit, log)
+    async with audit.opened(audit.path, grace=30.0) as (_, log):
+        await log.append("acme", record.event("admin.test"))
+        log._ledger._graves._grace = 0.0
+        for turn in range(40):
+            stopped = asyncio.ensure_future(sweep(log))
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            await asyncio.sleep(turn * 0.0005)
+            stopped.cancel()
+            await asyncio.gather(stopped, return_exceptions=True)
+            await log.append("acme", record.event("admin.test"))
+        await sweep(log)
+    assert len([1 for status, _ in outcomes(audit) if status == "unknown"]) == 3
+    verified(audit)

@@ -1,0 +1,63 @@
+"""One process of several that make the same calls: run by the tests, which it tells on standard output what it was let do and when.
+
+`python -m tests.budget.hammer URL RULE SECONDS`: enter, hold for a few milliseconds, leave, again and again, until the time or the day's calls
+are used up. Each admitted call is a line of three times on the clock all processes share: before it asked, when it was let in, before it left.
+`python -m tests.budget.hammer URL RULE hold N LEASE`: enter N times, say `held`, and stay.
+"""
+
+import asyncio
+import sys
+import time
+
+import msgspec
+
+from hub.budget.limits_redis import RedisLimits
+from hub.call import Caller
+from hub.config.model import LimitSpec
+from hub.refusal import Limited, StoreDown
+from hub.store.redis import Redis
+
+WHO = Caller(org="acme", subject="user:ann", key_id="k1", key_name="ci")
+TASKS = 8
+
+
+async def hammer(limits: RedisLimits, until: float, said: list[str]) -> None:
+    while time.monotonic() < until:
+        before = time.monotonic_ns()
+        try:
+            hold = await limits.enter_caller(WHO)
+        except (Limited, StoreDown) as refused:
+            if (refused.retry_after or 0) > 10:
+                return
+            await asyncio.sleep(0.001)
+            continue
+        entered = time.monotonic_ns()
+        await asyncio.sleep(0.003)
+        said.append(f"{before} {entered} {time.monotonic_ns()}")
+        hold.release()
+        await asyncio.sleep(0.003)  # or whoever left a place would always be the first to see it free
+
+
+async def main(url: str, rule: str, what: str, count: str = "0", lease: str = "6") -> None:
+    redis = Redis(url)
+    await redis.open()
+    limits = RedisLimits(redis, (msgspec.json.decode(rule, type=LimitSpec),), lease=float(lease))
+    await limits.open()
+    if what == "hold":
+        holds = [await limits.enter_caller(WHO) for _ in range(int(count))]
+        print("held", flush=True)
+        await asyncio.sleep(3600)
+        print(len(holds))
+        return
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    said: list[str] = []
+    until = time.monotonic() + float(what)
+    await asyncio.gather(*(hammer(limits, until, said) for _ in range(TASKS)))
+    print("\n".join(said), flush=True)
+    await limits.close()
+    await redis.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

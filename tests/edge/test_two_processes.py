@@ -1,0 +1,254 @@
+"""Sessions of the older era on two processes that serve as one: whichever is asked, whichever is killed, with Redis and while it is away."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import mcp_types as types
+import pytest
+
+from tests.journeys.conftest import connected
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
+from tests.support.hub import Hub, eventually
+from tests.support.journal import of_call
+from tests.support.mcp import Client, Session, dumps, message
+from tests.support.servers import HttpServer
+from tests.support.several import Several, rewrite
+from tests.support.wire import Connection
+
+
+@pytest.fixture
+def pair(two_hubs: Several) -> Iterator[tuple[Hub, Hub]]:
+    """The two, both running at the end."""
+    one, two = two_hubs.hubs
+    yield one, two
+    for hub in (one, two):
+        if not hub.alive:
+            hub.start().settled("good")
+
+
+def at(hub: Hub, session: Session, key: str = "ann") -> Session:
+    """The same session, spoken to at this process."""
+    return Session(Client(hub, key), session.id, session.greeting)
+
+
+async def streaming(session: Session) -> Connection:
+    connection, status, _ = await session.client.stream(None, *session.headers(), method="GET")
+    assert status == 200
+    return connection
+
+
+async def text_of(coming: Any) -> str:
+    answer = await coming
+    assert answer.status == 200, answer
+    return answer.result["content"][0]["text"]
+
+
+async def test_each_step_of_a_session_may_be_taken_at_another_process(pair: tuple[Hub, Hub]) -> None:
+    one, two = pair
+    params = {"protocolVersion": "2025-06-18", "capabilities": {"roots": {}}, "clientInfo": {"name": "x", "version": "1"}}
+    answer = await Client(one, "ann").raw(dumps(message("initialize", params)))
+    session = Session(Client(one, "ann"), answer.headers["mcp-session-id"], answer.result)
+    there = at(two, session)
+    assert (await there.notify("notifications/initialized")).status == 202
+    assert await text_of(session.call("echo", {"text": "here"})) == "here"
+    assert await text_of(there.call("echo", {"text": "there"})) == "there"
+    stream = await streaming(session)
+    counted = await there.call("count", {"steps": 3}, progressToken="p")
+    assert [event.get("method") for event in counted.events] == ["notifications/progress"] * 3 + [None], "progress stays with its call"
+    assert (await at(two, session, "ben").request("tools/list")).why == "session_not_found"
+    assert (await there.end()).status == 204
+    for hub in pair:
+        assert (await at(hub, session).request("tools/list")).why == "session_not_found"
+    await stream.close()
+
+
+async def test_a_call_is_cancelled_by_way_of_the_other_process_once(pair: tuple[Hub, Hub], downstream: HttpServer) -> None:
+    one, two = pair
+    session = await Client(one, "ann").session()
+    mark = f"far {session.id}"
+    call = asyncio.create_task(session.call("wait", {"mark": mark}, ident=77))
+    await eventually(lambda: f"began {mark}" in downstream.noted())
+    started = time.monotonic()
+    for _ in range(3):
+        assert (await at(two, session).notify("notifications/cancelled", {"requestId": 77})).status == 202
+    answer = await call
+    assert time.monotonic() - started < 1.0
+    assert b"result" not in answer.body
+    await eventually(lambda: f"cancelled {mark}" in downstream.noted())
+    ends = await eventually(lambda: [record for record in of_call(one.database, answer) if "outcome" in record])
+    assert [end["outcome"]["status"] for end in ends] == ["aborted"]
+    assert downstream.noted().count(f"cancelled {mark}") == 1
+    assert await text_of(session.call("echo", {"text": "goes on"}, ident=77)) == "goes on"
+
+
+async def test_a_change_only_one_process_sees_reaches_streams_of_the_other(pair: tuple[Hub, Hub]) -> None:
+    one, two = pair
+    session = await Client(one, "ann").session()
+    here, there = await streaming(session), await streaming(at(two, session))
+    before = one.file.read_text()
+    rewrite(one, before.replace('"picture"', '"picture", "count"', 1))  # its file, not the other's
+    for stream in (here, there):
+        heard = await asyncio.wait_for(anext(stream.messages()), 10)
+        assert heard["method"] == "notifications/tools/list_changed"
+        await stream.close()
+    assert "count" not in [tool["name"] for tool in (await session.request("tools/list")).result["tools"]]
+    rewrite(one, before)
+    await eventually(lambda: one.status()["config"] == two.status()["config"])
+
+
+async def test_a_change_of_a_server_is_listed_and_told_everywhere(pair: tuple[Hub, Hub]) -> None:
+    one, two = pair
+    session = await Client(one, "ann").session()
+    stream = await streaming(at(two, session))
+    name = f"grown_{session.id[:6].replace('-', '_')}"
+    assert await text_of(session.call("grow", {"name": name})) == "grown"
+
+    async def listed(hub: Hub) -> bool:
+        return name in [tool["name"] for tool in (await at(hub, session).request("tools/list")).result["tools"]]
+
+    async def told_until_listed() -> None:
+        async for heard in stream.messages():
+            if heard["method"] == "notifications/tools/list_changed" and await listed(one) and await listed(two):
+                return
+
+    await asyncio.wait_for(told_until_listed(), 10)
+    await stream.close()
+
+
+async def test_a_revoked_key_loses_its_sessions_and_streams_everywhere_within_a_second(
+    pair: tuple[Hub, Hub], redis_server: RedisServer
+) -> None:
+    one, two = pair
+    made = one.admin("POST", "/admin/v1/keys", {"name": "gone", "grants": [{"virtual_server": "*"}]})
+
+    async def known() -> bool:
+        return (await Client(two, made["key"]).call("echo", {"text": "x"})).status == 200
+
+    await eventually(known, 2)
+    session = await Client(one, made["key"]).session()
+    stream = await streaming(at(two, session, made["key"]))
+    kept = f"hub:session*{made['key'].split('_')[1]}*"
+    assert len(redis_server.ask("KEYS", kept)) == 2
+    started = time.monotonic()
+    await asyncio.to_thread(one.admin, "DELETE", "/admin/v1/keys/gone")
+    async for _ in stream.messages():
+        pass
+    assert time.monotonic() - started < 1.0
+    for hub in pair:
+        assert (await at(hub, session, made["key"]).request("tools/list")).status == 401
+    await eventually(lambda: redis_server.ask("KEYS", kept) == [])
+    await stream.close()
+
+
+@pytest.mark.parametrize("harm", ["kill", "stop_answering"])
+async def test_without_redis_older_sessions_are_unavailable_never_unknown_and_go_on_with_it(
+    pair: tuple[Hub, Hub], redis: RedisServer, harm: str
+) -> None:
+    sessions = [await Client(hub, "ann").session() for hub in pair]
+    both = [at(hub, session) for session in sessions for hub in pair]
+    statuses: list[int] = []
+    getattr(redis, harm)()
+    try:
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            for session in both:
+                answer = await session.request("tools/list")
+                statuses.append(answer.status)
+                if answer.status != 200:  # just asked, it is still known for half a second
+                    assert (answer.status, answer.why, answer.headers["retry-after"]) == (503, "store_unavailable", "1")
+        hello = dumps(message("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}))
+        for hub in pair:
+            refused = await Client(hub, "ann").raw(hello)
+            assert (refused.status, refused.why) == (503, "store_unavailable")
+            assert "mcp-session-id" not in refused.headers
+            assert (await Client(hub, "ann").call("echo", {"text": "the newer era needs no session"})).status == 200
+    finally:
+        redis.heal()
+    assert set(statuses) == {200, 503}
+    assert statuses[-4:] == [503] * 4
+
+    async def served(session: Session) -> bool:
+        answer = await session.request("tools/list")
+        assert answer.status in (200, 503), answer
+        return answer.status == 200
+
+    for session in both:
+        await eventually(lambda session=session: served(session), 5)
+
+
+async def test_a_session_whose_opening_cannot_be_recorded_is_not_kept(
+    pair: tuple[Hub, Hub], postgres: PostgresServer, redis_server: RedisServer
+) -> None:
+    one, _ = pair
+    assert (await Client(one, "ann").call("echo", {"text": "all is well"})).status == 200
+    before = set(redis_server.ask("KEYS", "hub:session:*"))
+    postgres.stop_answering()
+    try:
+        hello = dumps(message("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}))
+        refused = await Client(one, "ann").raw(hello)
+        assert (refused.status, refused.why) == (503, "journal_unavailable")
+        assert "mcp-session-id" not in refused.headers
+        assert set(redis_server.ask("KEYS", "hub:session:*")) == before
+    finally:
+        postgres.resume()
+
+    async def served() -> bool:
+        return (await Client(one, "ann").call("echo", {"text": "again"})).status == 200
+
+    await eventually(served, 15)
+
+
+async def test_the_official_client_goes_on_when_the_process_it_spoke_to_is_killed(pair: tuple[Hub, Hub]) -> None:
+    """By way of an address that leads to whichever process is alive, as a load balancer's does."""
+    one, two = pair
+    alive = [one]
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            back = await asyncio.open_connection(*alive[0].address)
+            await asyncio.wait([asyncio.create_task(pump(reader, back[1])), asyncio.create_task(pump(back[0], writer))])
+        except OSError:
+            writer.close()
+
+    server = await asyncio.start_server(forward, "127.0.0.1", 0)
+    front = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    heard = asyncio.Event()
+
+    async def notified(incoming: Any) -> None:
+        if isinstance(incoming, types.ToolListChangedNotification):
+            heard.set()
+
+    balanced = type("Front", (), {"url": front, "keys": one.keys})()
+    before = initialized(two)
+    async with connected(balanced, "main", "legacy", message_handler=notified) as client:
+        assert (await client.call_tool("echo", {"text": "one"})).content[0].text == "one"
+        alive[0] = two
+        assert one.process is not None
+        one.process.kill()
+        one.process.wait()
+        assert (await client.call_tool("echo", {"text": "two"})).content[0].text == "two"
+        assert initialized(two) == before, "the session is the same: nothing was opened anew"
+        await eventually(lambda: two.status()["streams"] > 0, 15)  # its stream comes back by itself
+        assert (await client.call_tool("grow", {"name": f"late_{time.monotonic_ns()}"})).content[0].text == "grown"
+        await asyncio.wait_for(heard.wait(), 10)
+    server.close()
+
+
+def initialized(hub: Hub) -> int:
+    """Sessions opened at this process since it began."""
+    lines = hub.admin("GET", "/metrics").splitlines()
+    return round(sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("hub_calls_total") and "mcp.initialize" in line))
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()

@@ -1,0 +1,201 @@
+"""A hub of several workers as a test sees it from outside: its processes, which worker answers, how it ends."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from tests.chaos.world import marked, pipe
+from tests.services.postgres import children, state
+from tests.support.hub import Hub, wait_for
+from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
+from tests.support.wire import Connection, Response, request_bytes
+
+KEYS = [
+    {"name": "root", "roles": ["admin"]},
+    {"name": "user", "subject": "user:ann", "grants": [{"virtual_server": "main"}]},
+]
+READY = request_bytes("GET", "/health/ready", [("host", "127.0.0.1")], None)
+BROKEN = (OSError, asyncio.IncompleteReadError)
+
+
+class Several(Hub):
+    """Behind the virtual server `main` stands the abused server of the chaos tests, over its pipes."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, postgres: str, redis: str, workers: int) -> None:
+        self.notes = folder / "notes"
+        self.workers = workers
+        super().__init__(folder, config, postgres=postgres, redis=redis)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        whole = {
+            "keys": KEYS,
+            "upstreams": {"pipe": pipe(self.notes)},
+            "virtual_servers": {"main": {"include": [{"from": "pipe"}]}},
+            **config,
+        }
+        whole["server"] = {"workers": self.workers, "drain": 5, **config.get("server", {})}
+        super().configure(whole)
+
+    def start(self) -> "Several":
+        super().start()
+        wait_for(lambda: [one["state"] for one in self.standing()["workers"]] == ["serving"] * self.workers)
+        return self
+
+    def standing(self) -> dict[str, Any]:
+        """What `/health/ready` says, whoever answers."""
+        with urlopen(self.url + "/health/ready", timeout=10) as answer:
+            return json.loads(answer.read())
+
+    async def ask(self) -> Response:
+        async with await Connection.open(self.address) as connection:
+            await connection.send(READY)
+            return await connection.response()
+
+    @contextlib.asynccontextmanager
+    async def lines(self, count: int) -> "AsyncGenerator[list[Line]]":
+        """So many kept connections, opened at once, with the worker each has come to; and more, until every worker has one."""
+        connections = await asyncio.gather(*(Connection.open(self.address) for _ in range(count)))
+        lines = [Line(self, connection) for connection in connections]
+        try:
+            await asyncio.gather(*(line.whose() for line in lines))
+            while len({line.worker for line in lines}) < self.workers:
+                lines.append(Line(self, await Connection.open(self.address)))
+                await lines[-1].whose()
+            yield lines
+        finally:
+            for line in lines:
+                await line.close()
+
+    def pids(self) -> list[int]:
+        """The workers' processes, by what they were started with."""
+        return [pid for pid in children(self.pid) if b"hub.processes.worker" in _arguments(pid)]
+
+    def worker(self, number: int) -> int:
+        """The process of one worker."""
+        (found,) = [pid for pid in self.pids() if _arguments(pid)[-2] == str(number).encode()]
+        return found
+
+    def gone(self, pids: list[int], seconds: float = 15.0) -> None:
+        """Wait until these processes, and every server that any hub of this test has started, have ended."""
+        wait_for(lambda: all(state(pid) in "XZ" for pid in pids) and not marked(f"CHAOS={self.notes}"), seconds)
+
+    def says(self, text: str, times: int = 1, seconds: float = 15.0) -> None:
+        """Wait until the log has it."""
+        wait_for(lambda: self.log.read_text().count(text) >= times, seconds)
+
+    def metrics(self) -> dict[str, float]:
+        """A scrape, by the text before the value."""
+        lines = [line for line in self.admin("GET", "/metrics").splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+    def wipe(self) -> None:
+        """Leave nothing of it behind, however the test has ended."""
+        if self.process is None:
+            return
+        workers = self.pids()
+        if self.process.poll() is None:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait()
+        self.gone(workers)
+
+
+class Line:
+    """One kept connection. `worker` is whom it has come to; `call` opens it anew where the hub has said that it ends."""
+
+    def __init__(self, hub: Several, connection: Connection) -> None:
+        self.hub = hub
+        self.connection = connection
+        self.worker = 0
+
+    async def whose(self) -> int:
+        self.worker = (await self.raw_ready()).json["worker"]
+        return self.worker
+
+    async def raw_ready(self) -> Response:
+        await self.connection.send(READY)
+        return await self.connection.response()
+
+    async def send(self, tool: str, arguments: dict[str, Any]) -> None:
+        params = modern_params({"name": tool, "arguments": arguments})
+        await self.connection.send(
+            Client(self.hub, "user").wire(dumps(message("tools/call", params)), *modern_headers("tools/call", params))
+        )
+
+    async def call(self, tool: str = "echo", arguments: dict[str, Any] | None = None) -> Response:
+        await self.send(tool, arguments or {"text": "x"})
+        response = await self.connection.response()
+        if response.headers.get("connection") == "close":
+            await self.connection.close()
+            self.connection = await Connection.open(self.hub.address)
+        return response
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+
+class Load:
+    """Calls without a pause over so many kept connections, until `ended`. `wrong` is what was no answer to a call."""
+
+    def __init__(self, hub: Several, lines: int) -> None:
+        self._hub = hub
+        self._lines = lines
+        self._over = False
+        self.answers = 0
+        self.wrong: Counter[str] = Counter()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> "Load":
+        lines = await self._stack.enter_async_context(self._hub.lines(self._lines))
+        self._tasks = [asyncio.create_task(self._run(line)) for line in lines]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._over = True
+        await asyncio.gather(*self._tasks)
+        await self._stack.aclose()
+
+    async def busy(self, more: int, seconds: float = 15.0) -> None:
+        """Wait for so many more answers."""
+        end, wanted = time.monotonic() + seconds, self.answers + more
+        while self.answers < wanted:
+            assert time.monotonic() < end, f"only {self.answers} answers came; {self.wrong}"
+            await asyncio.sleep(0.01)
+
+    async def _run(self, line: Line) -> None:
+        while not self._over:
+            try:
+                response = await line.call()
+            except BROKEN as error:
+                self.wrong[type(error).__name__] += 1
+                with contextlib.suppress(OSError):
+                    line.connection = await Connection.open(self._hub.address)
+                continue
+            self.answers += 1
+            if response.status != 200 or "result" not in response.json:
+                self.wrong[f"{response.status} {response.json}"] += 1
+
+
+def _arguments(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []
+
+
+def worker_of(text: str) -> int:
+    """The label of a metric that is one worker's."""
+    found = re.search(r'worker="(\d+)"', text)
+    return int(found[1]) if found else 0

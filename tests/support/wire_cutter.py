@@ -1,0 +1,120 @@
+"""A TCP proxy before PostgreSQL that cuts a connection where it hurts: once the statement that commits was sent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
+"""The message as the protocol has it: type, length, text."""
+
+Cut = Literal["never", "after", "before", "late"]
+
+
+class WireCutter:
+    """Passes bytes on until `cut` says otherwise, then for one statement only: the first that holds `at`.
+
+    `after`: the server gets the statement, the client no answer. `before`: the server does not even get it. `late`: the client is cut off
+    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.cut: Cut = "never"
+        self.at = COMMIT
+        self.cuts = 0
+        self.let_go = asyncio.Event()
+        self.holding = asyncio.Event()
+        self.heard = b""
+        self._address = (host, port)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there, back = await asyncio.open_connection(*self._address)
+        except OSError:
+            writer.transport.abort()
+            return
+        requests = asyncio.ensure_future(self._requests(reader, back, writer))
+        answers = asyncio.ensure_future(self._answers(there, writer))
+        try:
+            await asyncio.wait((requests, answers), return_when=asyncio.FIRST_COMPLETED)
+            if self.holding.is_set():
+                await asyncio.wait((requests,))
+        finally:
+            for pump in (requests, answers):
+                pump.cancel()
+            await asyncio.gather(requests, answers, return_exceptions=True)
+            for end in (writer, back):
+                end.close()
+                with suppress(OSError):
+                    await end.wait_closed()
+
+    async def _requests(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 20):
+            if self.cut != "never" and self.at in data:
+                await self._cut(data + await _rest(reader), server, client)
+                return
+            server.write(data)
+            await server.drain()
+
+    async def _cut(self, data: bytes, server: asyncio.StreamWriter, client: asyncio.StreamWriter) -> None:
+        how, self.cut = self.cut, "never"
+        self.cuts += 1
+        if how == "before":
+            return
+        if how == "late":
+            self.holding.set()
+        client.transport.abort()
+        if how == "late":
+            await self.let_go.wait()
+            self.heard = b""
+        server.write(data)
+        await server.drain()
+        await asyncio.sleep(0.2)  # the server is to read it before it sees the end of the connection
+        self.holding.clear()
+
+    async def _answers(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        while data := await server.read(1 << 20):
+            if client.is_closing():
+                self.heard += data
+                continue
+            client.write(data)
+            with suppress(OSError):
+                await client.drain()
+
+
+async def _rest(reader: asyncio.StreamReader) -> bytes:
+    """What else of the message is on its way."""
+    found = b""
+    with suppress(TimeoutError):
+        while more := await asyncio.wait_for(reader.read(1 << 20), 0.03):
+            found += more
+    return found
+
+
+@asynccontextmanager
+async def cutter(url: str) -> AsyncIterator[tuple[WireCutter, str]]:
+    """A proxy before the database of `url`, and the address by which it is reached."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    proxy = WireCutter(parts.hostname, parts.port)
+    serving: set[asyncio.Task[None]] = set()
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        with suppress(OSError, asyncio.CancelledError):
+            await proxy.serve(reader, writer)
+
+    server = await asyncio.start_server(accepted, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield proxy, urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}"))
+    finally:
+        server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        await server.wait_closed()
