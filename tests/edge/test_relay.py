@@ -253,12 +253,12 @@ async def test_a_catalogue_that_changed_for_one_process_is_fetched_by_the_others
 async def test_a_server_that_differs_at_every_look_does_not_keep_two_processes_looking(redis_url: str, tmp_path: Path) -> None:
     shown = iter(range(1_000_000))
     async with (
-        looking(redis_url, tmp_path / "one", lambda: str(next(shown)), again=1.0) as one,
-        looking(redis_url, tmp_path / "two", lambda: str(next(shown)), again=1.0) as two,
+        looking(redis_url, tmp_path / "one", lambda: str(next(shown)), again=0.5) as one,
+        looking(redis_url, tmp_path / "two", lambda: str(next(shown)), again=0.5) as two,
     ):
         began = one.count + two.count
         one.fleet.refresh("s")
-        await asyncio.sleep(2.5)
+        await asyncio.sleep(1.3)
         assert 2 <= one.count + two.count - began <= 8
 
 
