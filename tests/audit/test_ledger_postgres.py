@@ -81,7 +81,7 @@ def rest(process):
     return [line.decode().strip() for line in process.stdout if line.endswith(b"\n") and line != b"down\n"]
 
 
-async def test_three_processes_write_one_log_and_one_is_killed_under_load(audit, database_url):
+async def test_three_processes_write_one_log_and_one_is_killed_under_load(audit):
     acknowledged, at_the_end = [], []
     writers = [await asyncio.to_thread(run_writer, audit.path, "run", "acme", "rival", "acme") for _ in range(3)]
     try:
@@ -229,8 +229,8 @@ async def ready_to_cut(audit, log, proxy, way):
 
 @pytest.mark.parametrize("cut", ["after", "before", "late"])
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, database_url, way, cut):
-    async with through(database_url) as (proxy, _, log):
+async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, way, cut):
+    async with through(audit.path) as (proxy, _, log):
         receipts = await ready_to_cut(audit, log, proxy, way)
         proxy.cut = cut
         asked = [asyncio.ensure_future(audit.govern(log)) for _ in range(20)]
@@ -245,8 +245,8 @@ async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_
     check_log(audit.path, audit.signer, [receipt.header() for receipt in receipts])
 
 
-async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit, database_url):
-    async with through(database_url) as (proxy, _, log):
+async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit):
+    async with through(audit.path) as (proxy, _, log):
         await ready_to_cut(audit, log, proxy, "at once")
         scribe = log._ledger._scribe
         proxy.cut = "late"
@@ -265,14 +265,14 @@ async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit,
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, database_url, postgres, way):
-    async with through(database_url, patience=0.5) as (proxy, store, log):
+async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, postgres, way):
+    async with through(audit.path, patience=0.5) as (proxy, store, log):
         await ready_to_cut(audit, log, proxy, way)
         proxy.cut = "after"
         doubtful = asyncio.ensure_future(open_intent(audit, log))
         await until(lambda: proxy.cuts == 1)
         async with asyncio.timeout(10):
-            while postgres.sql("SELECT count(*) FROM journal_record", store_name(database_url)) != "7":
+            while postgres.sql("SELECT count(*) FROM journal_record", store_name(audit.path)) != "7":
                 await asyncio.sleep(0)
         postgres.kill()
         with pytest.raises(JournalDown):

@@ -27,6 +27,7 @@ class WireCutter:
         self.holding = asyncio.Event()
         self.heard = b""
         self._address = (host, port)
+        self._held: asyncio.Task[None] | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -38,7 +39,7 @@ class WireCutter:
         answers = asyncio.ensure_future(self._answers(there, writer))
         try:
             await asyncio.wait((requests, answers), return_when=asyncio.FIRST_COMPLETED)
-            if self.holding.is_set():
+            if self._held is requests:
                 await asyncio.wait((requests,))
         finally:
             for pump in (requests, answers):
@@ -63,6 +64,7 @@ class WireCutter:
         if how == "before":
             return
         if how == "late":
+            self._held = asyncio.current_task()
             self.holding.set()
         client.transport.abort()
         if how == "late":
@@ -71,7 +73,7 @@ class WireCutter:
         server.write(data)
         await server.drain()
         await asyncio.sleep(0.2)  # the server is to read it before it sees the end of the connection
-        self.holding.clear()
+        self._held = None
 
     async def _answers(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         while data := await server.read(1 << 20):
