@@ -33,8 +33,9 @@ run: setup setup-demo ## the hub with demo/hub.yaml on 127.0.0.1:8080
 demo: setup-dev setup-demo ## the first five minutes, scripted, against a hub of its own
 	@$(BIN)/python -m demo.five_minutes $(ARGS)
 
-test: setup-test check ## everything: the checks, then all tests
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup-test check ## everything: the checks, then all tests, one process for each core
+	@$(BIN)/python -m tests.services
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint types floors ## lint, types and import floors
 

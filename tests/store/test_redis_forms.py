@@ -25,6 +25,11 @@ from tests.services.redis import RedisCluster, RedisSentinels, RedisServer, free
 COUNT = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
 
+def usable_links() -> list[Link]:
+    gc.collect()
+    return [one for one in gc.get_objects() if isinstance(one, Link) and one.usable]
+
+
 async def until(condition: Callable[[], bool], patience: float = 20.0) -> None:
     async with asyncio.timeout(patience):
         while not condition():
@@ -95,9 +100,7 @@ async def test_tls_trusts_the_authority_that_is_named_and_the_name_it_vouches_fo
             await Redis(f"rediss://localhost:{server.port}/0?ssl_ca_certs={authority}").open()
         with pytest.raises(StoreDown):  # and the other way round
             await Redis(f"redis://localhost:{port}/0").open()
-        await asyncio.sleep(0.2)
-        gc.collect()
-        assert not [one for one in gc.get_objects() if isinstance(one, Link) and one.usable]
+        await until(lambda: not usable_links())
         server.ask("CONFIG", "SET", "tls-auth-clients", "yes")
         own = f"&ssl_certfile={certificate}&ssl_keyfile={key}"
         async with opened(f"rediss://localhost:{port}/0?ssl_ca_certs={authority}{own}") as store:
