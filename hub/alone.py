@@ -54,4 +54,4 @@ async def _run(loaded: Loaded, host: str, port: int) -> int:
 def _server(hub: Hub) -> Server:
     settings = hub.loaded.config.server
     config = configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies)
-    return Server(config, hub.drain, hub.clients.cut_all)
+    return Server(config, hub.drain, hub.clients.cut_all, hub.leave)

@@ -73,6 +73,7 @@ class Hub:
         )
         self.identity = Identity(medium.keys, self.secrets.derive(KEY_PEPPER))
         self.commons = commons = _commons(config)
+        commons.announce(self.identity)
         self.limits = commons.limiter(medium.days, config.limits, self.metrics.alone)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
@@ -91,6 +92,8 @@ class Hub:
         self.app = Gate(self.edge, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
+        self.leaving = False
+        """Whether it has been told to stop. It may serve for a while all the same (`server.notice`)."""
         self._first_look_ends = 0.0
 
     async def start(self) -> None:
@@ -104,6 +107,8 @@ class Hub:
         await self.commons.open()
         await self.journal.open()
         self.identity.on_revoke(self._revoked)
+        if self.medium.shared:
+            self.identity.on_silence(self.clients.cut_streams)
         self.identity.declare(self.loaded.config.keys)
         await self.identity.open()
         await self.limits.open()
@@ -112,6 +117,11 @@ class Hub:
         await self.generations.swap()
         self.clients.start()
         self._first_look_ends = asyncio.get_running_loop().time() + FIRST_LOOK
+
+    def leave(self) -> float:
+        """Say that it is about to stop, to who asks whether it is ready; the seconds in which it is still to serve."""
+        self.leaving = True
+        return self.loaded.config.server.notice
 
     async def drain(self) -> None:
         """Take no new calls, let those under way finish, then cut them; their outcomes are recorded either way."""
@@ -192,7 +202,7 @@ class Hub:
     def not_ready(self) -> list[str]:
         """Reasons why this process should get no traffic."""
         reasons: list[str] = []
-        if self.edge.draining:
+        if self.leaving or self.edge.draining:
             reasons.append("stopping")
         if not self.medium.up:
             reasons.append("the database is away")

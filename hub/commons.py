@@ -9,6 +9,7 @@ from typing import Protocol
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.config.model import LimitSpec
+from hub.identity.authenticate import Identity
 from virtual_servers.fleet import Fleet
 from virtual_servers.sessions import SessionStore
 from virtual_servers.streams import Switchboard
@@ -30,6 +31,10 @@ class Commons(Protocol):
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         """The limits. `days` keeps the counts of a process that counts alone; `local` is called for each call that could not be counted."""
+        ...
+
+    def announce(self, identity: Identity) -> None:
+        """Have others hear at once of keys that are changed here, and this process of those changed elsewhere."""
         ...
 
     def follow(self, fleet: Fleet, changed: Callable[[], None]) -> None:

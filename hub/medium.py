@@ -16,6 +16,9 @@ class Medium(Protocol):
     kind: str
     """`sqlite` or `postgresql`."""
 
+    shared: bool
+    """Whether others can reach it, and change it, while this hub cannot."""
+
     keys: Keys
     snapshots: Snapshots
     catalogues: Catalogues

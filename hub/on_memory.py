@@ -6,6 +6,7 @@ from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.budget.limits import Limits
 from hub.config.model import LimitSpec
+from hub.identity.authenticate import Identity
 from virtual_servers.fleet import Fleet
 from virtual_servers.sessions import Sessions, SessionStore
 from virtual_servers.streams import Switchboard
@@ -28,6 +29,9 @@ class OnMemory:
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         return Limits(days, specs)
+
+    def announce(self, identity: Identity) -> None:
+        return
 
     def follow(self, fleet: Fleet, changed: Callable[[], None]) -> None:
         fleet.on_changed = changed

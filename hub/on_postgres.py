@@ -27,6 +27,7 @@ class OnPostgres:
         self._secrets = secrets
         self._seat = Seat(postgres, alone=alone)
         self.kind = "postgresql"
+        self.shared = True
         self.keys: Keys = PostgresKeys(postgres)
         self.snapshots: Snapshots = PostgresSnapshots(postgres)
         self.catalogues: Catalogues = PostgresCatalogues(postgres)

@@ -6,6 +6,8 @@ from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.budget.limits_redis import RedisLimits
 from hub.config.model import Address, LimitSpec
+from hub.identity.authenticate import Identity
+from hub.identity.relay import Relay
 from hub.store.redis import Redis
 from hub.store.signals import Signals
 from virtual_servers.fleet import Fleet
@@ -39,6 +41,9 @@ class OnRedis:
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         return RedisLimits(self.redis, specs, local=local)
+
+    def announce(self, identity: Identity) -> None:
+        Relay(self.signals, identity)
 
     def follow(self, fleet: Fleet, changed: Callable[[], None]) -> None:
         news = self._news = News(self.signals, fleet)

@@ -22,6 +22,7 @@ class OnSqlite:
     def __init__(self, file: Path) -> None:
         self._database = database = Database(file)
         self.kind = "sqlite"
+        self.shared = False
         self.keys: Keys = SqliteKeys(database)
         self.snapshots: Snapshots = SqliteSnapshots(database)
         self.catalogues: Catalogues = SqliteCatalogues(database)

@@ -26,7 +26,7 @@ from hub.policy.decide import Policy
 from hub.refusal import Denied, Internal, JournalDown, Limited, OutcomeUnrecorded, Refusal, StoreDown
 from hub.telemetry.metrics import Metrics
 
-ABORTED = frozenset({"client_gone", "key_revoked", "cancelled", "hub_stopping"})
+ABORTED = frozenset({"client_gone", "key_revoked", "keys_unchecked", "cancelled", "hub_stopping"})
 """Why a call was cut off, as records say it."""
 
 

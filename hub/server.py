@@ -1,24 +1,50 @@
-"""The HTTP server: uvicorn's, with the hub's own connections (`hub/http_server.py`) and a drain on SIGTERM."""
+"""The HTTP server: uvicorn's, with the hub's own connections (`hub/http_server.py`), and on SIGTERM a notice and a drain."""
 
 import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from typing import Any, cast
 
 import uvicorn
 
-from hub.http_server import with_timeout
+from hub.http_exchange import Application
+from hub.http_server import Connection, with_timeout
 
 
 class Server(uvicorn.Server):
-    """Stops in order: no new connections, `drain()`, then what uvicorn does. Asked a second time, it has `hurry()` end the drain."""
+    """Stops in order: no new connections, `drain()`, then what uvicorn does.
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], hurry: Callable[[], None]) -> None:
+    Where a signal asks for it, `leave()` is called first and says for how many seconds everybody is still served. Asked a second time, it
+    waits no longer and has `hurry()` end the drain.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], Awaitable[None]],
+        hurry: Callable[[], None],
+        leave: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         super().__init__(config)
         self._drain = drain
         self._hurry = hurry
+        self._leave = leave
+        self._asked = False
+        self._last = False
+
+    def last_answers(self) -> None:
+        """Serve on, but have each answer from now on be the last of its connection: who comes again may find another hub."""
+        if self._last:
+            return
+        self._last = True
+        if not self.config.loaded:
+            self.config.load()
+        config = cast("Any", self.config)
+        config.loaded_app = leaving(config.loaded_app)  # for connections to come
+        for connection in cast("set[Connection]", self.server_state.connections):
+            connection.app = leaving(connection.app)
 
     def stop(self) -> None:
         """Stop in order, soon."""
@@ -45,10 +71,33 @@ class Server(uvicorn.Server):
                 loop.remove_signal_handler(number)
 
     def _asked_to_stop(self) -> None:
-        if self.should_exit:
+        if self._asked:
             self.force_exit = True
             self._hurry()
-        self.should_exit = True
+            self.stop()
+            return
+        self._asked = True
+        seconds = self._leave()
+        if seconds:
+            self.last_answers()
+            asyncio.get_running_loop().call_later(seconds, self.stop)
+        else:
+            self.stop()
+
+
+def leaving(app: Application) -> Application:
+    """The application with each answer the last of its connection."""
+
+    async def last(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        async def ending(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = [header for header in message.get("headers", ()) if header[0] != b"connection"]
+                message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            await send(message)
+
+        await app(scope, receive, ending)
+
+    return last
 
 
 def configure(app: Any, *, header_timeout: float, trusted_proxies: tuple[str, ...]) -> uvicorn.Config:

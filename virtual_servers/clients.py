@@ -11,7 +11,7 @@ from typing import Literal
 from virtual_servers.wire import Exchange
 
 WATCH_AFTER = 0.05
-Reason = Literal["", "client_gone", "key_revoked", "cancelled", "body_timeout", "hub_stopping"]
+Reason = Literal["", "client_gone", "key_revoked", "cancelled", "body_timeout", "keys_unchecked", "hub_stopping"]
 """Why a request was cut; the message its task is cancelled with."""
 
 
@@ -79,6 +79,15 @@ class Clients:
         for running in list(self._running):
             if running.key_id == key_id:
                 running.cut("key_revoked")
+
+    def cut_streams(self) -> None:
+        """Cut every answer that is being streamed, because nobody knows whether its key still counts.
+
+        One that is sent whole needs no cutting: it waits for its record, and so for the store that would know.
+        """
+        for running in list(self._running):
+            if running.exchange.streaming:
+                running.cut("keys_unchecked")
 
     def cut_all(self) -> None:
         for running in list(self._running):

@@ -55,7 +55,11 @@ class Server(Part, frozen=True):
     max_body: Annotated[int, Meta(ge=1024, description="Largest request body on /mcp, in bytes.")] = 4 * 1024 * 1024
     header_timeout: Annotated[Positive, Meta(description="Seconds a client has to send its headers.")] = 10.0
     body_timeout: Annotated[Positive, Meta(description="Seconds a client has to send its body.")] = 30.0
-    drain: Annotated[float, Meta(ge=0, description="Seconds running calls get to finish on SIGTERM.")] = 30.0
+    notice: Annotated[
+        float,
+        Meta(ge=0, description="Seconds on SIGTERM in which requests are still served while `/health/ready` says 503: for load balancers."),
+    ] = 0.0
+    drain: Annotated[float, Meta(ge=0, description="Seconds running calls get to finish on SIGTERM, after `notice`.")] = 30.0
 
 
 class Stores(Part, frozen=True):

@@ -1,7 +1,8 @@
 """Who is asking: a credential becomes a `Caller`, or is refused without a hint why. Every key is held in memory; no call does I/O.
 
-What is in memory is at most a second old: the store is asked every quarter of one what has changed, and where it has not answered for a
-second nobody is let in, because a key may have been revoked meanwhile. It knows keys, not grants' meaning, nor any wire.
+What is in memory is at most a second old: the store is asked every quarter of one what has changed, and at once when another process says
+so. Where it has not answered for a second nobody is let in, because a key may have been revoked meanwhile. It knows keys, not grants'
+meaning, nor any wire.
 """
 
 import asyncio
@@ -25,8 +26,16 @@ from hub.refusal import StoreDown, Unauthenticated
 logger = logging.getLogger(__name__)
 
 POLL = 0.25
+"""Seconds from one look at the store to the next, where nobody says that there is something to see."""
+
+REST = 0.02
+"""Seconds from one look to the next, however often somebody says so: what a flood of such words costs the store is bounded."""
+
 REMEMBERED = 4096
 """Keys recognised since anything changed that are recognised again by a cheaper digest."""
+
+TICK = 0.1
+"""Seconds between looks at how long the store has been silent."""
 
 STALE = 1.0
 """Seconds between polls, and after the last good one until everybody is refused (a revocation must hold within this time)."""
@@ -66,10 +75,16 @@ class Identity:
         self._digest_key = secrets.token_bytes(32)
         self._expiring: list[tuple[float, str]] = []
         self._cuts: list[Callable[[str], None]] = []
+        self._changed: Callable[[], None] | None = None
+        self._told = asyncio.Event()
+        self._silenced: Callable[[], None] | None = None
         self._seen = float("-inf")
+        """When the store last answered while this process was one that may serve."""
+        self._heard = float("-inf")
+        """When it last answered."""
         self.barred = False
         self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
-        self._poller: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         # What a text that is no key, or names none, is held against: the same work is done, and nothing matches it.
         stranger = mint()
         self._blank = stranger.text
@@ -79,15 +94,16 @@ class Identity:
         """Load every key and begin to poll. Raises `StoreDown`, and `ValueError` where a declared key clashes with a stored one."""
         await self.refresh()
         self._reconcile(self._specs)
-        self._poller = asyncio.create_task(self._poll(), name="identity-poll")
+        self._tasks.append(asyncio.create_task(self._poll(), name="identity-poll"))
+        if self._silenced is not None:
+            self._tasks.append(asyncio.create_task(self._attend(self._silenced), name="identity-silence"))
 
     async def close(self) -> None:
         """Stop polling. From a second later nobody is let in."""
-        if self._poller is not None:
-            self._poller.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._poller
-            self._poller = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
 
     @property
     def fresh(self) -> bool:
@@ -154,6 +170,22 @@ class Identity:
         """Have `cut(key id)` called when a key stops counting (revoked, expired, no longer declared), so that its streams are ended."""
         self._cuts.append(cut)
 
+    def on_silence(self, cut: Callable[[], None]) -> None:
+        """Have `cut()` called, again and again, while the store has not answered for a second: others may have revoked any key meanwhile.
+
+        For a store that others can reach while this process cannot. Said before `open`.
+        """
+        self._silenced = cut
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Have `changed()` called when this process has changed the keys in the store, so that others can be told to `look`."""
+        self._changed = changed
+
+    def look(self) -> None:
+        """The keys in the store have changed, or may have: take it over soon. However often this is called, one look is under way and one
+        more to come."""
+        self._told.set()
+
     async def create(
         self,
         org: str,
@@ -177,6 +209,7 @@ class Identity:
     async def revoke(self, org: str | None, name_or_id: str) -> Change:
         """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
         change = await self.admin.revoke(org, name_or_id, declared=self._infos)
+        self._announce()
         async with self._turn:  # a poll under way may have been told that the key is good
             self._end(change.key.id, buried=change.key.source == "declared")
         return change
@@ -213,6 +246,7 @@ class Identity:
             for key_id in changes.tombstones:
                 self._end(key_id, buried=True)
             self._epochs = changes.epochs  # last: what could not be taken over is asked for again
+            self._heard = changes.at
             if not self.barred:
                 self._seen = changes.at
         self._cut_expired()
@@ -227,9 +261,15 @@ class Identity:
 
     async def _take_up(self, *rows: Row) -> None:
         """Know keys that were just stored, without asking the store again."""
+        if rows:
+            self._announce()
         async with self._turn:
             for row in rows:
                 self._apply(row)
+
+    def _announce(self) -> None:
+        if self._changed is not None:
+            self._changed()
 
     def _apply(self, row: Row) -> None:
         key_id, pepper = row.info.id, self._peppers.get(row.pepper)
@@ -282,12 +322,25 @@ class Identity:
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL - REST):
+                    await self._told.wait()
+            self._told.clear()
             try:
                 await self.refresh()
             except Exception as error:
                 if self.fresh:  # said while it matters, not four times a second for as long as it lasts
                     logger.warning("keys could not be refreshed: %s", getattr(error, "detail", "") or error)
+            await asyncio.sleep(REST)
+
+    async def _attend(self, cut: Callable[[], None]) -> None:
+        """Where this process itself stood still for a while, the store may have an answer waiting: that is no silence."""
+        before = self._clock()
+        while True:
+            await asyncio.sleep(TICK)
+            before, awake = self._clock(), self._clock() - before < 5 * TICK
+            if awake and before - self._heard > STALE:
+                cut()
 
 
 def _same_caller(before: Entry, after: Entry | None) -> bool:

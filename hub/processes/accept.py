@@ -7,10 +7,9 @@ import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
-from hub.http_exchange import Application
 from hub.http_server import Connection
 from hub.processes.board import Board
 
@@ -139,17 +138,3 @@ def counted(base: type[Connection], lost: Callable[[], None]) -> type[Connection
             lost()
 
     return Counted
-
-
-def leaving(app: Application) -> Application:
-    """The application with each answer the last of its connection."""
-
-    async def last(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        async def ending(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
-            await send(message)
-
-        await app(scope, receive, ending)
-
-    return last

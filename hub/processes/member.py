@@ -24,6 +24,7 @@ from hub.processes.messages import (
     Drain,
     Family,
     Hurry,
+    Notice,
     Ready,
     Retire,
     Serve,
@@ -56,6 +57,8 @@ class Member:
         self.hub: Hub | None = None
         self.server: Shared | None = None
         self.failed = False
+        self.noticed = False
+        """Whether the hub is about to stop."""
         self._channel = channel
         self._others: tuple[Standing, ...] = ()
         self._checked: tuple[int, Loaded] | None = None
@@ -89,6 +92,8 @@ class Member:
                     waiting.set_result(message.families)
             case Standings():
                 self._others = message.workers
+            case Notice():
+                self._notice()
             case Retire():
                 self._retire()
             case Drain():
@@ -99,6 +104,13 @@ class Member:
                 log.error("the parent said what this worker does not understand", extra=fields(message=type(message).__name__))
 
     # How it ends
+
+    def _notice(self) -> None:
+        self.noticed = True
+        if self.hub is not None:
+            self.hub.leaving = True
+        if self.server is not None:
+            self.server.last_answers()
 
     def leave(self) -> None:
         """Not ready from now on; no new connections; then the drain. Asked again it does nothing more."""

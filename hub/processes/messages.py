@@ -1,7 +1,7 @@
 """What a parent and its workers tell each other, as values. Each worker has a socket to its parent; a message is one frame of it.
 
 A worker's life: `Begin` → it starts → `Ready` → (`Check`, `Adopt`, where the configuration has changed since) → `Serve` → `Serving` → …
-→ `Retire` or `Drain` → `Counted`, and it ends. The end of the socket is the end of the other process.
+→ `Retire`, or `Notice` and `Drain` → `Counted`, and it ends. The end of the socket is the end of the other process.
 """
 
 from typing import Literal
@@ -67,6 +67,10 @@ class Standings(Message, frozen=True, tag=True):
     """Where every worker stands, whenever one of them changes."""
 
     workers: "tuple[Standing, ...]"
+
+
+class Notice(Message, frozen=True, tag=True):
+    """The hub is about to stop: not ready from now on, but serve on until `Drain`."""
 
 
 class Retire(Message, frozen=True, tag=True):
@@ -156,5 +160,5 @@ class Standing(Struct, frozen=True):
     config: str
 
 
-ToWorker = Begin | Serve | Check | Adopt | Count | Totals | Standings | Retire | Drain | Hurry
+ToWorker = Begin | Serve | Check | Adopt | Count | Totals | Standings | Notice | Retire | Drain | Hurry
 ToParent = Ready | Serving | Vote | Adopting | Adopted | Counted | Ask

@@ -1,7 +1,7 @@
 """The parent of several workers: it holds the listening socket, starts workers and starts them again, and carries no traffic.
 
-SIGTERM or Ctrl-C: stop in order, the second time in a hurry. SIGHUP: read the configuration again now. SIGUSR2: a new worker in the place
-of each, one after the other. A parent that is killed takes no call with it: its workers drain and end by themselves.
+SIGTERM or Ctrl-C: give notice, then stop in order, the second time in a hurry. SIGHUP: read the configuration again now. SIGUSR2: a new
+worker in the place of each, one after the other. A parent that is killed takes no call with it: its workers drain and end by themselves.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from typing import Any
 
 from hub import __version__
 from hub.config.load import Loaded
+from hub.config.model import Server
 from hub.hangup import on_hangup
 from hub.listen import bind, url_of
 from hub.processes.agreement import Agreement
@@ -30,6 +31,7 @@ from hub.processes.messages import (
     Counted,
     Drain,
     Hurry,
+    Notice,
     Ready,
     Retire,
     Serve,
@@ -79,6 +81,8 @@ class Parent:
         self._agreement = Agreement(loaded, lambda: self._children, self._may_serve, self._changed)
         self._census = Census(lambda: self._children, workers)
         self._watch = Watch(loaded, self._agreement.propose)
+        self._leaving = asyncio.Event()
+        """Set when the hub is told to stop; it serves on for `server.notice` seconds, and then `_stop` is set."""
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._over = asyncio.Event()
@@ -111,9 +115,9 @@ class Parent:
         on_hangup(self._watch.now, self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:
-        if self._stop.is_set():
+        if self._leaving.is_set():
             self._hurry.set()
-        self._stop.set()
+        self._leaving.set()
 
     def _soon(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -122,7 +126,7 @@ class Parent:
 
     async def _renew(self) -> None:
         """A new worker in each place, one after the other, as long as new ones come up."""
-        if self._renewing or self._stop.is_set():
+        if self._renewing or self._leaving.is_set() or self._stop.is_set():
             log.warning("the workers are not renewed: they are being renewed, or the hub stops")
             return
         self._renewing = True
@@ -159,6 +163,8 @@ class Parent:
         self._soon(self._follow(child))
         if self._stop.is_set():
             self._tell_to_stop(child)
+        elif self._leaving.is_set():
+            child.tell(Notice())
         return child
 
     async def _follow(self, child: Child) -> None:
@@ -185,7 +191,7 @@ class Parent:
         child.state = "retiring"
         child.tell(Retire())
         self._changed()
-        await either(child.ended, self._stop, timeout=2 * self._drain + REST)
+        await either(child.ended, self._stop, timeout=2 * self._settings.drain + REST)
         if not self._stop.is_set() and not child.ended.is_set():
             self._kill(child)
         await child.ended.wait()
@@ -241,15 +247,20 @@ class Parent:
     # The end
 
     async def _end(self) -> None:
-        """Once told to stop: tell the workers, wait, and kill what does not end."""
-        await self._stop.wait()
+        """Once told to stop: give notice, tell the workers, wait, and kill what does not end."""
+        await either(self._leaving, self._stop)
+        if self._settings.notice and self._served and not self._stop.is_set():
+            for child in self._children:
+                child.tell(Notice())
+            await either(self._stop, self._hurry, timeout=self._settings.notice)
+        self._stop.set()
         await self._watch.stop()
         self._agreement.close()
         self._listener.close()
         for child in self._children:
             self._tell_to_stop(child)
         self._changed()
-        await either(self._over, self._hurry, timeout=self._drain + REST)
+        await either(self._over, self._hurry, timeout=self._settings.drain + REST)
         if self._hurry.is_set():
             for child in self._children:
                 child.tell(Hurry())
@@ -266,5 +277,5 @@ class Parent:
         child.kill()
 
     @property
-    def _drain(self) -> float:
-        return self._agreement.in_force.loaded.config.server.drain
+    def _settings(self) -> Server:
+        return self._agreement.in_force.loaded.config.server

@@ -9,7 +9,7 @@ from typing import Any, cast
 import uvicorn
 
 from hub.http_server import Connection
-from hub.processes.accept import Acceptor, counted, leaving
+from hub.processes.accept import Acceptor, counted
 from hub.processes.board import Board
 from hub.server import Server
 
@@ -38,10 +38,7 @@ class Shared(Server):
         protocol = counted(cast("type[Connection]", config.http_protocol_class), self._acceptor.lost)
 
         def make() -> asyncio.Protocol:
-            connection = protocol(config, self.server_state, self.lifespan.state)
-            if self._retiring is not None:
-                connection.app = leaving(connection.app)
-            return connection
+            return protocol(config, self.server_state, self.lifespan.state)
 
         self.servers = [cast("Any", self._acceptor)]
         if not self.should_exit:
@@ -62,8 +59,7 @@ class Shared(Server):
     def retire(self, patience: float) -> None:
         """Take no more connections; let those there are leave with their next answer, within `patience` seconds; then stop."""
         self._acceptor.close()
-        for connection in cast("set[Connection]", self.server_state.connections):
-            connection.app = leaving(connection.app)
+        self.last_answers()
         self._retiring = asyncio.create_task(self._left(patience), name="retiring")
 
     async def _left(self, patience: float) -> None:

@@ -79,7 +79,7 @@ async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
     hub = member.hub = made(loaded)
     if hub is None:
         return 1
-    hub.among, hub.admin.exposition = member.among, member.exposition
+    hub.among, hub.admin.exposition, hub.leaving = member.among, member.exposition, member.noticed
     starting, started = asyncio.create_task(brought_up(hub, welcome(hub, begin.url) if begin.welcome else None)), asyncio.Event()
     starting.add_done_callback(lambda _: started.set())
     await either(started, member.leaving)
@@ -95,6 +95,8 @@ async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
         await either(member.serving, member.leaving)
         if not member.leaving.is_set():
             server = member.server = _server(hub, member, begin)
+            if member.noticed:
+                server.last_answers()
             settled_down()
             await server.serve()
     finally:

@@ -1,0 +1,148 @@
+"""Word of changed keys between processes: heard at once, never a flood of reads, and what a process does that cannot hear of anything."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from hub.call import Credential
+from hub.identity import authenticate
+from hub.identity.authenticate import POLL, REST, STALE, Identity
+from hub.identity.relay import CHANGED, Relay
+from hub.identity.rows_postgres import PostgresKeys
+from hub.refusal import Unauthenticated
+from hub.store.postgres import Postgres
+from hub.store.redis import Redis
+from hub.store.signals import Signals
+from tests.support.media import Store
+
+PEPPER = b"p" * 32
+
+
+async def until(condition: Callable[[], Any], patience: float = 30.0) -> None:
+    async with asyncio.timeout(patience):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def process(database: str, redis: str) -> AsyncGenerator[Identity]:
+    """The keys of one of several processes, which hears of what the others change."""
+    postgres, store = Postgres(database), Redis(redis)
+    await postgres.open()
+    await store.open()
+    signals, identity = Signals(store), Identity(PostgresKeys(postgres), PEPPER)
+    Relay(signals, identity)
+    signals.open()
+    await identity.open()
+    await until(lambda: signals.confirmed == 1)
+    try:
+        yield identity
+    finally:
+        for part in (identity, signals, store, postgres):
+            await part.close()
+
+
+def lets_in(identity: Identity, text: str) -> bool:
+    try:
+        identity.authenticate(Credential(text))
+    except Unauthenticated:
+        return False
+    return True
+
+
+async def test_what_one_process_changes_others_know_before_they_would_ask(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str
+) -> None:
+    for name in ("POLL", "STALE"):
+        monkeypatch.setattr(authenticate, name, 60.0)  # nobody asks by himself as long as this test runs
+    async with process(database_url, redis_url) as here, process(database_url, redis_url) as there:
+        looks: list[None] = []
+        monkeypatch.setattr(here, "look", lambda: looks.append(None))
+        cut: list[str] = []
+        there.on_revoke(cut.append)
+        for n in range(20):
+            made = await here.create("acme", f"ci-{n}")
+            await until(lambda text=made.text: lets_in(there, text))
+            await here.revoke("acme", made.key.id)
+            await until(lambda text=made.text: not lets_in(there, text))
+            assert cut[-1] == made.key.id
+        assert not looks, "a process was told what it had said itself"
+        other = Redis(redis_url)
+        await other.open()
+        for word in (b"", b"\xff" * 1000, b"somebody"):  # whatever is said, it only has the store asked
+            Signals(other).publish(CHANGED, word)
+        await until(lambda: len(looks) == 3)
+        await other.close()
+
+
+class Counted:
+    """The keys of a store, and how often they were read."""
+
+    def __init__(self, keys: Any) -> None:
+        self.reads = self.at_once = self.most = 0
+        self._keys = keys
+
+    async def changes(self, *given: Any) -> Any:
+        self.reads += 1
+        self.at_once += 1
+        self.most = max(self.most, self.at_once)
+        try:
+            return await self._keys.changes(*given)
+        finally:
+            self.at_once -= 1
+
+
+@pytest.fixture
+async def counted(store: Store) -> AsyncIterator[tuple[Identity, Counted]]:
+    keys = Counted(store.keys)
+    identity = Identity(keys, PEPPER)
+    await identity.open()
+    yield identity, keys
+    await identity.close()
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_a_flood_of_words_is_no_flood_of_reads(counted: tuple[Identity, Counted]) -> None:
+    identity, keys = counted
+    started, before = time.monotonic(), keys.reads
+    for _ in range(200):
+        for _ in range(50):
+            identity.look()
+        await asyncio.sleep(0.001)
+    await until(lambda: keys.reads > before + 1)
+    await asyncio.sleep(REST)  # the one that is still to come
+    assert keys.most == 1
+    assert keys.reads - before <= (time.monotonic() - started) / REST + 2
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_signals_that_do_not_come_leave_the_polls_as_they_were(counted: tuple[Identity, Counted]) -> None:
+    identity, keys = counted
+    started, before = time.monotonic(), keys.reads
+    await until(lambda: keys.reads == before + 3)
+    assert time.monotonic() - started > 2 * POLL
+    assert identity.fresh
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_while_the_store_is_silent_it_is_said_again_and_again(store: Store) -> None:
+    identity = Identity(store.keys, PEPPER)
+    said: list[float] = []
+    identity.on_silence(lambda: said.append(time.monotonic()))
+    await identity.open()
+    identity.bar()  # whether it may serve is another question: it hears of revocations all the same
+    await asyncio.sleep(STALE + 2 * POLL)
+    assert said == []
+    async with store.deaf():
+        since = time.monotonic()
+        await until(lambda: len(said) >= 3)
+        assert said[0] - since < STALE + POLL + 0.5  # and what a busy machine adds
+    await until(lambda: identity._heard > since + STALE)
+    said.clear()
+    await asyncio.sleep(2 * POLL)
+    assert said == []
+    await identity.close()
