@@ -74,6 +74,7 @@ class Hub:
         self.identity = Identity(medium.keys, self.secrets.derive(KEY_PEPPER))
         self.commons = commons = _commons(config)
         commons.announce(self.identity)
+        commons.compare(lambda: self.loaded.hash)
         self.limits = commons.limiter(medium.days, config.limits, self.metrics.alone)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
@@ -92,6 +93,8 @@ class Hub:
         self.app = Gate(self.edge, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
+        self.generation = 1
+        """Counts the configurations this process has had in force."""
         self.leaving = False
         """Whether it has been told to stop. It may serve for a while all the same (`server.notice`)."""
         self._first_look_ends = 0.0
@@ -100,7 +103,7 @@ class Hub:
         """Bring everything up. Raises what the first part that cannot start raises; what was started by then is stopped."""
         self.guard.start()
         self.medium.on_commit(self.metrics.committed)
-        self.metrics.config = lambda: self.loaded.hash
+        self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.all()]
         await self.medium.open(self.identity.bar, self.identity.unbar)
@@ -180,6 +183,7 @@ class Hub:
         if pinned:
             log.warning("changed settings that take effect only at the next start", extra=fields(settings=pinned))
         self.loaded = self.generations.loaded = loaded
+        self.generation += 1
         self.limits.configure(loaded.config.limits)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
@@ -216,7 +220,13 @@ class Hub:
 
     def standing(self) -> dict[str, Any]:
         """What `/health/ready` shows beside the reasons."""
-        return {"config": self.loaded.hash, "database": {"kind": self.medium.kind, "up": self.medium.up}, **self.among()}
+        return {
+            "config": self.loaded.hash,
+            "generation": self.generation,
+            "database": {"kind": self.medium.kind, "up": self.medium.up},
+            **self.commons.standing(),
+            **self.among(),
+        }
 
     def _revoked(self, key_id: str) -> None:
         self.clients.cut_key(key_id)

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
@@ -31,6 +31,18 @@ class Commons(Protocol):
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         """The limits. `days` keeps the counts of a process that counts alone; `local` is called for each call that could not be counted."""
+        ...
+
+    def compare(self, config: Callable[[], str]) -> None:
+        """Have others know which configuration is in force here, as `config()` says by its hash. Once, before `open`."""
+        ...
+
+    def configs(self) -> dict[str, int]:
+        """How many processes have each configuration in force, by its hash, as far as is known here; empty where there can be one only."""
+        ...
+
+    def standing(self) -> dict[str, Any]:
+        """What `/health/ready` shows of it."""
         ...
 
     def announce(self, identity: Identity) -> None:

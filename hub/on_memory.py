@@ -1,6 +1,7 @@
 """One process that serves alone: what others would have to know stands in its memory, and there is nobody to tell."""
 
 from collections.abc import Callable
+from typing import Any
 
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
@@ -29,6 +30,15 @@ class OnMemory:
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         return Limits(days, specs)
+
+    def compare(self, config: Callable[[], str]) -> None:
+        return
+
+    def configs(self) -> dict[str, int]:
+        return {}
+
+    def standing(self) -> dict[str, Any]:
+        return {}
 
     def announce(self, identity: Identity) -> None:
         return

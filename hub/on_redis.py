@@ -1,6 +1,7 @@
 """Several processes as one hub: what they have in common stands in Redis. Imported only where such an address is configured."""
 
 from collections.abc import Callable
+from typing import Any
 
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
@@ -8,6 +9,7 @@ from hub.budget.limits_redis import RedisLimits
 from hub.config.model import Address, LimitSpec
 from hub.identity.authenticate import Identity
 from hub.identity.relay import Relay
+from hub.replicas import Replicas
 from hub.store.redis import Redis
 from hub.store.signals import Signals
 from virtual_servers.fleet import Fleet
@@ -28,19 +30,33 @@ class OnRedis:
         self.switchboard: Switchboard = FarSwitchboard(self.signals)
         self.underway: Underway = FarUnderway(self.signals)
         self._news: News | None = None
+        self._replicas: Replicas | None = None
 
     async def open(self) -> None:
         await self.redis.open()
         self.signals.open()
+        if self._replicas is not None:
+            self._replicas.open()
 
     async def close(self) -> None:
         if self._news is not None:
             self._news.close()
+        if self._replicas is not None:
+            await self._replicas.close()
         await self.signals.close()
         await self.redis.close()
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         return RedisLimits(self.redis, specs, local=local)
+
+    def compare(self, config: Callable[[], str]) -> None:
+        self._replicas = Replicas(self.signals, config)
+
+    def configs(self) -> dict[str, int]:
+        return self._replicas.configs() if self._replicas is not None else {}
+
+    def standing(self) -> dict[str, Any]:
+        return {"redis": {"up": self.redis.up}, "configs": self.configs()}
 
     def announce(self, identity: Identity) -> None:
         Relay(self.signals, identity)

@@ -1,7 +1,7 @@
 """Prometheus metrics with closed label sets: no key, user, session or address ever becomes a label."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -34,6 +34,7 @@ class Metrics:
         self._times: dict[str, list[int]] = {}
         self.upstreams: Callable[[], Iterable[UpstreamState]] = lambda: ()
         self.config: Callable[[], str] = lambda: ""
+        self.configs: Callable[[], Mapping[str, int]] = dict[str, int]
         self.registry.register(_State(self))
         self.registry.register(_Calls(self))
 
@@ -105,4 +106,9 @@ class _State:
             breaker.add_metric([name], 1.0 if is_open else 0.0)
         config = GaugeMetricFamily("hub_config", "1, under the hash of the configuration in force", labels=["hash"])
         config.add_metric([self._metrics.config()], 1.0)
-        return (up, breaker, config)
+        processes = GaugeMetricFamily(
+            "hub_config_processes", "Processes of all replicas that are known to have this configuration in force", labels=["hash"]
+        )
+        for found, count in self._metrics.configs().items():
+            processes.add_metric([found], count)
+        return (up, breaker, config, processes)

@@ -1,0 +1,97 @@
+"""Which configurations the processes of one hub have in force, as each of them tells the others: every replica reads a file of its own.
+
+Told by signals, so it is for people to look at and nothing depends on it (`hub.store.signals`). Imported only where Redis is configured.
+"""
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from hub.store.signals import Signals
+
+TOPIC = "configuration"
+
+EVERY = 2.0
+"""Seconds after which each process says it again."""
+
+LOOK = 0.25
+"""Seconds until a change is told."""
+
+GONE = 3 * EVERY
+"""Seconds after which a process that has said nothing is counted no more."""
+
+MOST = 10_000
+"""Processes that are remembered at most."""
+
+
+class _Said(Struct, frozen=True, array_like=True):
+    """`process` is at random for each life of one; `config` the hash of what it has in force, empty where it ends."""
+
+    process: bytes
+    config: str
+
+
+_encode = msgspec.msgpack.encode
+_decode = msgspec.msgpack.Decoder(_Said).decode
+
+
+class Replicas:
+    """`config` says which configuration is in force here, by its hash. `every` and `gone` in seconds."""
+
+    def __init__(self, signals: Signals, config: Callable[[], str], *, every: float = EVERY, gone: float = GONE) -> None:
+        self._signals = signals
+        self._config = config
+        self._every = every
+        self._gone = gone
+        self._process = secrets.token_bytes(8)
+        self._others: dict[bytes, tuple[str, float]] = {}
+        """By process: its configuration, and when it said so (monotonic seconds)."""
+        self._task: asyncio.Task[None] | None = None
+        signals.subscribe(TOPIC, self._heard)
+
+    def open(self) -> None:
+        self._task = asyncio.create_task(self._telling(), name="replicas")
+
+    async def close(self) -> None:
+        """Say that this process ends, so that the others need not wait for its silence."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._say("")
+
+    def configs(self) -> dict[str, int]:
+        """How many processes have each configuration in force, by its hash: this one, and those that were heard of in the last seconds."""
+        since = time.monotonic() - self._gone
+        found = Counter(config for config, at in self._others.values() if at > since)
+        found[self._config()] += 1
+        return dict(sorted(found.items()))
+
+    async def _telling(self) -> None:
+        said, due = "", 0.0
+        while True:
+            config, now = self._config(), time.monotonic()
+            if config != said or now >= due:
+                self._say(config)
+                said, due = config, now + self._every
+            await asyncio.sleep(LOOK)
+
+    def _say(self, config: str) -> None:
+        self._signals.publish(TOPIC, _encode(_Said(self._process, config)))
+
+    def _heard(self, data: bytes) -> None:
+        message = _decode(data)
+        if message.process == self._process:
+            self._forget()  # once in a while, and it is as good a time as any
+        elif not message.config:
+            self._others.pop(message.process, None)
+        elif message.process in self._others or len(self._others) < MOST:
+            self._others[message.process] = (message.config, time.monotonic())
+
+    def _forget(self) -> None:
+        since = time.monotonic() - self._gone
+        self._others = {process: said for process, said in self._others.items() if said[1] > since}
