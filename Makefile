@@ -50,7 +50,7 @@ types: setup-dev
 floors: setup-dev
 	@$(BIN)/lint-imports --no-cache
 
-bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json
+bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json (ARGS=--several: of several processes)
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
 bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.installed ## the same beside FastMCP, an SDK proxy and ContextForge

@@ -58,8 +58,12 @@ def caption(machine: dict[str, Any], rounds: int) -> str:
 
 def table(results: list[dict[str, Any]]) -> str:
     direct = next((result for result in results if result["target"] == "direct"), None)
-    rows = [list(HEAD), *(row(result, direct) for result in results)]
-    widths = [max(len(line[column]) for line in rows) for column in range(len(HEAD))]
+    return markdown([list(HEAD), *(row(result, direct) for result in results)])
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Rows of one length, the first of them the head."""
+    widths = [max(len(line[column]) for line in rows) for column in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)

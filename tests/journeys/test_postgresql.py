@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -14,14 +15,19 @@ import asyncpg
 import pytest
 from mcp.shared.exceptions import MCPError
 
+from hub.identity.admin import Admin
+from hub.identity.rows_postgres import PostgresKeys
 from hub.seat import KEY
+from hub.store.postgres import Postgres
 from tests.cli.test_commands import Shell
 from tests.journeys.conftest import ALL, FORBID, connected
 from tests.services.postgres import PostgresServer
 from tests.support.hub import Hub, eventually
 from tests.support.journal import records, verified
-from tests.support.mcp import Client
+from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.servers import HttpServer
+from tests.support.wire import Connection
+from tests.support.wire_cutter import cutter
 
 CONFIG: dict[str, Any] = {
     "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "subject": "user:ann", "grants": ALL}],
@@ -171,9 +177,43 @@ async def test_a_hub_with_other_secrets_is_refused(
     assert "give every hub the same" in said
 
 
+async def revoked_elsewhere(database_url: str, name: str) -> None:
+    """As by another hub or a command, of which this hub hears from the database or not at all."""
+    other = Postgres(database_url)
+    await other.open()
+    await Admin(PostgresKeys(other), b"").revoke(None, name)
+    await other.close()
+
+
+async def listening(hub: Hub, key: str) -> Connection:
+    """A stream of change notices that has begun."""
+    params = modern_params({"notifications": {"toolsListChanged": True}})
+    body = dumps(message("subscriptions/listen", params))
+    stream, code, _ = await Client(hub, key).stream(body, *modern_headers("subscriptions/listen", params))
+    assert code == 200
+    await anext(stream.messages())
+    return stream
+
+
+async def counting(hub: Hub, key: str) -> Connection:
+    """A call that tells its progress twenty times a second, and has begun to."""
+    params = modern_params({"name": "count", "arguments": {"steps": 1200, "pause": 0.05}, "_meta": {"progressToken": 1}})
+    stream, code, _ = await Client(hub, key).stream(dumps(message("tools/call", params)), *modern_headers("tools/call", params))
+    assert code == 200
+    return stream
+
+
+async def ended(stream: Connection) -> None:
+    async for heard in stream.messages():
+        assert "result" not in heard or heard["result"].get("resultType") == "complete"
+    await stream.close()
+
+
 async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
     hub: Hub, database_url: str, database_name: str, postgres: PostgresServer
 ) -> None:
+    bob = (await asyncio.to_thread(hub.admin, "POST", "/admin/v1/keys", {"name": "bob", "grants": ALL}))["key"]
+    running, going = await counting(hub, "ann"), await counting(hub, bob)
     thief = await asyncpg.connect(database_url)
     try:
         holder = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {KEY}"
@@ -186,10 +226,53 @@ async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
         await eventually(lambda: readiness(hub)["http"] == 503, 2)
         assert readiness(hub)["reasons"] == ["another hub may have this one's place on the database"]
         assert await status(hub, "ann") == 503
+        await revoked_elsewhere(database_url, "bob")
+        started = time.monotonic()
+        await ended(going)
+        assert time.monotonic() - started < 1.0, "what runs is cut when its key is revoked, whoever has the lock"
+        assert (await anext(running.messages()))["method"] == "notifications/progress", "and goes on where it is not"
+        await running.close()
     finally:
         await thief.close()
     await eventually(lambda: readiness(hub)["http"] == 200, 10)
     assert await echo(hub, "after") == "after"
+
+
+async def test_a_hub_cut_off_from_its_database_ends_what_it_streams_since_keys_may_be_revoked_without_its_hearing(
+    tmp_path: Path, downstream: HttpServer, database_url: str
+) -> None:
+    async with cutter(database_url) as (proxy, url):
+        hub = Hub(tmp_path, config(downstream), postgres=url)
+        await asyncio.to_thread(lambda: hub.start().settled("http-newer"))
+        try:
+            bob = (await asyncio.to_thread(hub.admin, "POST", "/admin/v1/keys", {"name": "bob", "grants": ALL}))["key"]
+            streams = [await listening(hub, bob), await counting(hub, bob), await counting(hub, "ann")]
+            plain = asyncio.create_task(Client(hub, bob).call("wait", {"mark": "cut off"}))
+            await eventually(lambda: "began cut off" in downstream.noted())
+            proxy.passing.clear()
+            started = time.monotonic()
+            await revoked_elsewhere(database_url, "bob")
+            await asyncio.gather(*(ended(stream) for stream in streams))
+            assert time.monotonic() - started < 1.5  # a second since it last heard, and what a busy machine adds
+            assert not plain.done()
+            proxy.passing.set()
+            answer = await plain
+            assert (answer.status, "result" in answer.json) == (401, False)
+            await eventually(lambda: readiness_code(hub, 200), 30)
+            assert [await status(hub, key) for key in (bob, "ann")] == [401, 200]
+        finally:
+            proxy.passing.set()
+            code = await asyncio.to_thread(hub.stop)
+    assert code == 0
+    assert "Traceback" not in hub.log.read_text()
+    assert verified(database_url)["default"] > 0
+    ends = Counter(entry["outcome"].get("code", "") for entry in records(database_url) if "outcome" in entry)
+    assert (ends["key_revoked"], ends[""]) == (1, 1)
+    assert ends.total() == 5, "each call has its end on record"
+
+
+async def readiness_code(hub: Hub, code: int) -> bool:
+    return (await asyncio.to_thread(readiness, hub))["http"] == code
 
 
 async def test_a_database_that_dies_is_refused_quickly_and_calls_go_on_when_it_is_back(hub: Hub, postgres: PostgresServer) -> None:

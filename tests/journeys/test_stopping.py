@@ -15,7 +15,7 @@ from tests.support.hub import Hub, eventually, wait_for
 from tests.support.journal import records, verified
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.servers import SDK, HttpServer, stdio
-from tests.support.wire import Connection
+from tests.support.wire import Connection, request_bytes, send
 
 LIST = dumps(message("tools/list", modern_params(), 1))
 
@@ -131,3 +131,33 @@ def test_a_second_hub_on_the_same_state_is_refused(hub: Hub) -> None:
     wait_for(lambda: second.process is not None and second.process.poll() is not None)
     assert second.process is not None
     assert second.process.returncode == 1
+
+
+async def test_a_hub_that_gives_notice_serves_on_until_load_balancers_have_seen_it_and_a_second_signal_ends_that(
+    tmp_path: Path, downstream: HttpServer
+) -> None:
+    settings = config(downstream.url, 5)
+    settings["server"]["notice"] = 600
+    hub = Hub(tmp_path, settings).start().settled("good")
+    ann, ask = Client(hub, "ann"), request_bytes("GET", "/health/ready", [("host", "127.0.0.1")], None)
+    async with await Connection.open(hub.address) as kept:
+        await kept.send(ask)
+        assert (await kept.response()).status == 200
+        os.kill(hub.pid, signal.SIGTERM)
+
+        async def told() -> bool:
+            answer = await send(hub.address, ask)
+            return (answer.status, answer.json["reasons"], answer.headers["connection"]) == (503, ["stopping"], "close")
+
+        await eventually(told)
+        params = modern_params({"name": "echo", "arguments": {"text": "still"}})
+        await kept.send(ann.wire(dumps(message("tools/call", params)), *modern_headers("tools/call", params)))
+        answer = await kept.response()
+        assert (answer.status, answer.result["content"][0]["text"]) == (200, "still")
+        assert answer.headers["connection"] == "close", "who has a connection is sent elsewhere without losing a call"
+    assert (await ann.call("echo", {"text": "new connection"})).status == 200
+    hub.configure({**settings, "server": {"notice": 0, "drain": 5}})  # taken up, and too late
+    await eventually(lambda: "configuration reloaded" in hub.log.read_text())
+    assert (await ann.call("echo", {"text": "after an edit"})).status == 200
+    assert hub.stop() == 0
+    assert "Traceback" not in hub.log.read_text()

@@ -1,6 +1,7 @@
 """A hub of several workers as a test sees it from outside: its processes, which worker answers, how it ends."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
@@ -8,7 +9,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -17,6 +18,7 @@ from tests.chaos.world import marked, pipe
 from tests.services.postgres import children, state
 from tests.support.hub import Hub, wait_for
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
+from tests.support.several import rewrite
 from tests.support.wire import Connection, Response, request_bytes
 
 KEYS = [
@@ -99,8 +101,12 @@ class Several(Hub):
 
     def wipe(self) -> None:
         """Leave nothing of it behind, however the test has ended."""
+        self.gone(self.kill())
+
+    def kill(self) -> list[int]:
+        """End it and its workers at once; which these were."""
         if self.process is None:
-            return
+            return []
         workers = self.pids()
         if self.process.poll() is None:
             for pid in workers:
@@ -108,7 +114,7 @@ class Several(Hub):
                     os.kill(pid, signal.SIGKILL)
             self.process.kill()
             self.process.wait()
-        self.gone(workers)
+        return workers
 
 
 class Line:
@@ -186,6 +192,45 @@ class Load:
             self.answers += 1
             if response.status != 200 or "result" not in response.json:
                 self.wrong[f"{response.status} {response.json}"] += 1
+
+
+@contextlib.contextmanager
+def together(
+    folders: Sequence[Path], config: dict[str, Any], *, postgres: str, redis: str, workers: int = 2
+) -> Generator[tuple[Several, ...]]:
+    """One replica in each folder, started at once with one configuration, the same keys and the same secrets; nothing is left behind."""
+    config = {**config, "secrets": {"master": "${TEST_MASTER}", "log": "${TEST_LOG}"}}
+    secrets = {name: base64.b64encode(os.urandom(32)).decode() for name in ("TEST_MASTER", "TEST_LOG")}
+    hubs = tuple(Several(folder, config, postgres=postgres, redis=redis, workers=workers) for folder in folders)
+    try:
+        begun: list[int] = []
+        for hub in hubs:
+            hub.environment.update(secrets)
+            hub.notes = hubs[0].notes
+            hub.keys.update(hubs[0].keys)
+            rewrite(hub, hubs[0].file.read_text())
+            begun.append(hub.launch())
+        for hub, at in zip(hubs, begun, strict=True):
+            hub.await_ready(at)
+            hub.settled("pipe")
+            serving(hub)
+        yield hubs
+        for hub in hubs:
+            assert hub.process is not None
+            hub.process.send_signal(signal.SIGTERM)
+            hub.process.send_signal(signal.SIGTERM)  # in a hurry: nobody is there who would have to be told
+        for hub in hubs:
+            assert hub.process is not None
+            assert hub.process.wait(30) == 0, hub.log.read_text()[-4000:]
+            assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
+    finally:
+        workers = [pid for hub in hubs for pid in hub.kill()]
+        hubs[0].gone(workers)
+
+
+def serving(hub: Several) -> None:
+    """Wait until all of its workers serve."""
+    wait_for(lambda: [one["state"] for one in hub.standing()["workers"]] == ["serving"] * hub.workers, 30)
 
 
 def _arguments(pid: int) -> list[bytes]:

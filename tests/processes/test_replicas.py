@@ -1,10 +1,7 @@
 """Two replicas of two workers each on one PostgreSQL and one Redis: what is revoked, edited or restarted at one, as all four processes see it."""
 
 import asyncio
-import base64
 import contextlib
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
@@ -12,59 +9,28 @@ from typing import Any
 
 import pytest
 
-from tests.processes.several import Line, Several
+from tests.processes.several import Line, Several, serving, together
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
-from tests.support.hub import Hub, eventually, wait_for
+from tests.support.hub import Hub, eventually
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.several import rewrite
 from tests.support.wire import Connection
 
 GRANTS = [{"virtual_server": "main"}]
-CONFIG: dict[str, Any] = {
-    "secrets": {"master": "${TEST_MASTER}", "log": "${TEST_LOG}"},
-    "server": {"notice": 1.0},
-}
+CONFIG: dict[str, Any] = {"server": {"notice": 1.0}}
 
 Replicas = tuple[Several, Several]
 
 
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer, redis_server: RedisServer) -> Generator[Replicas]:
-    """Started at once, with one configuration, the same keys and the same secrets."""
     redis_server.ask("FLUSHALL")
     database = postgres_server.create_database()
-    secrets = {name: base64.b64encode(os.urandom(32)).decode() for name in ("TEST_MASTER", "TEST_LOG")}
-    stores = {"postgres": postgres_server.url(database), "redis": redis_server.url}
-    one, two = (Several(tmp_path_factory.mktemp(name), CONFIG, **stores, workers=2) for name in ("one", "two"))
-    two.notes = one.notes
-    two.keys.update(one.keys)
-    rewrite(two, one.file.read_text())
-    try:
-        begun: list[tuple[Several, int]] = []
-        for hub in (one, two):
-            hub.environment.update(secrets)
-            begun.append((hub, hub.launch()))
-        for hub, at in begun:
-            hub.await_ready(at)
-            hub.settled("pipe")
-            serving(hub)
+    folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    with together(folders, CONFIG, postgres=postgres_server.url(database), redis=redis_server.url) as (one, two):
         yield one, two
-        for hub in (one, two):
-            assert hub.process is not None
-            hub.process.send_signal(signal.SIGTERM)
-            hub.process.send_signal(signal.SIGTERM)  # no notice: nobody is there to be told
-        assert {hub.stop() for hub in (one, two)} == {0}
-        for hub in (one, two):
-            assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
-    finally:
-        for hub in (one, two):
-            hub.wipe()
     postgres_server.drop_database(database)
-
-
-def serving(hub: Several) -> None:
-    wait_for(lambda: [one["state"] for one in hub.standing()["workers"]] == ["serving", "serving"], 30)
 
 
 @contextlib.asynccontextmanager

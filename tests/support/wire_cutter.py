@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that cuts a connection where it hurts: once the statement that commits was sent."""
+"""A TCP proxy before PostgreSQL that cuts a connection where it hurts, once the statement that commits was sent, or falls silent."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,6 +17,8 @@ class WireCutter:
 
     `after`: the server gets the statement, the client no answer. `before`: the server does not even get it. `late`: the client is cut off
     first, and the server gets the statement when `let_go` is set; `heard` is then what it answers.
+
+    While `passing` is clear nothing gets through in either direction, and no connection ends.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -25,6 +27,8 @@ class WireCutter:
         self.cuts = 0
         self.let_go = asyncio.Event()
         self.holding = asyncio.Event()
+        self.passing = asyncio.Event()
+        self.passing.set()
         self.heard = b""
         self._address = (host, port)
         self._held: asyncio.Task[None] | None = None
@@ -52,6 +56,7 @@ class WireCutter:
 
     async def _requests(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 20):
+            await self.passing.wait()
             if self.cut != "never" and self.at in data:
                 await self._cut(data + await _rest(reader), server, client)
                 return
@@ -77,6 +82,7 @@ class WireCutter:
 
     async def _answers(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         while data := await server.read(1 << 20):
+            await self.passing.wait()
             if client.is_closing():
                 self.heard += data
                 continue
