@@ -51,8 +51,18 @@ async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Jour
         try:
             await journal.open()
             yield Admin(keys, secrets.derive(KEY_PEPPER)), journal
+            await _tell(loaded)
         finally:
             await journal.close()
+
+
+async def _tell(loaded: Loaded) -> None:
+    """Have hubs that run on this database look at its keys at once."""
+    given = loaded.config.stores
+    if stores.several(given):
+        from hub.identity.relay import tell
+
+        await tell(given.redis.url)
 
 
 @asynccontextmanager
@@ -70,7 +80,7 @@ async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[tuple[Keys, Ledger
 
 @asynccontextmanager
 async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGenerator[tuple[Keys, Ledger]]:
-    """Beside running hubs: they write beside each other anyway, and notice a changed key within a poll."""
+    """Beside running hubs: they write beside each other anyway, and notice a changed key when told, or within a poll."""
     from hub.audit.ledger_postgres import PostgresLedger
     from hub.identity.rows_postgres import PostgresKeys
     from hub.store.postgres_secrets import agree

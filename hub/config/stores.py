@@ -4,7 +4,7 @@ A URL's user and password are percent-encoded where they hold `:`, `/`, `@`, `?`
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl
@@ -25,7 +25,8 @@ _POSTGRES = (
     *("host", "port", "user", "password", "passfile", "application_name", "krbsrvname", "gsslib"),
 )
 """Parameters of the URL that the driver understands; every other would become a setting of the session, or a fault at the first call."""
-_REDIS_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_username", "sentinel_password")
+_TLS_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_SENTINEL_PARAMETERS = ("sentinel_username", "sentinel_password")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _REDIS: dict[str, tuple[Form, bool]] = {
     "redis": ("single", False),
@@ -89,7 +90,7 @@ def redis(address: Address) -> RedisServer | None:
     if form is None:
         raise ValueError("write `redis://host:6379/0`, `rediss://…` for TLS, `redis+sentinel://…` or `redis+cluster://…`")
     parts = _parts(address.url)
-    for sentence in _redis(parts, form[0]):
+    for sentence in (*_redis(parts, form[0]), *redis_parameters(parts.query, *form)):
         raise ValueError(sentence)
     return RedisServer(address, *form)
 
@@ -139,6 +140,20 @@ def _redis(parts: _Parts, form: Form) -> Iterator[str]:
         yield "what stands behind its last `/` must be the number of a database"
     if form == "cluster" and number not in ("", "0"):
         yield "a cluster has database 0 only"
-    for name, _ in parts.query:
-        if name not in _REDIS_PARAMETERS:
-            yield f"`{name}` is no parameter of a Redis URL{suggestion(name, _REDIS_PARAMETERS)}"
+
+
+def redis_parameters(query: Iterable[tuple[str, str]], form: Form, tls: bool) -> Iterator[str]:
+    """What is wrong with the parameters of a Redis URL, each in a sentence that is safe to show. One without effect is a fault."""
+    known, seen = (*_TLS_PARAMETERS, *_SENTINEL_PARAMETERS), set[str]()
+    for name, _ in query:
+        if name not in known:
+            yield f"`{name}` is no parameter of a Redis URL{suggestion(name, known) or '; there are ' + ', '.join(known)}"
+        elif name in _TLS_PARAMETERS and not tls:
+            yield f"`{name}` has a meaning with TLS only, as in `rediss://…`"
+        elif name in _SENTINEL_PARAMETERS and form != "sentinel":
+            yield f"`{name}` has a meaning in `redis+sentinel://…` only"
+        elif name in seen:
+            yield f"`{name}` stands in it twice"
+        seen.add(name)
+    if "ssl_keyfile" in seen and "ssl_certfile" not in seen:
+        yield "`ssl_keyfile` has a meaning only beside `ssl_certfile`"

@@ -4,10 +4,14 @@ Told by signals, so heard at once or never (`hub.store.signals`): who missed one
 has changed, and none is believed: whoever hears one asks the store. Imported only where Redis is configured.
 """
 
+import contextlib
 import secrets
 
 from hub.identity.authenticate import Identity
-from hub.store.signals import Signals
+from hub.refusal import StoreDown
+from hub.store.redis import Redis
+from hub.store.resp import ReplyError
+from hub.store.signals import Signals, publish_once
 
 CHANGED = "keys"
 """The topic. The message names its sender, at random for each life of a process, and nothing else."""
@@ -29,3 +33,9 @@ class Relay:
     def _heard(self, data: bytes) -> None:
         if data != self._sender:
             self._identity.look()
+
+
+async def tell(redis: str) -> None:
+    """The same from a command, which has changed the database itself. `redis` is the address; where nobody answers, the polls find it."""
+    with contextlib.suppress(StoreDown, ReplyError, OSError):
+        await publish_once(Redis(redis), CHANGED, secrets.token_bytes(8))

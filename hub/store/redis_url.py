@@ -13,19 +13,18 @@ always checked.
 
 import re
 import ssl
-from typing import Literal
 from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
-Form = Literal["single", "sentinel", "cluster"]
+from hub.config.stores import Form, redis_parameters
+
 Address = tuple[str, int]
 
 _FORMS: dict[str, Form] = {"": "single", "sentinel": "sentinel", "cluster": "cluster"}
 _PORTS: dict[Form, int] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 _URL = re.compile(r"(?P<scheme>rediss?)(?:\+(?P<form>[a-z]+))?://(?P<authority>[^/?#]*)(?P<path>/[^?#]*)?(?:\?(?P<query>[^#]*))?")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?")
-_PARAMETERS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "sentinel_username", "sentinel_password")
 
 
 class Login(Struct, frozen=True):
@@ -79,7 +78,8 @@ def parse(url: str) -> Site:
     if form == "single" and len(seeds) > 1:
         raise ValueError("it names several hosts: write `redis+sentinel://` or `redis+cluster://`")
     service, database = _path(parts["path"] or "", form)
-    more = _parameters(parts["query"] or "")
+    tls = parts["scheme"] == "rediss"
+    more = _parameters(parts["query"] or "", form, tls)
     return Site(
         form,
         seeds,
@@ -87,7 +87,7 @@ def parse(url: str) -> Site:
         database=database,
         login=Login(unquote(user), unquote(password)),
         sentinel_login=Login(more.get("sentinel_username", ""), more.get("sentinel_password", "")),
-        tls=parts["scheme"] == "rediss",
+        tls=tls,
         ca_file=more.get("ssl_ca_certs", ""),
         certificate=more.get("ssl_certfile", ""),
         key=more.get("ssl_keyfile", ""),
@@ -112,9 +112,8 @@ def _path(path: str, form: Form) -> tuple[str, int]:
     return unquote(service), int(number or 0)
 
 
-def _parameters(query: str) -> dict[str, str]:
-    found = dict(parse_qsl(query, keep_blank_values=True))
-    for name in found:
-        if name not in _PARAMETERS:
-            raise ValueError(f"`{name}` is no parameter of a Redis URL: there are {', '.join(_PARAMETERS)}")
-    return found
+def _parameters(query: str, form: Form, tls: bool) -> dict[str, str]:
+    found = parse_qsl(query, keep_blank_values=True)
+    for sentence in redis_parameters(found, form, tls):
+        raise ValueError(sentence)
+    return dict(found)

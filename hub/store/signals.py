@@ -26,7 +26,6 @@ class Signals:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._prefix = f"hub:{redis.database}:"  # channels, unlike keys, are not kept apart by database
         self._heard: dict[bytes, list[Heard]] = {}
         self._link: Link | None = None
         self._task: asyncio.Task[None] | None = None
@@ -45,19 +44,16 @@ class Signals:
 
     def publish(self, topic: str, data: bytes) -> None:
         """Tell every process that listens, this one included. Lost where Redis is away."""
-        channel = self._channel(topic)
+        channel = _channel(self._redis, topic)
         self._redis.post(channel, pack("PUBLISH", channel, data))
 
     def subscribe(self, topic: str, heard: Heard) -> None:
         """Have `heard(data)` called on the loop for each message from now on, or from when the connection is made."""
-        channel = self._channel(topic)
+        channel = _channel(self._redis, topic)
         known = self._heard.setdefault(channel, [])
         known.append(heard)
         if len(known) == 1 and self._link is not None:
             self._link.tell(pack("SUBSCRIBE", channel))
-
-    def _channel(self, topic: str) -> bytes:
-        return f"{self._prefix}{topic}".encode()
 
     async def _listening(self) -> None:
         loop = asyncio.get_running_loop()
@@ -93,3 +89,17 @@ class Signals:
                     heard(message[2])
                 except Exception:
                     logger.exception("what was to be done on a signal failed")
+
+
+async def publish_once(redis: Redis, topic: str, data: bytes) -> None:
+    """Tell every process that listens, as one that is none of them: `redis` need not be open. Raises `StoreDown`, `ReplyError`."""
+    link = await redis.connect()
+    try:
+        await link.send(pack("PUBLISH", _channel(redis, topic), data))
+    finally:
+        link.close()
+
+
+def _channel(redis: Redis, topic: str) -> bytes:
+    """Channels, unlike keys, are not kept apart by database."""
+    return f"hub:{redis.database}:{topic}".encode()

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from redis import Redis as Client
 
+from hub.identity.relay import CHANGED
 from tests.cli.test_commands import Shell
 from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
 
 
 class Placed(Shell):
@@ -52,6 +55,20 @@ def test_keys_are_made_listed_and_revoked_with_no_hub_running_and_the_journal_sa
     proof = hub.json("audit", "prove", "0")["proof"]
     (hub.folder / "proof").write_text(proof)
     assert hub("audit", "verify", str(hub.folder / "proof"), "--key", key).returncode in (0, 3)
+
+
+def test_a_key_made_or_revoked_here_is_said_to_hubs_that_run(hub: Placed, redis_url: str, redis: RedisServer) -> None:
+    (hub.folder / "hub.yaml").write_text("stores: {database: '${TEST_DATABASE}', redis: '${TEST_REDIS}'}")
+    hub.environ["TEST_REDIS"] = redis_url
+    with Client.from_url(redis_url, protocol=2).pubsub(ignore_subscribe_messages=True) as heard:
+        heard.subscribe(f"hub:0:{CHANGED}")
+        heard.get_message(timeout=10)
+        for command in (("create", "alice", "--server", "demo"), ("revoke", "alice")):
+            hub.json("keys", *command)
+            assert len(heard.get_message(timeout=10)["data"]) == 8
+    redis.kill()
+    hub.json("keys", "create", "bob", "--server", "demo")  # they find it by their polls
+    assert hub.json("keys", "revoke", "bob")["revoked"]["name"] == "bob"
 
 
 def test_with_other_secrets_keys_are_not_made(hub: Placed) -> None:

@@ -103,6 +103,11 @@ def test_what_is_wrong_with_a_database_url_is_said_in_a_sentence(tmp_path: Path,
         ("redis+cluster://a/1", "database 0 only"),
         ("redis://h:99999", "`host:port`"),
         ("redis://h?ssl_ca_cert=x", "did you mean `ssl_ca_certs`?"),
+        ("rediss://h?timeout=1", "; there are ssl_ca_certs, ssl_certfile, ssl_keyfile, sentinel_username, sentinel_password"),
+        ("redis://h?ssl_ca_certs=x", "with TLS only"),
+        ("redis://h?sentinel_username=x", "in `redis+sentinel://…` only"),
+        ("rediss://h?ssl_ca_certs=x&ssl_ca_certs=y", "twice"),
+        ("rediss://h?ssl_keyfile=x", "beside `ssl_certfile`"),
     ],
 )
 def test_what_is_wrong_with_a_redis_url_is_said_in_a_sentence(tmp_path: Path, url: str, says: str) -> None:

@@ -51,6 +51,7 @@ def test_the_table_of_errors_has_no_code_that_does_not_exist() -> None:
 def test_every_metric_stands_in_operations_with_its_type_and_labels_and_no_other_does() -> None:
     metrics = Metrics()
     metrics.upstreams = lambda: [("name", "ready", False)]
+    metrics.configs = lambda: {"hash": 1}
     metrics.called("kind", "ok", 1)
     metrics.refused("code")
     metrics.message("ping")
