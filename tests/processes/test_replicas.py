@@ -18,7 +18,7 @@ from tests.support.several import rewrite
 from tests.support.wire import Connection
 
 GRANTS = [{"virtual_server": "main"}]
-CONFIG: dict[str, Any] = {"server": {"notice": 1.0}}
+CONFIG: dict[str, Any] = {"server": {"notice": 2.0}}
 
 Replicas = tuple[Several, Several]
 
