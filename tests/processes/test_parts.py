@@ -21,13 +21,14 @@ from hub.config.load import load
 from hub.identity.keys import mint
 from hub.listen import bind
 from hub.processes import scrape
-from hub.processes.accept import Acceptor, leaving
+from hub.processes.accept import Acceptor
 from hub.processes.board import Board
 from hub.processes.census import Census
 from hub.processes.channel import LARGEST, Channel, Closed
 from hub.processes.messages import Adopt, Begin, Check, Family, Retire, Sample, ToParent, ToWorker, Vote
 from hub.processes.parcel import pack, unpack
 from hub.processes.totals import add, total
+from hub.server import leaving
 from hub.telemetry.metrics import Metrics
 from tests.docs import pages
 from tests.support.hub import ROOT, eventually

@@ -50,7 +50,7 @@ async def test_an_edit_is_taken_up_by_all_workers_and_a_bad_one_by_none(several:
         assert {(await line.call("forbidden")).status for line in lines} == {200}
     scrape = await asyncio.to_thread(hub.metrics)
     assert {value for name, value in scrape.items() if name.startswith("hub_worker_generation")} == {4.0}
-    assert {name.partition(",")[0] for name in scrape if name.startswith("hub_config")} == {f'hub_config{{hash="{before}"'}
+    assert {name.partition(",")[0] for name in scrape if name.startswith("hub_config{")} == {f'hub_config{{hash="{before}"'}
     assert hub.stop() == 0
 
 
