@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.bench import load, measure
+from tests.bench import load, measure, revocation
 from tests.bench.table import caption
 
 
@@ -50,3 +50,10 @@ def test_the_caption_names_the_processor_and_the_python() -> None:
     assert "Z80" in text
     assert "Python 3.11.2, built without profile-guided optimisation" in text
     assert "18 to 32 ms" in text
+
+
+def test_a_revocation_is_told_by_process_by_the_last_of_them_and_since_it_was_sent() -> None:
+    rounds = [{"after_answer_ms": [0.0, 0.0, 2.0, 10.0 * n], "after_sent_ms": [5.0, 5.0, 7.0, 5 + 10.0 * n]} for n in range(1, 4)]
+    line = revocation.row({"how": "polled", "replicas": 2, "processes": 4, "rounds": rounds})
+    assert line == ["polled, 2 replicas, 4 processes", "3 × 4", "1 / 30 / 30", "20 / 30", "6 / 35"]
+    assert len(line) == len(revocation.HEAD)

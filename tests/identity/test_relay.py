@@ -10,7 +10,7 @@ import pytest
 
 from hub.call import Credential
 from hub.identity import authenticate
-from hub.identity.authenticate import POLL, REST, STALE, Identity
+from hub.identity.authenticate import POLL, REST, Identity
 from hub.identity.relay import CHANGED, Relay
 from hub.identity.rows_postgres import PostgresKeys
 from hub.refusal import Unauthenticated
@@ -129,19 +129,21 @@ async def test_signals_that_do_not_come_leave_the_polls_as_they_were(counted: tu
 
 
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
-async def test_while_the_store_is_silent_it_is_said_again_and_again(store: Store) -> None:
+async def test_while_the_store_is_silent_it_is_said_again_and_again(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    stale = 0.5
+    monkeypatch.setattr(authenticate, "STALE", stale)
     identity = Identity(store.keys, PEPPER)
     said: list[float] = []
     identity.on_silence(lambda: said.append(time.monotonic()))
     await identity.open()
     identity.bar()  # whether it may serve is another question: it hears of revocations all the same
-    await asyncio.sleep(STALE + 2 * POLL)
+    await asyncio.sleep(stale + 2 * POLL)
     assert said == []
     async with store.deaf():
         since = time.monotonic()
         await until(lambda: len(said) >= 3)
-        assert said[0] - since < STALE + POLL + 0.5  # and what a busy machine adds
-    await until(lambda: identity._heard > since + STALE)
+        assert said[0] - since < stale + POLL + 0.5  # and what a busy machine adds
+    await until(lambda: identity._heard > since + stale)
     said.clear()
     await asyncio.sleep(2 * POLL)
     assert said == []

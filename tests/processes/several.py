@@ -218,9 +218,11 @@ def together(
         for hub in hubs:
             assert hub.process is not None
             hub.process.send_signal(signal.SIGTERM)
-            hub.process.send_signal(signal.SIGTERM)  # in a hurry: nobody is there who would have to be told
         for hub in hubs:
             assert hub.process is not None
+            if config.get("server", {}).get("notice"):  # which nobody needs any more: a second signal, once the first was taken
+                wait_for(lambda hub=hub: not hub._ready())
+                hub.process.send_signal(signal.SIGTERM)
             assert hub.process.wait(30) == 0, hub.log.read_text()[-4000:]
             assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
     finally:
