@@ -11,6 +11,7 @@ from hashlib import blake2b
 import msgspec
 from msgspec import Struct
 
+from hub.refusal import StoreDown
 from hub.store.signals import Signals
 from virtual_servers.catalog import Catalogue
 from virtual_servers.fleet import Fleet
@@ -20,8 +21,8 @@ from virtual_servers.underway import Underway
 CANCELLED, LISTED, FETCHED = "cancelled", "listed", "fetched"
 """Topics, each of one of the messages below. A message with another shape gets a topic with another name."""
 
-GATHER = 0.5
-"""Seconds over which changes that others announce are gathered into one notification. Within it most of them have the change themselves."""
+GATHER = 2.0
+"""Seconds that listeners are kept waiting at most for those processes that do not show a change yet."""
 
 AGAIN = 10.0
 """Seconds between looks at one server because others have seen it differ: one whose catalogue differs at every look must not keep two
@@ -81,11 +82,27 @@ class FarUnderway(Underway):
         super().cancel(message.session, message.request)
 
 
+class _Due:
+    """A change that listeners here have not been told of. `shown`: the processes that show it, this one among them or not."""
+
+    def __init__(self, timer: asyncio.TimerHandle) -> None:
+        self.timer = timer
+        self.shown: set[bytes] = set()
+        self.all = 0
+        """How many processes there are; 0 until that is known."""
+        self.asking: asyncio.Task[None] | None = None
+
+    def forget(self) -> None:
+        self.timer.cancel()
+        if self.asking is not None:
+            self.asking.cancel()
+
+
 class FarSwitchboard(Switchboard):
     """`Switchboard` of several processes: a change here is told to listeners everywhere.
 
-    A client may ask any process for the changed list, also one that lags behind. So each process that comes to show the change says so,
-    and listeners hear of it when their own process has it, and once more where another came later.
+    A client may ask any process for the changed list. So each process that comes to show a change says so to the others, and listeners are
+    told once all do; after `gather` seconds they are told all the same, and once more when others have come after.
     """
 
     def __init__(self, signals: Signals, *, gather: float = GATHER) -> None:
@@ -93,31 +110,48 @@ class FarSwitchboard(Switchboard):
         self._signals = signals
         self._sender = secrets.token_bytes(8)
         self._gather = gather
-        self._due: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._due: dict[tuple[str, str], _Due] = {}
         signals.subscribe(LISTED, self._heard)
 
     def tell(self, door: str, method: str) -> None:
-        due = self._due.pop((door, method), None)
-        if due is not None:
-            due.cancel()
-        super().tell(door, method)
         self._signals.publish(LISTED, _encode(_Listed(self._sender, door, method)))
+        self._shown((door, method), self._sender)
 
     def close(self) -> None:
         for due in self._due.values():
-            due.cancel()
+            due.forget()
         self._due.clear()
         super().close()
 
     def _heard(self, data: bytes) -> None:
         message = _listed(data)
-        at = (message.door, message.method)
-        if message.sender != self._sender and at not in self._due and message.door in self._listeners:
-            self._due[at] = asyncio.get_running_loop().call_later(self._gather, self._late, *at)
+        if message.sender != self._sender:
+            self._shown((message.door, message.method), message.sender)
 
-    def _late(self, door: str, method: str) -> None:
-        del self._due[door, method]
-        super().tell(door, method)
+    def _shown(self, at: tuple[str, str], sender: bytes) -> None:
+        due = self._due.get(at)
+        if due is None:
+            due = self._due[at] = _Due(asyncio.get_running_loop().call_later(self._gather, self._tell, at))
+            due.asking = asyncio.create_task(self._ask(at, due), name="listeners")
+        due.shown.add(sender)
+        self._tell_once_all_show_it(at, due)
+
+    async def _ask(self, at: tuple[str, str], due: _Due) -> None:
+        """How many have to show it. While Redis is away this process acts as if it were alone."""
+        try:
+            due.all = await self._signals.listening(LISTED)
+        except StoreDown:
+            due.all = 1
+        due.asking = None
+        self._tell_once_all_show_it(at, due)
+
+    def _tell_once_all_show_it(self, at: tuple[str, str], due: _Due) -> None:
+        if due.all and len(due.shown) >= due.all:
+            self._tell(at)
+
+    def _tell(self, at: tuple[str, str]) -> None:
+        self._due.pop(at).forget()
+        super().tell(*at)
 
 
 class News:

@@ -55,6 +55,11 @@ class Signals:
         if len(known) == 1 and self._link is not None:
             self._link.tell(pack("SUBSCRIBE", channel))
 
+    async def listening(self, topic: str) -> int:
+        """How many processes listen, as far as the servers know. Raises `StoreDown`."""
+        channel = _channel(self._redis, topic)
+        return int((await self._redis.run(channel, pack("PUBSUB", "NUMSUB", channel)))[1])
+
     async def _listening(self) -> None:
         loop = asyncio.get_running_loop()
         failures = 0

@@ -1,4 +1,7 @@
-"""Through the hub everything equals what the server says itself: byte for byte inside one era, member for member across the two."""
+"""Through the hub everything equals what the server says itself: byte for byte inside one era, member for member across the two.
+
+So it does through two replicas of two workers behind a proxy, for servers that are one whichever replica asks them.
+"""
 
 import itertools
 import json
@@ -11,6 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
+from tests.support.cluster import Cluster, cluster
 from tests.support.direct import Answer, Http, Pipes, of_response
 from tests.support.hub import Hub, running
 from tests.support.mcp import LEGACY, MODERN, Client, Session
@@ -25,6 +31,10 @@ SERVERS = {
     "pipe-newer": MODERN,
     "pipe-older": LEGACY,
 }
+SHARED = ("http-newer", "http-older")
+"""Over pipes every replica has servers of its own."""
+
+PLACES = [*(("alone", name) for name in SERVERS), *(("cluster", name) for name in SHARED)]
 ALL = [{"virtual_server": "*"}]
 HOP = ("resultType", "ttlMs", "cacheScope")
 """Members of a result that belong to one era's hop; with `_meta.io.modelcontextprotocol/*` all that may differ across eras."""
@@ -85,8 +95,8 @@ def downstream(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer
         yield server
 
 
-@pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer) -> Generator[Hub]:
+@pytest.fixture(scope="module", params=["alone", "cluster"])
+def hub(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer) -> Generator[Hub | Cluster]:
     """One upstream for each pair of server and client era, because a server may remember what it was asked before."""
     upstreams = {
         "everything": everything(),
@@ -95,15 +105,25 @@ def hub(tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer) -> Gen
         "pipe-newer": stdio(SDK, "stdio"),
         "pipe-older": stdio(SDK, "stdio", protocol=LEGACY),
     }
-    pairs = {f"{name}-{era}": spec for name, spec in upstreams.items() for era in ERAS}
+    names = SERVERS if request.param == "alone" else SHARED
+    pairs = {f"{name}-{era}": upstreams[name] for name in names for era in ERAS}
     config = {
         "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "grants": ALL}],
         "upstreams": pairs,
         "virtual_servers": {name: {"include": [{"from": name}]} for name in pairs},
         "server": {"drain": 1},
     }
-    with running(tmp_path_factory.mktemp("fidelity"), config) as hub:
-        yield hub.settled(*pairs)
+    folder = tmp_path_factory.mktemp("fidelity")
+    if request.param == "alone":
+        with running(folder, config) as hub:
+            yield hub.settled(*pairs)
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    redis: RedisServer = request.getfixturevalue("redis_server")
+    database = postgres.create_database()
+    with cluster(folder, config, postgres=postgres.url(database), redis=redis.url) as many:
+        yield many.settled(*pairs)
+    postgres.drop_database(database)
 
 
 def direct(name: str, downstream: HttpServer, hub: Hub, era: str) -> AbstractAsyncContextManager[Any]:
@@ -157,7 +177,7 @@ def essence(answer: Answer) -> Any:
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(("hub", "name"), PLACES, indirect=["hub"], scope="module")
 async def test_every_list_holds_the_servers_own_items_byte_for_byte(hub: Hub, downstream: HttpServer, name: str, era: str) -> None:
     hubs = await through(hub, name, era)
     async with direct(name, downstream, hub, era) as server:
@@ -186,7 +206,7 @@ async def asks_of(server: Any) -> list[Ask]:
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.parametrize(("hub", "name"), PLACES, indirect=["hub"], scope="module")
 async def test_every_tool_prompt_and_resource_answers_as_it_does_itself(hub: Hub, downstream: HttpServer, name: str, era: str) -> None:
     hubs = await through(hub, name, era)
     exact = SERVERS[name] == era

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.request import Request, urlopen
 
 from hub.identity.keys import mint
@@ -21,7 +21,48 @@ START = 30.0
 """Seconds a hub may take to be ready, on a machine that is busy with other things."""
 
 
-class Hub:
+class Reached:
+    """A hub as it is spoken to at its address, however many processes serve there. `keys` are its keys by name, `log` is what it has said."""
+
+    url: str
+    keys: dict[str, str]
+    log: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        return host, int(port)
+
+    def status(self, key: str = "root") -> dict[str, Any]:
+        return self.admin("GET", "/admin/v1/status", key=key)
+
+    def admin(self, method: str, path: str, body: Any = None, *, key: str = "root") -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"authorization": f"Bearer {self.keys.get(key, key)}", "content-type": "application/json"}
+        with urlopen(Request(self.url + path, data, headers, method=method), timeout=10) as answer:
+            text = answer.read()
+        return text.decode() if path == "/metrics" else json.loads(text)
+
+    def total(self, metric: str) -> float:
+        """The value of a metric, over all its labels."""
+        found = re.findall(rf"^{metric}(?:\{{.*\}})? (\S+)$", self.admin("GET", "/metrics"), re.MULTILINE)
+        return sum(map(float, found))
+
+    def settled(self, *upstreams: str) -> Self:
+        """Wait until the catalogues of these upstreams are there: none of the virtual servers lacks them any more."""
+
+        def there() -> bool:
+            absent = {name for door in self.status()["virtual_servers"].values() for name in door["absent"]}
+            return not absent & set(upstreams)
+
+        try:
+            wait_for(there, START)
+        except AssertionError:
+            raise AssertionError(f"no catalogue of one of {upstreams}:\n{self.log.read_text()[-4000:]}") from None
+        return self
+
+
+class Hub(Reached):
     """`config` is what goes into hub.yaml. Keys named in it as `{"name": …}` get a secret minted here; `keys` has them by name.
 
     `postgres` and `redis` are the addresses of its stores; the hub gets them by its environment. Without, it has SQLite in its folder.
@@ -59,11 +100,6 @@ class Hub:
     @property
     def database(self) -> Path | str:
         return self.stores.get("database") or self.folder / ".hub" / "hub.db"
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, _, port = self.url.removeprefix("http://").partition(":")
-        return host, int(port)
 
     @property
     def alive(self) -> bool:
@@ -111,9 +147,18 @@ class Hub:
 
     def stop(self, *, patience: float = 20.0) -> int:
         """Stop it as an operator does; its exit code."""
+        self.terminate()
+        return self.await_end(patience=patience)
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
+
+    def await_end(self, *, patience: float = 20.0) -> int:
+        """Wait until it has ended; its exit code."""
+        assert self.process is not None
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -123,29 +168,6 @@ class Hub:
 
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
-
-    def status(self, key: str = "root") -> dict[str, Any]:
-        return self.admin("GET", "/admin/v1/status", key=key)
-
-    def admin(self, method: str, path: str, body: Any = None, *, key: str = "root") -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"authorization": f"Bearer {self.keys.get(key, key)}", "content-type": "application/json"}
-        with urlopen(Request(self.url + path, data, headers, method=method), timeout=10) as answer:
-            text = answer.read()
-        return text.decode() if path == "/metrics" else json.loads(text)
-
-    def settled(self, *upstreams: str) -> "Hub":
-        """Wait until the catalogues of these upstreams are there: none of the virtual servers lacks them any more."""
-
-        def there() -> bool:
-            absent = {name for door in self.status()["virtual_servers"].values() for name in door["absent"]}
-            return not absent & set(upstreams)
-
-        try:
-            wait_for(there, START)
-        except AssertionError:
-            raise AssertionError(f"no catalogue of one of {upstreams}:\n{self.log.read_text()[-4000:]}") from None
-        return self
 
     def _ready(self) -> bool:
         with contextlib.suppress(OSError), urlopen(self.url + "/health/ready", timeout=5) as answer:

@@ -4,7 +4,6 @@ import base64
 import contextlib
 import itertools
 import os
-import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,7 @@ def rewrite(hub: Hub, text: str) -> None:
 
 def _stop(hubs: list[Hub]) -> list[int]:
     """All at once; their exit codes."""
-    for hub in hubs:
-        if hub.process is not None and hub.process.poll() is None:
-            hub.process.send_signal(signal.SIGTERM)
-    return [hub.stop() for hub in hubs if hub.process is not None]
+    started = [hub for hub in hubs if hub.process is not None]
+    for hub in started:
+        hub.terminate()
+    return [hub.await_end() for hub in started]
