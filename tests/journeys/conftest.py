@@ -1,21 +1,19 @@
 """A hub before one downstream server reached in four ways: over HTTP and over pipes, in each era.
 
-Journeys run `alone`, on one process, and on a `cluster`: two replicas of two workers each, on one PostgreSQL and one Redis, behind a proxy
-that gives each request to the next replica. They do not know which.
+Journeys run `alone`, on one process, and, gathered by `test_on_a_cluster.py`, on a `cluster`: two replicas of two workers each, on one
+PostgreSQL and one Redis, behind a proxy that gives each request to the next replica. They do not know which.
 """
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from tests.services.postgres import PostgresServer
-from tests.services.redis import RedisServer
 from tests.support.cluster import Cluster, cluster
 from tests.support.hub import Hub, running
 from tests.support.journal import verified
@@ -59,11 +57,24 @@ def config_for(url: str, notes: str) -> dict[str, Any]:
     }
 
 
-class Alone:
-    """`serving(config)` is a hub of one process. `downstream` is the server behind it, and knows no other place."""
+@pytest.fixture(scope="module")
+def downstream(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
+    with sdk_http(tmp_path_factory.mktemp("downstream")) as server:
+        yield server
 
-    def __init__(self, folders: pytest.TempPathFactory, downstream: HttpServer) -> None:
-        self.downstream = downstream
+
+class Place(Protocol):
+    """Where journeys take place."""
+
+    def serving(self, config: dict[str, Any]) -> AbstractContextManager[Hub | Cluster]:
+        """A hub with this configuration, for a block."""
+        ...
+
+
+class Alone:
+    """A process of its own for each."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
         self._folders = folders
 
     def serving(self, config: dict[str, Any]) -> AbstractContextManager[Hub]:
@@ -71,11 +82,10 @@ class Alone:
 
 
 class Clustered:
-    """`serving(config)` is a cluster: always the same one, with another configuration and other keys each time."""
+    """Always the same cluster, with another configuration and other keys each time."""
 
-    def __init__(self, folders: pytest.TempPathFactory, downstream: HttpServer, postgres: str, redis: str) -> None:
-        self.downstream = downstream
-        self._folder = folders.mktemp("cluster")
+    def __init__(self, folder: Path, postgres: str, redis: str) -> None:
+        self._folder = folder
         self._stores = {"postgres": postgres, "redis": redis}
         self._stack = ExitStack()
         self._cluster: Cluster | None = None
@@ -96,56 +106,14 @@ class Clustered:
             assert verified(self._cluster.database)["default"] > 0
 
 
-@pytest.fixture(scope="package", params=["alone", "cluster"])
-def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Alone | Clustered]:
-    """Where a journey takes place."""
-    with sdk_http(tmp_path_factory.mktemp("downstream")) as downstream:
-        if request.param == "alone":
-            yield Alone(tmp_path_factory, downstream)
-            return
-        postgres: PostgresServer = request.getfixturevalue("postgres_server")
-        redis: RedisServer = request.getfixturevalue("redis_server")
-        database = postgres.create_database()
-        clustered = Clustered(tmp_path_factory, downstream, postgres.url(database), redis.url)
-        try:
-            yield clustered
-        finally:
-            clustered.close()
-        postgres.drop_database(database)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Journeys on the cluster come last and one after the other: others do harm to the stores it lives on. So it is started once."""
-
-    def turn(item: pytest.Item) -> tuple[int, str]:
-        callspec = getattr(item, "callspec", None)
-        if callspec is None or callspec.params.get("place") != "cluster":
-            return 0, ""
-        return 2 if "hub" in getattr(item, "fixturenames", ()) else 1, item.path.name
-
-    here = [index for index, item in enumerate(items) if Path(__file__).parent in item.path.parents]
-    for index, item in zip(here, sorted((items[index] for index in here), key=turn), strict=True):
-        items[index] = item
+@pytest.fixture(scope="module", params=["alone"])
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Alone(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def _downstream(tmp_path_factory: pytest.TempPathFactory) -> Generator[HttpServer]:
-    with sdk_http(tmp_path_factory.mktemp("downstream")) as server:
-        yield server
-
-
-@pytest.fixture
-def downstream(request: pytest.FixtureRequest) -> HttpServer:
-    """The server behind the hub of this test."""
-    if "place" in request.fixturenames:
-        return request.getfixturevalue("place").downstream
-    return request.getfixturevalue("_downstream")
-
-
-@pytest.fixture(scope="module")
-def hub(place: Alone | Clustered) -> Generator[Hub | Cluster]:
-    with place.serving(config_for(place.downstream.url, str(place.downstream.notes))) as hub:
+def hub(place: Place, downstream: HttpServer) -> Generator[Hub | Cluster]:
+    with place.serving(config_for(downstream.url, str(downstream.notes))) as hub:
         yield hub.settled(*WAYS)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import ALL, MODES, Alone, Clustered, connected
+from tests.journeys.conftest import ALL, MODES, Place, connected
 from tests.support.hub import Hub, eventually, running
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.servers import MANY, SDK, HttpServer, stdio
@@ -33,7 +33,7 @@ def config(url: str, upstreams: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(place: Alone | Clustered, downstream: HttpServer) -> None:
+async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(place: Place, downstream: HttpServer) -> None:
     bad = {
         "absent": {"url": f"http://127.0.0.1:{closed_port()}/mcp"},
         "missing": {"stdio": {"command": "/no/such/program"}},
@@ -62,7 +62,7 @@ async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(p
         assert sorted(hub.status()["virtual_servers"]["main"]["absent"]) == sorted(bad)
 
 
-async def test_a_server_that_comes_late_joins_the_list_and_is_announced(place: Alone | Clustered, downstream: HttpServer) -> None:
+async def test_a_server_that_comes_late_joins_the_list_and_is_announced(place: Place, downstream: HttpServer) -> None:
     with place.serving(config(downstream.url, {"late": stdio(MANY, "3", "2")})) as hub:
         hub.settled("good")
         async with connected(hub, "main", "2026-07-28") as client, client.listen(tools_list_changed=True) as changes:
@@ -71,7 +71,7 @@ async def test_a_server_that_comes_late_joins_the_list_and_is_announced(place: A
             assert (await client.call_tool("tool-0002")).content[0].text == "tool-0002"
 
 
-async def test_more_than_a_thousand_tools_are_listed_in_pages(place: Alone | Clustered, downstream: HttpServer) -> None:
+async def test_more_than_a_thousand_tools_are_listed_in_pages(place: Place, downstream: HttpServer) -> None:
     with place.serving(config(downstream.url, {"many": stdio(MANY, "2345")})) as hub:
         hub.settled("good", "many")
         for mode in MODES:

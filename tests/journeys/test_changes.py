@@ -10,7 +10,7 @@ from typing import Any
 import mcp_types as types
 import pytest
 
-from tests.journeys.conftest import ALL, Alone, Clustered, connected
+from tests.journeys.conftest import ALL, Place, connected
 from tests.support.hub import Hub, eventually
 from tests.support.journal import records
 from tests.support.mcp import Client, Session, dumps, message, modern_headers, modern_params
@@ -34,7 +34,7 @@ def config(url: str, **main: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def own(place: Alone | Clustered, downstream: HttpServer) -> Generator[Hub]:
+def own(place: Place, downstream: HttpServer) -> Generator[Hub]:
     with place.serving(config(downstream.url)) as hub:
         yield hub.settled("good")
 

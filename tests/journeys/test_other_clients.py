@@ -10,18 +10,14 @@ from tests.support.servers import HttpServer
 
 TOOLS = ["echo", "add", "picture", "links", "fail", "error", "count", "wait", "grow", "routed", "meta"]
 CLIENTS = [("v1", "legacy", "2025-11-25"), ("v2", "legacy", "2025-11-25"), ("v2", "auto", "2026-07-28"), ("v2", "pin", "2026-07-28")]
-TOURS = [
-    *(("alone", way, *client) for way in ("http-newer", "pipe-older") for client in CLIENTS),
-    *(("cluster", way, *client) for way, client in zip(("pipe-older", "http-newer") * 2, CLIENTS, strict=True)),
-]
-"""On the cluster each client takes one of the ways: starting them takes longer than all they do."""
 
 
 def only(value: dict[str, Any], *members: str) -> dict[str, Any]:
     return {name: value.get(name) for name in members}
 
 
-@pytest.mark.parametrize(("place", "way", "which", "mode", "version"), TOURS, indirect=["place"], scope="package")
+@pytest.mark.parametrize("way", ["http-newer", "pipe-older"])
+@pytest.mark.parametrize(("which", "mode", "version"), CLIENTS)
 def test_the_typescript_clients_list_and_use_everything(
     hub: Hub, downstream: HttpServer, which: str, mode: str, version: str, way: str
 ) -> None:
@@ -46,9 +42,7 @@ def test_the_typescript_clients_list_and_use_everything(
     assert seen["changed"] is True
 
 
-@pytest.mark.parametrize(
-    ("place", "door"), [("alone", "http-newer"), ("alone", "pipe-older"), ("cluster", "http-newer")], indirect=["place"], scope="package"
-)
+@pytest.mark.parametrize("door", ["http-newer", "pipe-older"])
 def test_the_inspector_lists_and_calls(hub: Hub, door: str) -> None:
     url, key = f"{hub.url}/mcp/{door}", hub.keys["ann"]
     tools = [tool["name"] for tool in inspector(url, key, "tools/list")["tools"]]
@@ -57,7 +51,6 @@ def test_the_inspector_lists_and_calls(hub: Hub, door: str) -> None:
     assert called["structuredContent"] == {"sum": 3}
 
 
-@pytest.mark.parametrize("place", ["alone"], indirect=True)
 def test_the_inspector_reads_prompts_and_resources_and_renamed_tools(hub: Hub) -> None:
     url, key = f"{hub.url}/mcp/http-older", hub.keys["ann"]
     assert [prompt["name"] for prompt in inspector(url, key, "prompts/list")["prompts"]] == ["plain", "greet"]

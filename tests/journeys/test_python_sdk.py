@@ -115,13 +115,7 @@ async def test_a_limit_is_an_error_that_says_how_long_to_wait(hub: Hub, mode: st
     assert all(error.data["limit"] == "few-calls" and 0 < error.data["retryAfterMs"] <= 10_000 for error in errors)
 
 
-@pytest.mark.parametrize(
-    ("place", "way"),
-    # over pipes every replica has a server of its own, so a tool that comes at one of them is not there at the others
-    [*(("alone", way) for way in WAYS), ("cluster", "http-newer"), ("cluster", "http-older")],
-    indirect=["place"],
-    scope="package",
-)
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_a_tool_that_comes_at_the_server_is_announced_and_can_be_called(hub: Hub, mode: str, way: str) -> None:
     new = f"new-{mode}-{way}"
