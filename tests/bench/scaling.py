@@ -1,6 +1,6 @@
 """What several processes cost and bring: two workers beside one, PostgreSQL and Redis beside SQLite, older sessions in Redis.
 
-`python -m tests.bench.several` measures on a PostgreSQL and a Redis of its own, prints tables and writes bench-results/several-*.json.
+`python -m tests.bench.scaling` measures on a PostgreSQL and a Redis of its own, prints tables and writes bench-results/several-*.json.
 docs/benchmarks.md says how the figures come about and what they can claim.
 """
 
@@ -346,7 +346,7 @@ def figures(rounds: int, seconds: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.several", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.scaling", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one round")
     options = parser.parse_args()
