@@ -141,8 +141,10 @@ class Admin:
         return _json(200, {"revoked": change.key})
 
     async def _recorded(self, caller: Caller, kind: str, org: str, fields: dict[str, Any]) -> None:
+        """A change of keys goes on record; and it is answered when it holds in every process."""
         actor = {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
         await self._steps.journal.append(org, record.event(kind, actor=actor, change=fields))
+        await self._steps.identity.everywhere()
 
 
 def scope_of(caller: Caller) -> str | None:

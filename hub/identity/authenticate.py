@@ -11,7 +11,7 @@ import heapq
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 
@@ -33,6 +33,9 @@ REST = 0.02
 
 REMEMBERED = 4096
 """Keys recognised since anything changed that are recognised again by a cheaper digest."""
+
+WAITING = 1000
+"""How many others are told at most that the store was asked again."""
 
 TICK = 0.1
 """Seconds between looks at how long the store has been silent."""
@@ -76,7 +79,10 @@ class Identity:
         self._expiring: list[tuple[float, str]] = []
         self._cuts: list[Callable[[str], None]] = []
         self._changed: Callable[[], None] | None = None
+        self._everywhere: Callable[[], Awaitable[None]] | None = None
         self._told = asyncio.Event()
+        self._then: list[Callable[[], object]] = []
+        """What to call when the store has been asked again."""
         self._silenced: Callable[[], None] | None = None
         self._seen = float("-inf")
         """When the store last answered while this process was one that may serve."""
@@ -177,13 +183,21 @@ class Identity:
         """
         self._silenced = cut
 
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """Have `changed()` called when this process has changed the keys in the store, so that others can be told to `look`."""
-        self._changed = changed
+    def on_change(self, changed: Callable[[], None], everywhere: Callable[[], Awaitable[None]]) -> None:
+        """Have `changed()` called when this process has changed the keys in the store, so that others can be told to `look`; `everywhere()`
+        returns when they have."""
+        self._changed, self._everywhere = changed, everywhere
 
-    def look(self) -> None:
-        """The keys in the store have changed, or may have: take it over soon. However often this is called, one look is under way and one
-        more to come."""
+    async def everywhere(self) -> None:
+        """Return when what was changed here holds in every process."""
+        if self._everywhere is not None:
+            await self._everywhere()
+
+    def look(self, then: Callable[[], object] | None = None) -> None:
+        """The keys in the store have changed, or may have: take it over soon, and then call `then`. However often this is called, one look
+        is under way and one more to come."""
+        if then is not None and len(self._then) < WAITING:
+            self._then.append(then)
         self._told.set()
 
     async def create(
@@ -326,8 +340,12 @@ class Identity:
                 async with asyncio.timeout(POLL - REST):
                     await self._told.wait()
             self._told.clear()
+            asked = len(self._then)
             try:
                 await self.refresh()
+                for then in self._then[:asked]:
+                    then()
+                del self._then[:asked]
             except Exception as error:
                 if self.fresh:  # said while it matters, not four times a second for as long as it lasts
                     logger.warning("keys could not be refreshed: %s", getattr(error, "detail", "") or error)

@@ -1,20 +1,28 @@
 """Word between the processes of one hub that the keys in their store have changed, so that a revocation holds everywhere at once.
 
 Told by signals, so heard at once or never (`hub.store.signals`): who missed one sees the change with the next poll. No signal says what
-has changed, and none is believed: whoever hears one asks the store. Imported only where Redis is configured.
+has changed, and none is believed: whoever hears one asks the store, and then says that he has. Imported only where Redis is configured.
 """
 
+import asyncio
 import contextlib
 import secrets
+from functools import partial
+from math import inf
 
-from hub.identity.authenticate import Identity
+from hub.identity.authenticate import STALE, Identity
 from hub.refusal import StoreDown
 from hub.store.redis import Redis
 from hub.store.resp import ReplyError
 from hub.store.signals import Signals, publish_once
 
 CHANGED = "keys"
-"""The topic. The message names its sender, at random for each life of a process, and nothing else."""
+"""The topic of changes. A message is eight bytes for its sender, at random for each life of a process, and eight for which change it is."""
+
+TAKEN = "keys-taken"
+"""The topic of answers. A message is eight bytes for who has asked the store since, and the message that made him."""
+
+_NAME = 8
 
 
 class Relay:
@@ -23,19 +31,49 @@ class Relay:
     def __init__(self, signals: Signals, identity: Identity) -> None:
         self._signals = signals
         self._identity = identity
-        self._sender = secrets.token_bytes(8)
-        identity.on_change(self._tell)
+        self._sender = secrets.token_bytes(_NAME)
+        self._changes = 0
+        self._told_at = 0.0
+        self._taken: dict[bytes, int] = {}
+        """The others, by the latest of these changes they have taken over."""
+        self._progress = asyncio.Event()
+        identity.on_change(self._tell, self.everywhere)
         signals.subscribe(CHANGED, self._heard)
+        signals.subscribe(TAKEN, self._answered)
+
+    async def everywhere(self) -> None:
+        """Return when every other process has taken over what was changed here by now, or a second after it was changed: from then on a
+        process that has not asked the store lets nobody in."""
+        change = self._changes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(self._told_at + STALE):
+                others: float
+                try:
+                    others = await self._signals.listening(CHANGED) - 1
+                except StoreDown:
+                    others = inf  # nobody will answer
+                while sum(taken >= change for taken in self._taken.values()) < others:
+                    self._progress.clear()
+                    await self._progress.wait()
 
     def _tell(self) -> None:
-        self._signals.publish(CHANGED, self._sender)
+        self._changes += 1
+        self._told_at = asyncio.get_running_loop().time()
+        self._taken.clear()  # who still has to answer an earlier one answers this one too
+        self._signals.publish(CHANGED, self._sender + self._changes.to_bytes(8))
 
     def _heard(self, data: bytes) -> None:
-        if data != self._sender:
-            self._identity.look()
+        if data[:_NAME] != self._sender:
+            self._identity.look(partial(self._signals.publish, TAKEN, self._sender + data[: 2 * _NAME]))
+
+    def _answered(self, data: bytes) -> None:
+        who, sender, change = data[:_NAME], data[_NAME : 2 * _NAME], int.from_bytes(data[2 * _NAME :])
+        if sender == self._sender and change <= self._changes:
+            self._taken[who] = max(change, self._taken.get(who, 0))
+            self._progress.set()
 
 
 async def tell(redis: str) -> None:
     """The same from a command, which has changed the database itself. `redis` is the address; where nobody answers, the polls find it."""
     with contextlib.suppress(StoreDown, ReplyError, OSError):
-        await publish_once(Redis(redis), CHANGED, secrets.token_bytes(8))
+        await publish_once(Redis(redis), CHANGED, secrets.token_bytes(_NAME))

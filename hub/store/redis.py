@@ -130,6 +130,11 @@ class Redis:
         """One command whose first argument is its key or channel, or that has none. Raises `StoreDown`, `ReplyError`."""
         return await self.run(_bytes(arguments[1]) if len(arguments) > 1 else b"", pack(*arguments))
 
+    async def each(self, *arguments: Text) -> list[Any]:
+        """One command to every server there is, which concerns no key; their replies. Raises `StoreDown`, `ReplyError`."""
+        packed = pack(*arguments)
+        return [await (place.link or await place.ready()).send(packed) for place in self._ways.places]
+
     async def script(self, script: Script, keys: Sequence[Text], *arguments: Text) -> Any:
         """Run a script. Its keys share a hash tag. Raises `StoreDown`, `ReplyError`."""
         rest = strings(len(keys), *keys, *arguments)

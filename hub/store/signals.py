@@ -58,7 +58,7 @@ class Signals:
     async def listening(self, topic: str) -> int:
         """How many processes listen, as far as the servers know. Raises `StoreDown`."""
         channel = _channel(self._redis, topic)
-        return int((await self._redis.run(channel, pack("PUBSUB", "NUMSUB", channel)))[1])
+        return sum(int(found[1]) for found in await self._redis.each("PUBSUB", "NUMSUB", channel))
 
     async def _listening(self) -> None:
         loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from hub.refusal import Unauthenticated
 from hub.store.postgres import Postgres
 from hub.store.redis import Redis
 from hub.store.signals import Signals
+from tests.services.redis import RedisServer
 from tests.support.media import Store
 
 PEPPER = b"p" * 32
@@ -38,7 +39,7 @@ async def process(database: str, redis: str) -> AsyncGenerator[Identity]:
     Relay(signals, identity)
     signals.open()
     await identity.open()
-    await until(lambda: signals.confirmed == 1)
+    await until(lambda: signals.confirmed == 2)
     try:
         yield identity
     finally:
@@ -61,7 +62,7 @@ async def test_what_one_process_changes_others_know_before_they_would_ask(
         monkeypatch.setattr(authenticate, name, 60.0)  # nobody asks by himself as long as this test runs
     async with process(database_url, redis_url) as here, process(database_url, redis_url) as there:
         looks: list[None] = []
-        monkeypatch.setattr(here, "look", lambda: looks.append(None))
+        monkeypatch.setattr(here, "look", lambda _: looks.append(None))
         cut: list[str] = []
         there.on_revoke(cut.append)
         for n in range(20):
@@ -77,6 +78,37 @@ async def test_what_one_process_changes_others_know_before_they_would_ask(
             Signals(other).publish(CHANGED, word)
         await until(lambda: len(looks) == 3)
         await other.close()
+
+
+async def test_what_was_changed_here_holds_everywhere_once_it_is_said_to(
+    monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str, redis: RedisServer
+) -> None:
+    for name in ("POLL", "STALE"):
+        monkeypatch.setattr(authenticate, name, 60.0)
+    async with (
+        process(database_url, redis_url) as here,
+        process(database_url, redis_url) as there,
+        process(database_url, redis_url) as third,
+    ):
+        others = (there, third)
+        await here.everywhere()  # nothing was changed
+        for n in range(20):
+            made = await here.create("acme", f"ci-{n}")
+            await here.everywhere()
+            assert all(lets_in(other, made.text) for other in others)
+            await here.revoke("acme", made.key.id)
+            await asyncio.gather(here.everywhere(), here.everywhere())
+            assert not any(lets_in(other, made.text) for other in others)
+        monkeypatch.setattr(third, "look", lambda _: None)  # it stands still: a second later it would let nobody in
+        await here.create("acme", "still")
+        started = time.monotonic()
+        await here.everywhere()
+        assert STALE / 2 < time.monotonic() - started < STALE + 10
+        redis.kill()
+        await here.create("acme", "away")
+        started = time.monotonic()
+        await here.everywhere()
+        assert STALE / 2 < time.monotonic() - started < STALE + 10
 
 
 class Counted:
