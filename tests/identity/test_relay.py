@@ -11,7 +11,7 @@ import pytest
 from hub.call import Credential
 from hub.identity import authenticate
 from hub.identity.authenticate import POLL, REST, Identity
-from hub.identity.relay import CHANGED, Relay
+from hub.identity.relay import CHANGED, STALE, Relay
 from hub.identity.rows_postgres import PostgresKeys
 from hub.refusal import Unauthenticated
 from hub.store.postgres import Postgres
