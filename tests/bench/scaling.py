@@ -1,21 +1,20 @@
 """What several processes cost and bring: two workers beside one, PostgreSQL and Redis beside SQLite, older sessions in Redis.
 
-`python -m tests.bench.scaling` measures on a PostgreSQL and a Redis of its own, prints tables and writes bench-results/several-*.json.
-docs/benchmarks.md says how the figures come about and what they can claim.
+Parts of `make bench ARGS=--several` (`tests.bench.several`); `python -m tests.bench.scaling` measures them alone, with fewer and shorter
+rounds where that is asked for. docs/benchmarks.md says how the figures come about and what they can claim.
 """
 
 import argparse
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +22,8 @@ import orjson
 
 from hub.identity.keys import mint
 from tests.bench import measure
-from tests.bench.run import CORES, OTHER_CORE, RESULTS, SCRATCH, TARGET_CORE, called, get_ok, until
-from tests.bench.table import spread
+from tests.bench.run import CORES, OTHER_CORE, TARGET_CORE, called, get_ok, until
+from tests.bench.table import markdown, spread
 from tests.bench.targets import READS_NOTHING, ROOT, Target, free_port, python, running
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
@@ -38,8 +37,9 @@ KEYS = 4
 
 
 class Stores(NamedTuple):
-    """The services of one run."""
+    """The services of one part. `folder` is for what is started beside them."""
 
+    folder: Path
     postgres: PostgresServer
     redis: RedisServer
     echo: str
@@ -48,7 +48,7 @@ class Stores(NamedTuple):
 
 
 @contextmanager
-def stores() -> Iterator[Stores]:
+def stores(folder: Path) -> Iterator[Stores]:
     """PostgreSQL (with fsync on), Redis (with an append-only file) and the echo server behind every hub."""
     with ExitStack() as stack:
         postgres, redis = PostgresServer(), RedisServer()
@@ -57,10 +57,8 @@ def stores() -> Iterator[Stores]:
         stack.callback(redis.stop)
         redis.start()
         port = free_port()
-        echo = stack.enter_context(
-            running([sys.executable, "-m", "tests.bench.echo_http", str(port)], SCRATCH / "several-echo", OTHER_CORE)
-        )
-        yield Stores(postgres, redis, f"http://127.0.0.1:{port}/mcp", (postgres.pids[0], redis.pid, echo.pid))
+        echo = stack.enter_context(running([sys.executable, "-m", "tests.bench.echo_http", str(port)], folder / "echo", OTHER_CORE))
+        yield Stores(folder, postgres, redis, f"http://127.0.0.1:{port}/mcp", (postgres.pids[0], redis.pid, echo.pid))
 
 
 class Hub:
@@ -68,9 +66,8 @@ class Hub:
 
     def __init__(self, stores: Stores, workers: int, stack: ExitStack) -> None:
         self.keys = [mint().text for _ in range(KEYS)]
-        self.name = f"several-{workers}"
-        self.folder = SCRATCH / self.name
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.name = f"workers-{workers}"
+        self.folder = stores.folder / self.name
         self.folder.mkdir(parents=True)
         self.target = Target(
             self.name, lambda *_: (), path="/mcp/bench", headers={"authorization": f"Bearer {self.keys[0]}"}, ready="/health/ready"
@@ -189,69 +186,120 @@ def round_of(hub: Hub, stores: Stores, seconds: float, *, apart: bool) -> Loaded
     )
 
 
-class Pair(NamedTuple):
-    """One worker and two, measured one after the other."""
-
-    one: Loaded
-    two: Loaded
-
-    @property
-    def of_one(self) -> float:
-        """Calls a second of one worker that has a core to itself: by its CPU time alone, which is the most it could do."""
-        return self.one.calls / self.one.hub
-
-    @property
-    def of_two(self) -> float:
-        """Calls a second of two workers that have two cores to themselves. All time in which a core had nothing to do is charged to them."""
-        return 2 * self.two.calls / (self.two.hub + self.two.idle)
-
-    @property
-    def ratio(self) -> float:
-        return self.of_two / self.of_one
+def of_one(one: Loaded) -> float:
+    """Calls a second of one worker that has a core to itself: by its CPU time alone, which is the most it could do."""
+    return one.calls / one.hub
 
 
-def two_workers(stores: Stores, rounds: int, seconds: float) -> list[Pair]:
-    """The first round warms up and does not count."""
+def of_two(two: Loaded) -> float:
+    """Calls a second of two workers that have two cores to themselves. All time in which a core had nothing to do is charged to them."""
+    return 2 * two.calls / (two.hub + two.idle)
+
+
+def two_workers(folder: Path, rounds: int = 5, seconds: float = 5.0) -> list[dict[str, Any]]:
+    """One worker and two, one after the other in each round. A round before the first warms up and does not count."""
     if len(CORES) < 2:
         sys.exit("bench: two workers are measured on two cores, and there is one")
-    pairs: list[Pair] = []
-    with ExitStack() as stack:
-        one, two = Hub(stores, 1, stack), Hub(stores, 2, stack)
+    pairs: list[tuple[Loaded, Loaded]] = []
+    with stores(folder) as used, ExitStack() as stack:
+        one, two = Hub(used, 1, stack), Hub(used, 2, stack)
         for number in range(rounds + 1):
             length = seconds if number else 1.0
-            pairs.append(Pair(round_of(one, stores, length, apart=True), round_of(two, stores, length, apart=False)))
-    return pairs[1:]
+            pairs.append((round_of(one, used, length, apart=True), round_of(two, used, length, apart=False)))
+    ones, twos = [pair[0] for pair in pairs[1:]], [pair[1] for pair in pairs[1:]]
+    ratios = [of_two(pair[1]) / of_one(pair[0]) for pair in pairs[1:]]
+    return [
+        {"workers": 1, "rounds": [one._asdict() | {"alone_rate": of_one(one)} for one in ones]},
+        {"workers": 2, "rounds": [two._asdict() | {"alone_rate": of_two(two), "times": x} for two, x in zip(twos, ratios, strict=True)]},
+    ]
 
 
-def added(stores: Stores, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """p50 in microseconds at one call at a time, of each round: straight to the echo server, through a hub on SQLite, on PostgreSQL and Redis."""
+WORKERS_HEAD = (
+    "workers",
+    "calls/s where the hub has its cores to itself",
+    "times one",
+    "CPU/call of the hub, µs",
+    "… of all beside it, µs",
+    "… of the load generator, µs",
+    "load generator busy, %",
+    "cores with nothing to do, %",
+    "busier worker's share, %",
+    "calls/s seen, all on two cores",
+)
+
+
+def workers_row(result: dict[str, Any]) -> list[str]:
+    rounds, workers = result["rounds"], result["workers"]
+
+    def each(figure: str, scale: float = 1e6) -> list[float]:
+        return [scale * one[figure] / one["calls"] for one in rounds]
+
+    return [
+        str(workers),
+        spread([one["alone_rate"] for one in rounds]),
+        spread([one["times"] for one in rounds], ".2f") if workers > 1 else "1",
+        spread(each("hub")),
+        spread(each("beside")),
+        spread(each("generator")),
+        spread([100 * one["generator"] / one["wall"] for one in rounds]),
+        spread([100 * one["idle"] / one["wall"] / workers for one in rounds], ".1f"),
+        spread([100 * max(one["workers"]) / sum(one["workers"]) for one in rounds]),
+        spread([one["calls"] / one["wall"] for one in rounds]),
+    ]
+
+
+def added(folder: Path, rounds: int = 5, seconds: float = 5.0) -> list[dict[str, Any]]:
+    """p50 of one call at a time, in each round straight to the echo server, through a hub on SQLite, and on PostgreSQL and Redis."""
     direct = Target("direct", python("echo_http"))
     found: dict[str, list[float]] = {"direct": [], "SQLite": [], "PostgreSQL and Redis": []}
-    with ExitStack() as stack:
-        hubs = {"SQLite": Hub(stores, 0, stack), "PostgreSQL and Redis": Hub(stores, 1, stack)}
-        place(stores.pids, [OTHER_CORE])
+    with stores(folder) as used, ExitStack() as stack:
+        hubs = {"SQLite": Hub(used, 0, stack), "PostgreSQL and Redis": Hub(used, 1, stack)}
+        place(used.pids, [OTHER_CORE])
         for hub in hubs.values():
             place([hub.pid], [TARGET_CORE])
         for number in range(rounds + 1):
             length = seconds if number else 1.0
-            seen = {"direct": load(stores.echo.removesuffix("/mcp"), direct, 1, length, [OTHER_CORE])[0]}
+            seen = {"direct": load(used.echo.removesuffix("/mcp"), direct, 1, length, [OTHER_CORE])[0]}
             for name, hub in hubs.items():
                 seen[name] = load(hub.base, hub.target, 1, length, [OTHER_CORE])[0]
             for name, each in seen.items():
                 if number:
                     found[name].append(each["p50_us"])
-    return found
+    return [
+        {"stores": name, "p50_us": found[name], "direct_us": found["direct"], "sqlite_us": found["SQLite"]}
+        for name in ("direct", "SQLite", "PostgreSQL and Redis")
+    ]
 
 
-def sessions(stores: Stores) -> tuple[int, int]:
+ADDED_HEAD = ("one call at a time", "p50, µs", "added p50, µs", "beyond SQLite, µs")
+
+
+def added_row(result: dict[str, Any]) -> list[str]:
+    def more(than: str) -> str:
+        return spread([value - other for value, other in zip(result["p50_us"], result[than], strict=True)], "+.0f")
+
+    hub = result["stores"] != "direct"
+    return [result["stores"], spread(result["p50_us"]), more("direct_us") if hub else "-", more("sqlite_us") if hub else "-"]
+
+
+def sessions(folder: Path) -> list[dict[str, Any]]:
     """`used_memory` of Redis in bytes, before and after so many older sessions were opened."""
-    with ExitStack() as stack:
-        hub = Hub(stores, 1, stack)
-        before = _used(stores.redis)
+    with stores(folder) as used, ExitStack() as stack:
+        hub = Hub(used, 1, stack)
+        before = _used(used.redis)
         asyncio.run(_open_sessions(hub))
-        kept = sum(int(stores.redis.ask("ZCARD", name)) for name in stores.redis.ask("KEYS", "hub:sessions:*"))
-        assert kept == SESSIONS, kept
-        return before, _used(stores.redis)
+        kept = sum(int(used.redis.ask("ZCARD", name)) for name in used.redis.ask("KEYS", "hub:sessions:*"))
+        if kept != SESSIONS:
+            sys.exit(f"bench: Redis has {kept} sessions of {SESSIONS}")
+        return [{"sessions": kept, "before": before, "after": _used(used.redis)}]
+
+
+SESSIONS_HEAD = ("older sessions", "MB of Redis", "bytes each")
+
+
+def sessions_row(result: dict[str, Any]) -> list[str]:
+    more = result["after"] - result["before"]
+    return [f"{result['sessions']:,}", f"{more / 1e6:.1f}", f"{more / result['sessions']:.0f}"]
 
 
 def _used(redis: RedisServer) -> int:
@@ -280,77 +328,20 @@ async def _open_sessions(hub: Hub) -> None:
     await asyncio.gather(*(some(key, SESSIONS // KEYS // lines) for key in hub.keys for _ in range(lines)))
 
 
-def table_of_workers(pairs: list[Pair]) -> str:
-    rows = ["| | one worker | two workers |", "|---|---|---|"]
-
-    def add(what: str, form: str, one: list[float], two: list[float]) -> None:
-        rows.append(f"| {what} | {spread(one, form)} | {spread(two, form)} |")
-
-    one, two = [pair.one for pair in pairs], [pair.two for pair in pairs]
-    add("calls/s where the hub has its cores to itself", ".0f", [pair.of_one for pair in pairs], [pair.of_two for pair in pairs])
-    add("CPU of the hub per call, µs", ".0f", *([1e6 * each.hub / each.calls for each in some] for some in (one, two)))
-    add(
-        "CPU of PostgreSQL, Redis and echo per call, µs", ".0f", *([1e6 * each.beside / each.calls for each in some] for some in (one, two))
-    )
-    add("CPU of the load generator per call, µs", ".0f", *([1e6 * each.generator / each.calls for each in some] for some in (one, two)))
-    add("the load generator is busy, %", ".0f", *([100 * each.generator / each.wall for each in some] for some in (one, two)))
-    add(
-        "the hub's cores had nothing to do, %",
-        ".1f",
-        *([100 * each.idle / each.wall / n for each in some] for some, n in ((one, 1), (two, 2))),
-    )
-    add(
-        "the busier worker's share of the CPU, %",
-        ".0f",
-        *([100 * max(each.workers) / sum(each.workers) for each in some] for some in (one, two)),
-    )
-    add("calls/s seen here, all on the same two cores", ".0f", *([each.calls / each.wall for each in some] for some in (one, two)))
-    rows.append(f"\nTwo workers are **{spread([pair.ratio for pair in pairs], '.2f')}** times one.")
-    return "\n".join(rows)
-
-
-def table_of_stores(found: dict[str, list[float]]) -> str:
-    rows = ["| one call at a time | p50, µs | added, µs | beyond SQLite, µs |", "|---|---|---|---|"]
-    for name, values in found.items():
-        rows.append(f"| {name} | {spread(values)} | {_more(values, found['direct'])} | {_more(values, found['SQLite'])} |")
-    return "\n".join(rows)
-
-
-def _more(values: list[float], than: list[float]) -> str:
-    """The difference round by round."""
-    return spread([value - other for value, other in zip(values, than, strict=True)], "+.0f")
-
-
-def table_of_sessions(before: int, after: int) -> str:
-    return f"{SESSIONS:,} older sessions: {(after - before) / 1e6:.1f} MB of Redis ({(after - before) / SESSIONS:.0f} bytes each)."
-
-
-def figures(rounds: int, seconds: float) -> str:
-    """Measure everything; the tables, which are written to bench-results/ round by round as well."""
-    with stores() as used:
-        pairs = two_workers(used, rounds, seconds)
-        found = added(used, rounds, seconds)
-        memory = sessions(used)
-    kept = {
-        "machine": measure.machine(),
-        "workers": [{"one": pair.one._asdict(), "two": pair.two._asdict(), "ratio": pair.ratio} for pair in pairs],
-        "p50_us": found,
-        "redis_used_memory": memory,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"several-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
-    path.write_bytes(orjson.dumps(kept, option=orjson.OPT_INDENT_2))
-
-    parts = [table_of_workers(pairs), table_of_stores(found), table_of_sessions(*memory)]
-    return "\n\n".join([*parts, f"Median of {rounds} rounds (least to most). Every round: {path.relative_to(ROOT)}"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scaling", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one round")
     options = parser.parse_args()
-    print(figures(options.rounds, options.seconds))
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        parts = [
+            (WORKERS_HEAD, workers_row, two_workers(folder / "workers", options.rounds, options.seconds)),
+            (ADDED_HEAD, added_row, added(folder / "added", options.rounds, options.seconds)),
+            (SESSIONS_HEAD, sessions_row, sessions(folder / "sessions")),
+        ]
+    for head, row, results in parts:
+        print(markdown([list(head), *(row(result) for result in results)]) + "\n")
 
 
 if __name__ == "__main__":

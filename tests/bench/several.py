@@ -9,13 +9,18 @@ from typing import Any
 
 import orjson
 
-from tests.bench import measure, revocation
+from tests.bench import measure, revocation, scaling
 from tests.bench.table import markdown
 
 Part = tuple[Sequence[str], Callable[[Path], list[dict[str, Any]]], Callable[[dict[str, Any]], list[str]]]
 """The head of a table; what measures, in a folder of its own; a result as a line of the table."""
 
-PARTS: dict[str, Part] = {"revocation": (revocation.HEAD, revocation.measured, revocation.row)}
+PARTS: dict[str, Part] = {
+    "workers": (scaling.WORKERS_HEAD, scaling.two_workers, scaling.workers_row),
+    "added": (scaling.ADDED_HEAD, scaling.added, scaling.added_row),
+    "sessions": (scaling.SESSIONS_HEAD, scaling.sessions, scaling.sessions_row),
+    "revocation": (revocation.HEAD, revocation.measured, revocation.row),
+}
 
 
 def main(scratch: Path, results: Path) -> None:

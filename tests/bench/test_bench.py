@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from tests.bench import load, measure, revocation
+from tests.bench import load, measure, revocation, scaling
 from tests.bench.table import caption
 
 
@@ -57,3 +57,12 @@ def test_a_revocation_is_told_by_process_by_the_last_of_them_and_since_it_was_se
     line = revocation.row({"how": "polled", "replicas": 2, "processes": 4, "rounds": rounds})
     assert line == ["polled, 2 replicas, 4 processes", "3 × 4", "1 / 30 / 30", "20 / 30", "6 / 35"]
     assert len(line) == len(revocation.HEAD)
+
+
+def test_two_workers_are_charged_for_every_second_in_which_a_core_had_nothing_to_do() -> None:
+    one = scaling.Loaded(calls=1000, wall=1.0, p50_us=0, hub=1.0, workers=(1.0,), beside=0.4, generator=0.1, idle=0.0)
+    two = scaling.Loaded(calls=1000, wall=1.0, p50_us=0, hub=1.0, workers=(0.5, 0.5), beside=0.4, generator=0.1, idle=0.0)
+    assert scaling.of_one(one) == 1000
+    assert scaling.of_two(two) == 2000, "the same CPU for each call on twice the cores"
+    assert scaling.of_two(two._replace(idle=1.0)) == 1000, "half of the time nobody had anything to do"
+    assert scaling.of_two(two._replace(hub=2.0)) == 1000, "twice the CPU for each call"
