@@ -219,3 +219,15 @@ async def test_without_the_secrets_stored_keys_and_the_old_logs_key_are_lost_and
     out = tmp_path / "all.jsonl"
     assert shell(hub)("audit", "export", "--out", str(out)).returncode == 0
     assert [shell(hub)("audit", "verify", str(out), "--key", key).returncode for key in (vkey, other)] == [1, 1]
+
+
+async def test_a_running_hub_goes_on_beside_a_later_version_and_does_not_start_again(
+    tmp_path: Path, downstream: HttpServer, postgres: PostgresServer, database_url: str, database_name: str
+) -> None:
+    hub = hub_in(tmp_path, downstream, database_url, {}).start().settled("good")
+    key = hub.admin("POST", "/admin/v1/keys", {"name": "ann", "grants": ALL})["key"]
+    postgres.sql("INSERT INTO hub_migration (number, name) VALUES (9999, 'of a later version')", database_name)
+    assert await status(hub, key) == 200
+    assert hub.admin("POST", "/admin/v1/keys", {"name": "ben", "grants": ALL})["key"]
+    assert hub.stop() == 0
+    assert "later version" in hub.refused()
