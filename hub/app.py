@@ -89,7 +89,7 @@ class Hub:
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
-        self.admin = Admin(self.steps, self.status, self.not_ready, self.standing)
+        self.admin = Admin(self.steps, self.whole_status, self.not_ready, self.standing)
         self.app = Gate(self.edge, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
@@ -101,11 +101,12 @@ class Hub:
 
     async def start(self) -> None:
         """Bring everything up. Raises what the first part that cannot start raises; what was started by then is stopped."""
-        self.guard.start()
+        if self.fleet.host is None:
+            self.guard.start()
         self.medium.on_commit(self.metrics.committed)
         self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
         self.metrics.inflight(lambda: float(len(self.clients)))
-        self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.all()]
+        self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
         await self.medium.open(self.identity.bar, self.identity.unbar)
         await self.commons.open()
         await self.journal.open()
@@ -188,9 +189,15 @@ class Hub:
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
 
+    async def whole_status(self) -> dict[str, Any]:
+        """What `/admin/v1/status` shows, with what other processes know."""
+        await self.fleet.look()
+        return self.status()
+
     def status(self) -> dict[str, Any]:
-        """What `/admin/v1/status` shows."""
+        """The same, as last known."""
         generation = self.generations.present
+        host = self.fleet.host
         return {
             "version": __version__,
             "boot": self.journal.boot,
@@ -198,6 +205,7 @@ class Hub:
             "policy_set": generation.policy.hash if generation else "",
             "problems": list(generation.problems) if generation else [],
             "upstreams": {upstream.name: upstream.status() for upstream in self.fleet.all()},
+            **({} if host is None or not host.wanted else {"stdio_host": {"up": host.up, "pid": host.pid}}),
             "virtual_servers": {name: _summary(door) for name, door in (generation.doors.items() if generation else ())},
             "sessions": len(self.sessions),
             "streams": len(self.switchboard),

@@ -6,13 +6,16 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
+from hub.call import Upstream
 from hub.config.model import UpstreamSpec
 from hub.egress import Egress
 from hub.refusal import Refusal, UpstreamDown
 from hub.telemetry.logs import fields
 from virtual_servers.catalog import Catalogue
 from virtual_servers.guard import Guard
+from virtual_servers.hosted import StdioHost
 from virtual_servers.shelf import Shelf
 from virtual_servers.upstream import McpUpstream
 
@@ -24,15 +27,31 @@ RETRY = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds between attempts to fetch a catalogue that could not be had."""
 
 
+class Downstream(Upstream, Protocol):
+    """What the fleet needs of a server, whoever owns it: `McpUpstream` or `Hosted`. Both say what the methods do."""
+
+    name: str
+    spec: UpstreamSpec
+    era: str
+
+    async def catalogue(self) -> Catalogue: ...
+
+    async def stop(self) -> None: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+
 class Fleet:
-    """`on_changed`, where set, is called when a catalogue differs from the one before."""
+    """`on_changed`, where set, is called when a catalogue differs from the one before. `host`, where set before the first `configure`,
+    is the process that owns the stdio servers; else they are this process's own."""
 
     def __init__(self, egress: Egress, guard: Guard, shelf: Shelf) -> None:
         self._egress = egress
         self._guard = guard
         self._shelf = shelf
         self.on_changed: Callable[[], None] | None = None
-        self._upstreams: dict[str, McpUpstream] = {}
+        self.host: StdioHost | None = None
+        self._upstreams: dict[str, Downstream] = {}
         self._catalogues: dict[str, Catalogue] = {}
         self._refreshes: dict[str, asyncio.Task[None]] = {}
         self._first_look: dict[str, asyncio.Event] = {}
@@ -43,15 +62,24 @@ class Fleet:
         """The last good catalogue of each upstream that ever had one."""
         return dict(self._catalogues)
 
-    def upstream(self, name: str) -> McpUpstream:
+    def upstream(self, name: str) -> Downstream:
         """Raises `UpstreamDown` for one that left the configuration while a call was on its way to it."""
         upstream = self._upstreams.get(name)
         if upstream is None:
             raise UpstreamDown("the server behind this call is no longer configured")
         return upstream
 
-    def all(self) -> list[McpUpstream]:
+    def all(self) -> list[Downstream]:
         return list(self._upstreams.values())
+
+    def own(self) -> list[McpUpstream]:
+        """Those that belong to this process."""
+        return [upstream for upstream in self._upstreams.values() if isinstance(upstream, McpUpstream)]
+
+    async def look(self) -> None:
+        """Find out how those are that do not."""
+        if self.host is not None:
+            await self.host.look()
 
     async def configure(self, specs: Mapping[str, UpstreamSpec]) -> None:
         """Take up a new set: what stayed the same keeps running, what changed or went is stopped, what came is looked at."""
@@ -63,6 +91,8 @@ class Fleet:
 
     async def close(self) -> None:
         await asyncio.gather(*(self._drop(name) for name in list(self._upstreams)))
+        if self.host is not None:
+            self.host.close()
 
     async def one_more(self, names: list[str], timeout: float) -> None:
         """Wait until one more of the upstreams named has been tried, or until `timeout` seconds have passed."""
@@ -80,13 +110,17 @@ class Fleet:
         def changed(_: str) -> None:
             self.refresh(name)
 
-        upstream = McpUpstream(name, spec, egress=self._egress, guard=self._guard, on_changed=changed)
-        self._upstreams[name] = upstream
+        self._upstreams[name] = self._made(name, spec, changed)
         self._first_look[name] = asyncio.Event()
         kept = await self._shelf.take(name, spec)
         if kept is not None:
             self._catalogues[name] = kept
         self.refresh(name, delay=1.0 if kept else 0.0)
+
+    def _made(self, name: str, spec: UpstreamSpec, changed: Callable[[str], None]) -> Downstream:
+        if self.host is not None and spec.stdio is not None:
+            return self.host.upstream(name, spec, changed)
+        return McpUpstream(name, spec, egress=self._egress, guard=self._guard, on_changed=changed)
 
     async def _drop(self, name: str) -> None:
         refresh = self._refreshes.pop(name, None)
@@ -115,7 +149,7 @@ class Fleet:
             await asyncio.sleep(pause)
             pause = min(2 * pause, RETRY[-1])
 
-    async def _fetched(self, upstream: McpUpstream) -> Catalogue:
+    async def _fetched(self, upstream: Downstream) -> Catalogue:
         """The catalogue, however often it takes."""
         for attempt in itertools.count():
             try:

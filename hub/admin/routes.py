@@ -49,7 +49,11 @@ class Admin:
     """
 
     def __init__(
-        self, steps: Steps, status: Callable[[], dict[str, Any]], ready: Callable[[], list[str]], standing: Callable[[], dict[str, Any]]
+        self,
+        steps: Steps,
+        status: Callable[[], Awaitable[dict[str, Any]]],
+        ready: Callable[[], list[str]],
+        standing: Callable[[], dict[str, Any]],
     ) -> None:
         self._steps = steps
         self._status = status
@@ -111,7 +115,7 @@ class Admin:
 
     async def _show_status(self, request: Request, caller: Caller) -> Response:
         self._of_hub(caller)
-        return _json(200, self._status())
+        return _json(200, await self._status())
 
     async def _list_keys(self, request: Request, caller: Caller) -> Response:
         org = scope_of(caller) or request.query_params.get("org")

@@ -6,7 +6,7 @@ meanwhile begins with what is in force, and serves once it has what is in force 
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -37,15 +37,16 @@ class Generation(Struct, frozen=True):
 
 
 class Agreement:
-    """`children` are all workers there are; `serve` is called for one that may, `changed` when one stands elsewhere than before."""
+    """`serve` is called for a worker that may, `changed` when one stands elsewhere than before, `agreed` when another configuration is in
+    force, before any worker adopts it."""
 
     def __init__(
-        self, first: Loaded, children: Callable[[], Collection[Child]], serve: Callable[[Child], None], changed: Callable[[], None]
+        self, first: Loaded, serve: Callable[[Child], None], changed: Callable[[], None], agreed: Callable[[Generation], None]
     ) -> None:
         self.in_force = Generation(1, first, pack(first))
-        self._children = children
         self._serve = serve
         self._changed = changed
+        self._agreed = agreed
         self._last = 1
         self._proposed: Generation | None = None
         self._voters: set[Child] = set()
@@ -134,6 +135,7 @@ class Agreement:
             "every worker has found the configuration good: it is in force",
             extra=fields(hash=self.in_force.loaded.hash, generation=self.in_force.number, workers=len(self._voters)),
         )
+        self._agreed(self.in_force)
         for child in self._voters:
             self._adopt(child)
 

@@ -20,6 +20,10 @@ class Census:
     def __init__(self, children: Callable[[], Collection[Child]], wanted: int) -> None:
         self.ends = 0
         """Workers that ended without being told."""
+        self.host: Child | None = None
+        """The stdio host, while there is one."""
+        self.host_wanted = False
+        self.host_ends = 0
         self._children = children
         self._wanted = wanted
         self._past: Families = ()
@@ -31,14 +35,17 @@ class Census:
     async def take(self) -> Families:
         """Ask all, wait for each no longer than `PATIENCE`."""
         there = [child for child in self._children() if child.state != "starting"]
-        waits = {child: self._ask(child) for child in there}
+        host = self.host
+        asked = there if host is None else [*there, host]
+        waits = {child: self._ask(child) for child in asked}
         if waits:
             await asyncio.wait(waits.values(), timeout=PATIENCE)
         answered = {child for child, answer in waits.items() if answer.done() and child in self._latest}
-        self._silences += sum(not answer.done() for answer in waits.values())
-        present = {child.number: self._latest[child] for child in answered}
+        self._silences += sum(not waits[child].done() for child in there)
+        present = {child.number: self._latest[child] for child in there if child in answered}
         absent = [families for child, families in self._latest.items() if child not in answered]
-        return (*total(present, [self._past, *absent]), *self._own(there, answered))
+        shared = self._latest[host] if host is not None and host in answered else ()
+        return (*total(present, [self._past, *absent], shared), *self._own(there, answered), *self._of_host(host in answered))
 
     def told(self, child: Child, message: Counted) -> None:
         """What a worker has counted."""
@@ -86,6 +93,18 @@ class Census:
                 "counter",
                 "Times a worker did not say in time what it has counted",
                 [Sample("hub_worker_silences_total", (), float(self._silences))],
+            ),
+        )
+
+    def _of_host(self, up: bool) -> Families:
+        wanted = [Sample("hub_stdio_host_up", (), float(up))] if self.host_wanted else []
+        return (
+            _family("hub_stdio_host_up", "gauge", "1 when the process that owns the stdio servers said in time how they are", wanted),
+            _family(
+                "hub_stdio_host_ends",
+                "counter",
+                "Times that the process that owns the stdio servers ended without being told",
+                [Sample("hub_stdio_host_ends_total", (), float(self.host_ends))],
             ),
         )
 

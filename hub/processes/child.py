@@ -1,4 +1,5 @@
-"""One worker as its parent sees it: started in a fresh interpreter, spoken to over a socket, watched until it ends."""
+"""One child as its parent sees it, a worker or the stdio host: started in a fresh interpreter, spoken to over a socket, watched until it
+ends."""
 
 import asyncio
 import contextlib
@@ -9,30 +10,38 @@ import sys
 import time
 from collections.abc import Callable
 
+from msgspec import structs
+
 from hub.processes.channel import Channel, Closed
-from hub.processes.messages import Begin, Standing, State, ToParent, ToWorker
+from hub.processes.handover import Outlet
+from hub.processes.messages import Begin, Hold, Standing, State, ToHost, ToParent, ToWorker
 
 log = logging.getLogger("hub")
 
 PROGRAM = "hub.processes.worker"
+HOST = "hub.processes.host"
 
 LAST_WORDS = 1.0
 """Seconds in which what it said last is read, once it has ended."""
 
 
 class Child:
-    """`told` is called with each message of it. `serving` and `ended` are for the parent to set; `code` is known once it has ended."""
+    """`told` is called with each message of it. `serving` and `ended` are for the parent to set; `code` is known once it has ended.
 
-    def __init__(self, number: int, begin: Begin, config: str, told: "Callable[[Child, ToParent], None]") -> None:
+    What it is follows from its first message. `lines` takes ends of lines between workers and the stdio host.
+    """
+
+    def __init__(self, number: int, begin: Begin | Hold, config: str, told: "Callable[[Child, ToParent], None]") -> None:
         self.number = number
         self.state: State = "starting"
         self.generation = begin.generation
         self.config = config
-        self.greets = begin.welcome
+        self.greets = isinstance(begin, Begin) and begin.welcome
         self.began = time.monotonic()
         self.serving = asyncio.Event()
         self.ended = asyncio.Event()
         self.code = 0
+        self.lines: Outlet
         self._begin = begin
         self._told = told
         self._process: asyncio.subprocess.Process
@@ -47,32 +56,38 @@ class Child:
         return Standing(self.number, self.state, self.generation, self.config)
 
     async def start(self) -> None:
-        """Start it. It inherits the socket to its parent, the listening socket and the board, and nothing else. Raises `OSError`."""
+        """Start it. It inherits the socket to its parent, the plug, for a worker the listening socket and the board, and nothing else.
+        Raises `OSError`."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        self.lines, plug = Outlet.pair()
+        begin = self._begin
+        shared = (begin.listener, begin.board) if isinstance(begin, Begin) else ()
+        with theirs, plug:
             try:
-                inherited = (theirs.fileno(), self._begin.listener, self._begin.board)
                 self._process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", PROGRAM, str(self.number), str(theirs.fileno())),
+                    *(sys.executable, "-P", "-m", PROGRAM if isinstance(begin, Begin) else HOST, str(self.number), str(theirs.fileno())),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=inherited,
+                    pass_fds=(theirs.fileno(), plug.fileno(), *shared),
                     start_new_session=True,  # what a terminal sends goes to the parent only, which passes it on
                 )
             except OSError:
                 ours.close()
+                self.lines.close()
                 raise
+            begin = structs.replace(begin, plug=plug.fileno())
         self._channel = await Channel[ToParent].open(ours, ToParent)
-        self._channel.send(self._begin)
+        self._channel.send(begin)
 
     async def live(self) -> None:
         """Follow it to its end."""
-        following = asyncio.create_task(self._follow(), name=f"worker-{self.number}")
+        following = asyncio.create_task(self._follow(), name=f"child-{self.number}")
         self.code = await self._process.wait()
         await asyncio.wait([following], timeout=LAST_WORDS)
         following.cancel()
+        self.lines.close()
         await self._channel.close()
 
-    def tell(self, message: ToWorker) -> None:
+    def tell(self, message: ToWorker | ToHost) -> None:
         self._channel.send(message)
 
     def kill(self) -> None:
@@ -95,5 +110,5 @@ class Child:
         except Closed:
             return
         except Exception:
-            log.exception("what a worker said could not be dealt with: it is killed")
+            log.exception("what a child said could not be dealt with: it is killed")
             self.kill()

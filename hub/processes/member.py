@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import socket
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from hub.config.load import Loaded
 from hub.policy.decide import PolicyInvalid
 from hub.processes import scrape
 from hub.processes.channel import Channel, Closed
+from hub.processes.handover import Plug
 from hub.processes.messages import (
     Adopt,
     Adopted,
@@ -33,12 +35,14 @@ from hub.processes.messages import (
     Standings,
     Totals,
     ToWorker,
+    Unplugged,
     Vote,
 )
 from hub.processes.parcel import unpack
 from hub.processes.server import Shared
 from hub.processes.totals import total
 from hub.telemetry.logs import fields
+from virtual_servers.hosted import StdioHost
 
 log = logging.getLogger("hub")
 
@@ -67,6 +71,7 @@ class Member:
         self._asked: dict[int, asyncio.Future[tuple[Family, ...]]] = {}
         self._signalled = False
         self._following: list[asyncio.Task[None]] = []
+        self._lines: set[asyncio.Task[None]] = set()
 
     # What the parent says
 
@@ -144,6 +149,20 @@ class Member:
         log.info("this worker makes room for another")
         self.hub.switchboard.close()  # those who listen for changes come again, to another worker
         self.server.retire(self.hub.loaded.config.server.drain)
+
+    # The stdio host
+
+    def joined(self, plug: int) -> StdioHost:
+        """The process that owns the stdio servers, by lines that come through this descriptor."""
+        host = StdioHost(lambda line: self._channel.send(Unplugged(line)))
+
+        def take(end: socket.socket, number: int) -> None:
+            task = asyncio.create_task(host.plug(end, number), name="line")
+            self._lines.add(task)
+            task.add_done_callback(self._lines.discard)
+
+        Plug(plug, take).open()
+        return host
 
     # The configuration
 

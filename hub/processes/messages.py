@@ -1,7 +1,9 @@
-"""What a parent and its workers tell each other, as values. Each worker has a socket to its parent; a message is one frame of it.
+"""What a parent and its children tell each other, as values. Each child has a socket to its parent; a message is one frame of it.
 
 A worker's life: `Begin` → it starts → `Ready` → (`Check`, `Adopt`, where the configuration has changed since) → `Serve` → `Serving` → …
 → `Retire`, or `Notice` and `Drain` → `Counted`, and it ends. The end of the socket is the end of the other process.
+
+The stdio host's life: `Hold` → it starts → `Holding` → (`Take`, where the configuration changes) → … → `Drain`, and it ends.
 """
 
 from typing import Literal
@@ -21,7 +23,8 @@ class Message(Struct, frozen=True, array_like=True):
 class Begin(Message, frozen=True, tag=True):
     """The first message. `config` is a parcel (`hub.processes.parcel`): it holds the secrets, which travel nowhere else.
 
-    `welcome`: whether this worker makes and shows the first keys. `listener` and `board` are descriptors the worker was started with.
+    `welcome`: whether this worker makes and shows the first keys. `listener`, `board` and `plug` are descriptors the worker was started
+    with; lines to the stdio host come through the last (`hub.processes.handover`).
     """
 
     version: str
@@ -31,6 +34,7 @@ class Begin(Message, frozen=True, tag=True):
     welcome: bool
     listener: int
     board: int
+    plug: int = -1
 
 
 class Serve(Message, frozen=True, tag=True):
@@ -85,6 +89,27 @@ class Hurry(Message, frozen=True, tag=True):
     """Cut what is still under way."""
 
 
+# What the stdio host is told; `Count` and `Drain` as well
+
+
+class Hold(Message, frozen=True, tag=True):
+    """The first message. `config` is a parcel with the stdio upstreams and nothing else that is secret. Lines to workers come through the
+    descriptor `plug`.
+    """
+
+    version: str
+    generation: int
+    config: bytes
+    plug: int = -1
+
+
+class Take(Message, frozen=True, tag=True):
+    """Every worker has agreed on this configuration and is about to adopt it."""
+
+    generation: int
+    config: bytes
+
+
 # What a worker tells
 
 
@@ -131,6 +156,21 @@ class Ask(Message, frozen=True, tag=True):
     ask: int
 
 
+class Unplugged(Message, frozen=True, tag=True):
+    """Its line to the stdio host has ended, and had this number: it needs another."""
+
+    line: int
+
+
+# What the stdio host tells; `Counted` as well
+
+
+class Holding(Message, frozen=True, tag=True):
+    """It is up. `guard` is the process that ends its servers should it be killed."""
+
+    guard: int
+
+
 # What they are about
 
 
@@ -161,4 +201,5 @@ class Standing(Struct, frozen=True):
 
 
 ToWorker = Begin | Serve | Check | Adopt | Count | Totals | Standings | Notice | Retire | Drain | Hurry
-ToParent = Ready | Serving | Vote | Adopting | Adopted | Counted | Ask
+ToHost = Hold | Take | Count | Drain
+ToParent = Ready | Serving | Vote | Adopting | Adopted | Counted | Ask | Unplugged | Holding

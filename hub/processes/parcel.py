@@ -34,6 +34,13 @@ def pack(loaded: Loaded) -> bytes:
     return msgspec.json.encode({**structs.asdict(parcel), "config": _bare(loaded.config)})
 
 
+def pack_stdio(loaded: Loaded) -> bytes:
+    """What the stdio host needs of it: its servers with their secrets, and how to log and to stop."""
+    config = loaded.config
+    servers = {name: spec for name, spec in config.upstreams.items() if spec.stdio is not None}
+    return pack(structs.replace(loaded, config=Config(server=config.server, telemetry=config.telemetry, upstreams=servers)))
+
+
 def unpack(data: bytes) -> Loaded:
     """What was packed. Raises `msgspec.MsgspecError` for anything else."""
     found = _decoder.decode(data)

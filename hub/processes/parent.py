@@ -1,7 +1,8 @@
 """The parent of several workers: it holds the listening socket, starts workers and starts them again, and carries no traffic.
 
 SIGTERM or Ctrl-C: give notice, then stop in order, the second time in a hurry. SIGHUP: read the configuration again now. SIGUSR2: a new
-worker in the place of each, one after the other. A parent that is killed takes no call with it: its workers drain and end by themselves.
+worker in the place of each, one after the other. A parent that is killed takes no call with it: its workers drain and end by themselves,
+and after them the stdio host.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from hub.processes.board import Board
 from hub.processes.census import Census
 from hub.processes.child import Child
 from hub.processes.either import either
+from hub.processes.keeper import Keeper
 from hub.processes.messages import (
     Adopted,
     Adopting,
@@ -30,6 +32,7 @@ from hub.processes.messages import (
     Begin,
     Counted,
     Drain,
+    Holding,
     Hurry,
     Notice,
     Ready,
@@ -39,6 +42,7 @@ from hub.processes.messages import (
     Standings,
     ToParent,
     Totals,
+    Unplugged,
     Vote,
 )
 from hub.processes.place import Place
@@ -78,8 +82,9 @@ class Parent:
         self._numbers = list(range(1, workers + 2))
         """Those no worker has, in order."""
         self._waiting: list[Child] = []
-        self._agreement = Agreement(loaded, lambda: self._children, self._may_serve, self._changed)
         self._census = Census(lambda: self._children, workers)
+        self._keeper = Keeper(self._census, lambda: self._children)
+        self._agreement = Agreement(loaded, self._may_serve, self._changed, self._keeper.take)
         self._watch = Watch(loaded, self._agreement.propose)
         self._leaving = asyncio.Event()
         """Set when the hub is told to stop; it serves on for `server.notice` seconds, and then `_stop` is set."""
@@ -97,10 +102,12 @@ class Parent:
         """Until it is told to stop and every worker has ended; the exit code."""
         self._handle_signals()
         self._watch.start()
+        await self._keeper.begin(self._agreement.in_force)
         ending = asyncio.create_task(self._end(), name="end")
         await asyncio.gather(*(place.keep() for place in self._places))
         self._over.set()
         await ending
+        await self._keeper.stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
         return self._code
@@ -160,6 +167,7 @@ class Parent:
             log.error("a worker could not be started", extra=fields(reason=str(error)))
             return None
         self._children.append(child)
+        self._keeper.join(child)
         self._soon(self._follow(child))
         if self._stop.is_set():
             self._tell_to_stop(child)
@@ -213,6 +221,10 @@ class Parent:
                 self._census.told(child, message)
             case Ask():
                 self._soon(self._answer(child, message.ask))
+            case Unplugged():
+                self._keeper.unplugged(child, message.line)
+            case Holding():
+                raise ValueError("a worker says that it is the stdio host")
 
     def _may_serve(self, child: Child) -> None:
         """Nobody is served before the first keys are where they can be read."""

@@ -15,12 +15,15 @@ _SINCE = "_created"
 """Ends the name of the sample that says since when a counter counts."""
 
 
-def total(present: Mapping[int, Families], past: Sequence[Families] = ()) -> Families:
-    """`present` by the numbers of workers; of `past` ones, and of those that do not answer, only what they had counted goes in."""
+def total(present: Mapping[int, Families], past: Sequence[Families] = (), shared: Families = ()) -> Families:
+    """`present` by the numbers of workers; of `past` ones, and of those that do not answer, only what they had counted goes in.
+
+    `shared` are gauges of what all have in common, which bear no number.
+    """
     added = [*present.values(), *past]
     found = add(added)
     gauges = [_numbered(family, number) for number, families in present.items() for family in families if family.kind not in _ADDED]
-    return (*found, *_gathered(gauges, min))
+    return (*found, *_gathered([*gauges, *shared], min))
 
 
 def add(several: Iterable[Families]) -> Families:

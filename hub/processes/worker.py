@@ -80,6 +80,7 @@ async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
     if hub is None:
         return 1
     hub.among, hub.admin.exposition, hub.leaving = member.among, member.exposition, member.noticed
+    hub.fleet.host = member.joined(begin.plug)
     starting, started = asyncio.create_task(brought_up(hub, welcome(hub, begin.url) if begin.welcome else None)), asyncio.Event()
     starting.add_done_callback(lambda _: started.set())
     await either(started, member.leaving)
