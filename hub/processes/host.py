@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from typing import Any
 
 import uvloop
 
@@ -127,25 +128,28 @@ class Host:
                 log.error("the parent said what this process does not understand", extra=fields(message=type(message).__name__))
 
     def _counts(self) -> tuple[Family, ...]:
-        servers = self._hosting.configured()
-        statuses = [(server.name, server.status()) for server in servers]
-        return (
-            _gauge(
-                "hub_upstream_up",
-                "1 when the upstream answered its handshake and has not failed since",
-                [(name, float(status["state"] == "ready")) for name, status in statuses],
-            ),
-            _gauge(
-                "hub_upstream_breaker_open",
-                "1 while calls are refused without trying",
-                [(name, float(status["breaker"] != "closed")) for name, status in statuses],
-            ),
-            _gauge(
-                "hub_stdio_server_pid",
-                "Process of a stdio server that runs",
-                [(name, float(status["pid"])) for name, status in statuses if status["pid"] is not None],
-            ),
-        )
+        return gauges([(server.name, server.status()) for server in self._hosting.configured()])
+
+
+def gauges(statuses: list[tuple[str, dict[str, Any]]]) -> tuple[Family, ...]:
+    """What is measured of the servers, by their names: as a hub of one process shows it, and their processes."""
+    return (
+        _gauge(
+            "hub_upstream_up",
+            "1 when the upstream answered its handshake and has not failed since",
+            [(name, float(status["state"] == "ready")) for name, status in statuses],
+        ),
+        _gauge(
+            "hub_upstream_breaker_open",
+            "1 while calls are refused without trying",
+            [(name, float(status["breaker"] != "closed")) for name, status in statuses],
+        ),
+        _gauge(
+            "hub_stdio_server_pid",
+            "Process of a stdio server that runs",
+            [(name, float(status["pid"])) for name, status in statuses if status["pid"] is not None],
+        ),
+    )
 
 
 def _gauge(name: str, about: str, values: list[tuple[str, float]]) -> Family:

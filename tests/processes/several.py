@@ -86,6 +86,11 @@ class Several(Hub):
         (found,) = [pid for pid in self.pids() if _arguments(pid)[-2] == str(number).encode()]
         return found
 
+    def host(self) -> int:
+        """The process that owns the stdio servers."""
+        (found,) = [pid for pid in children(self.pid) if b"hub.processes.host" in _arguments(pid)]
+        return found
+
     def gone(self, pids: list[int], seconds: float = 15.0) -> None:
         """Wait until these processes, and every server that any hub of this test has started, have ended."""
         wait_for(lambda: all(state(pid) in "XZ" for pid in pids) and not marked(f"CHAOS={self.notes}"), seconds)
@@ -133,10 +138,10 @@ class Line:
         await self.connection.send(READY)
         return await self.connection.response()
 
-    async def send(self, tool: str, arguments: dict[str, Any]) -> None:
-        params = modern_params({"name": tool, "arguments": arguments})
+    async def send(self, tool: str, arguments: dict[str, Any], ident: Any = None, **meta: Any) -> None:
+        params = modern_params({"name": tool, "arguments": arguments}, **meta)
         await self.connection.send(
-            Client(self.hub, "user").wire(dumps(message("tools/call", params)), *modern_headers("tools/call", params))
+            Client(self.hub, "user").wire(dumps(message("tools/call", params, ident)), *modern_headers("tools/call", params))
         )
 
     async def call(self, tool: str = "echo", arguments: dict[str, Any] | None = None) -> Response:

@@ -25,6 +25,8 @@ from hub.processes.accept import Acceptor
 from hub.processes.board import Board
 from hub.processes.census import Census
 from hub.processes.channel import LARGEST, Channel, Closed
+from hub.processes.handover import Outlet, Plug
+from hub.processes.host import gauges
 from hub.processes.messages import Adopt, Begin, Check, Family, Retire, Sample, ToParent, ToWorker, Vote
 from hub.processes.parcel import pack, unpack
 from hub.processes.totals import add, total
@@ -143,11 +145,50 @@ def test_a_hub_counts_since_its_first_worker_began_and_adding_up_keeps_only_what
 
 async def test_every_metric_of_a_parent_stands_in_the_page_on_workers_with_its_type_and_labels() -> None:
     found = {}
-    for family in await Census(list, 2).take():
+    own = [family for family in gauges([("name", {"state": "ready", "breaker": "closed", "pid": 1})]) if "_stdio_" in family.name]
+    for family in (*await Census(list, 2).take(), *own):
         name = family.name + ("_total" if family.kind == "counter" else "")
-        found[name] = (family.kind, {"worker"} if name in ("hub_worker_up", "hub_worker_generation") else set())
+        labels = {label for sample in family.samples for label, _ in sample.labels}
+        found[name] = (family.kind, {"worker"} if name in ("hub_worker_up", "hub_worker_generation") else labels)
     rows = [row for row in pages.rows("docs/workers.md") if row[0].startswith("hub_")]
     assert {row[0]: (row[1], set(re.findall(r"\w+", row[2]))) for row in rows} == found
+
+
+def test_what_workers_have_in_common_stands_once_beside_what_each_has() -> None:
+    http = (Family("hub_upstream_up", "gauge", "", (Sample("hub_upstream_up", (("upstream", "web"),), 1.0),)),)
+    found = lines(total({1: http, 2: http}, shared=gauges([("pipe", {"state": "ready", "breaker": "open", "pid": 7})])))
+    assert found == {
+        'hub_upstream_up{upstream="web",worker="1"}': 1.0,
+        'hub_upstream_up{upstream="web",worker="2"}': 1.0,
+        'hub_upstream_up{upstream="pipe"}': 1.0,
+        'hub_upstream_breaker_open{upstream="pipe"}': 1.0,
+        'hub_stdio_server_pid{upstream="pipe"}': 7.0,
+    }
+
+
+async def test_a_line_reaches_a_child_that_runs_and_one_that_takes_none_holds_nobody_up() -> None:
+    taken: asyncio.Queue[tuple[socket.socket, int]] = asyncio.Queue()
+    outlet, theirs = Outlet.pair()
+    ours, line = socket.socketpair()
+    with ours, line:
+        assert outlet.hand(line, 5)
+        plug = Plug(theirs.detach(), lambda end, number: taken.put_nowait((end, number)))
+        plug.open()
+        assert outlet.hand(line, 2**40)
+        for number in (5, 2**40):
+            end, said = await asyncio.wait_for(taken.get(), 10)
+            assert (said, end.get_inheritable()) == (number, False)
+            end.sendall(b"%d" % number)
+            assert ours.recv(100) == b"%d" % number
+            end.close()
+        plug.close()
+        assert not outlet.hand(line, 1), "nobody is there"
+        full, kept = Outlet.pair()
+        with kept:
+            while full.hand(line, 1):
+                pass
+        full.close()
+    outlet.close()
 
 
 def test_one_worker_is_shown_as_it_shows_itself() -> None:

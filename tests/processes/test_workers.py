@@ -109,7 +109,7 @@ async def test_workers_whose_parent_is_killed_finish_what_runs_and_leave_nothing
         for line in held.values():
             await line.send("hold", {"text": "held", "until": str(until)})
         await eventually(lambda: hub.notes.exists() and hub.notes.read_text().count("held") == 2)
-        pids = hub.pids()
+        pids = [*hub.pids(), hub.host()]
         hub.process.kill()
         hub.process.wait()
         await eventually(lambda: refuses(hub))

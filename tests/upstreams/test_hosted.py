@@ -148,7 +148,7 @@ async def test_a_server_that_dies_fails_the_calls_of_all_and_is_started_once(mad
     assert set(one.changes) == set(other.changes) == {"tools", "prompts", "resources"}
     before = len((await mine.catalogue()).items)
     one.changes.clear()
-    await other.call(theirs, "grow")
+    await theirs.send(asked(b'{"name":"grow","arguments":{}}'), other.emit)
     await eventually(lambda: one.changes == ["tools"])
     assert len((await mine.catalogue()).items) == before + 1
 
