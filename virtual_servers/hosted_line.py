@@ -1,6 +1,6 @@
 """One end of the socket between a worker and the stdio host: frames of four bytes of length, then msgpack. Bounded.
 
-An end that does not read in time is cut: the other neither waits for it nor keeps what it does not take.
+An end that does not read is cut: the other neither waits for it nor keeps what it does not take.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ log = logging.getLogger("hub.upstreams")
 FULL = 1024 * 1024
 """Bytes that wait to be read beyond which those who can wait do."""
 
-HELD = 64 * 1024 * 1024
+HELD = 256 * 1024 * 1024
 """Bytes that wait to be read beyond which the line is cut. One message more than that is held at most."""
 
 STUCK = 10.0
-"""Seconds a full line may stay full; then it is cut."""
+"""Seconds in which something must be read of a full line; else it is cut."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -38,6 +38,7 @@ class Line(asyncio.Protocol, Generic[T]):
         self._held = bytearray()
         self._room: asyncio.Future[None] | None = None
         self._stuck: asyncio.TimerHandle | None = None
+        self._sent = 0
         self.open = False
 
     def send(self, message: msgspec.Struct) -> None:
@@ -49,6 +50,7 @@ class Line(asyncio.Protocol, Generic[T]):
             self.cut("it does not read what it is sent")
             return
         data = _encode(message)
+        self._sent += 4 + len(data)
         transport.write(b"".join((len(data).to_bytes(4), data)))
 
     @property
@@ -100,9 +102,8 @@ class Line(asyncio.Protocol, Generic[T]):
         del held[:at]
 
     def pause_writing(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._room = loop.create_future()
-        self._stuck = loop.call_later(STUCK, self.cut, "it does not read what it is sent")
+        self._room = asyncio.get_running_loop().create_future()
+        self._await_reading()
 
     def resume_writing(self) -> None:
         if self._stuck is not None:
@@ -114,6 +115,21 @@ class Line(asyncio.Protocol, Generic[T]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end()
+
+    def _await_reading(self) -> None:
+        self._stuck = asyncio.get_running_loop().call_later(STUCK, self._read_any, self._read)
+
+    def _read_any(self, before: int) -> None:
+        """A slow reader may keep the line full for as long as it reads."""
+        if self._read > before:
+            self._await_reading()
+        else:
+            self.cut("it does not read what it is sent")
+
+    @property
+    def _read(self) -> int:
+        """Bytes of all that were sent which do not wait here any more."""
+        return self._sent - (0 if self._transport is None else self._transport.get_write_buffer_size())
 
     def _end(self) -> None:
         self.resume_writing()

@@ -8,8 +8,8 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import msgspec
 
@@ -172,7 +172,7 @@ class Customer:
     def _told(self, message: ToHost) -> None:
         match message:
             case Ask():
-                self._begin(message.ident, self._send(message))
+                self._begin(message.ident, partial(self._send, message))
             case Cancel():
                 if (task := self._tasks.get(message.ident)) is not None:
                     task.cancel()
@@ -182,9 +182,9 @@ class Customer:
             case Leave():
                 self._leave(message.handle)
             case Fetch():
-                self._begin(message.ident, self._fetch(message))
+                self._begin(message.ident, partial(self._fetch, message))
             case Look():
-                self._begin(message.ident, self._look(message))
+                self._begin(message.ident, partial(self._look, message))
 
     def _lost(self) -> None:
         """The worker is gone: so is everybody who waited for an answer."""
@@ -204,13 +204,13 @@ class Customer:
 
     # Answers
 
-    def _begin(self, ident: int, work: Coroutine[Any, Any, ToWorker]) -> None:
+    def _begin(self, ident: int, work: Callable[[], Awaitable[ToWorker]]) -> None:
         task = self._tasks[ident] = asyncio.get_running_loop().create_task(self._answer(ident, work))
         task.add_done_callback(lambda _: self._tasks.pop(ident, None))
 
-    async def _answer(self, ident: int, work: Coroutine[Any, Any, ToWorker]) -> None:
+    async def _answer(self, ident: int, work: Callable[[], Awaitable[ToWorker]]) -> None:
         try:
-            answer = await work
+            answer = await work()
         except Refusal as refusal:
             answer = Failed(ident, refusal.code, refusal.message, refusal.retry_after, refusal.detail)
         except asyncio.CancelledError:

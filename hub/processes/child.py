@@ -4,6 +4,7 @@ ends."""
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -20,6 +21,9 @@ log = logging.getLogger("hub")
 
 PROGRAM = "hub.processes.worker"
 HOST = "hub.processes.host"
+
+KEPT = ("PATH", "LANG", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
+"""Of its environment, what the stdio host gets: the rest may hold secrets of the hub, and the host's servers run as the same user."""
 
 LAST_WORDS = 1.0
 """Seconds in which what it said last is read, once it has ended."""
@@ -67,6 +71,7 @@ class Child:
                 self._process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", PROGRAM if isinstance(begin, Begin) else HOST, str(self.number), str(theirs.fileno())),
                     stdin=asyncio.subprocess.DEVNULL,
+                    env=None if isinstance(begin, Begin) else {name: os.environ[name] for name in KEPT if name in os.environ},
                     pass_fds=(theirs.fileno(), plug.fileno(), *shared),
                     start_new_session=True,  # what a terminal sends goes to the parent only, which passes it on
                 )

@@ -65,6 +65,9 @@ async def test_one_server_serves_every_worker_through_edits_and_renewal(several:
     shown = [await asyncio.to_thread(hub.status) for _ in range(6)]  # over connections of their own, whoever answers
     assert [{name: one["pid"] for name, one in status["upstreams"].items()} for status in shown] == [before] * 6
     assert {status["stdio_host"]["pid"] for status in shown} == {hub.host()}
+    environment = Path(f"/proc/{hub.host()}/environ").read_bytes()
+    assert b"PATH=" in environment
+    assert b"TEST_REDIS" not in environment
     scrape = await asyncio.to_thread(hub.metrics)
     up = {text: value for text, value in scrape.items() if text.startswith(("hub_upstream_up", "hub_stdio"))}
     assert up == {

@@ -227,6 +227,37 @@ async def test_a_worker_that_does_not_read_is_cut_and_delays_nobody(made, guard,
     theirs.close()
 
 
+async def test_a_line_that_is_read_slowly_stays_and_one_that_is_not_read_ends(monkeypatch):
+    monkeypatch.setattr(hosted_line, "STUCK", 0.4)
+    lost: list[bool] = []
+    ours, theirs = socket.socketpair()
+    line = Line[ToHost](ToHost, lambda _: None, lambda: lost.append(True))
+    for end in (ours, theirs):
+        end.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: line, sock=ours)
+    line.send(Ask(1, 1, "m", bytes(16_000_000), 0.0, None))
+    assert line.full
+    for _ in range(8):
+        await loop.sock_recv(theirs, 100_000)
+        await asyncio.sleep(0.1)
+    assert line.open
+    await eventually(lambda: lost == [True])
+    assert not line.full
+    theirs.close()
+
+
+async def test_what_is_cancelled_before_it_began_is_not_begun(made, guard):
+    spec = raw("older")
+    _, one, _ = await two(made, guard, raw=spec)
+    server = one.use(spec)
+    one.host.tell(Ask(900, 1, "tools/call", b'{"name":"exit"}', 0.0, None))
+    one.host.tell(Cancel(900))
+    one.host.tell(Cancel(901))
+    assert await one.call(server, "echo")
+    assert await look(one, server, "starts", 1)
+
+
 async def test_when_the_host_is_gone_calls_fail_as_at_a_dead_server_and_the_next_is_used(made, guard, monkeypatch):
     monkeypatch.setattr(hosted, "WAITED", 0.3)
     spec = raw("older")
