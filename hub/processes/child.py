@@ -46,6 +46,8 @@ class Child:
         self.ended = asyncio.Event()
         self.code = 0
         self.lines: Outlet
+        self.line = 0
+        """The number of the last line to the stdio host that it was given."""
         self._begin = begin
         self._told = told
         self._process: asyncio.subprocess.Process

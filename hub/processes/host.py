@@ -2,7 +2,8 @@
 it and nobody else.
 
 CHANNEL is the descriptor of a socket to the parent, from which everything else comes. It ends with 0 where it was told to stop or its
-parent and all workers are gone, and with 1 where it cannot start.
+parent and all workers are gone, and with 1 where it cannot start. SIGTERM: when the workers are gone, or `server.drain` seconds later;
+the second time at once.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from typing import Any
 
 import uvloop
@@ -69,7 +71,8 @@ class Host:
         self._guard = Guard(f"host-{new_id()}")
         self._hosting = Hosting(self._guard)
         self._plug = Plug(hold.plug, self._line)
-        self._lines: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._signalled = False
 
     async def run(self) -> int:
         """Until the parent says so, or it and all workers are gone; the exit code."""
@@ -96,14 +99,28 @@ class Host:
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(wanted, self._leaving.set)
+            loop.add_signal_handler(wanted, self._asked_to_stop)
         for other in (signal.SIGHUP, signal.SIGUSR2):
             loop.add_signal_handler(other, log.warning, "this signal is for the parent: nothing is done")
 
+    def _asked_to_stop(self) -> None:
+        """Whoever stops a whole service may signal all its processes at once: what runs at the workers needs its servers until they end."""
+        if self._signalled:
+            self._leaving.set()
+        self._signalled = True
+        self._soon(self._leave(self._loaded.config.server.drain))
+
+    async def _leave(self, patience: float) -> None:
+        await either(self._hosting.empty, timeout=patience)
+        self._leaving.set()
+
+    def _soon(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _line(self, end: socket.socket, number: int) -> None:
-        task = asyncio.create_task(self._hosting.connect(end))
-        self._lines.add(task)
-        task.add_done_callback(self._lines.discard)
+        self._soon(self._hosting.connect(end))
 
     async def _listen(self) -> None:
         """Do what the parent says. When it is gone, wait for the workers, which finish what runs."""
@@ -112,8 +129,7 @@ class Host:
                 self._told(await self._channel.receive())
         except Closed:
             log.error("the parent is gone: the stdio servers are stopped when the workers have ended")
-            await either(self._hosting.empty, timeout=self._loaded.config.server.drain + REST / 2)
-        self._leaving.set()
+            await self._leave(self._loaded.config.server.drain + REST / 2)
 
     def _told(self, message: ToHost) -> None:
         match message:

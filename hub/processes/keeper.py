@@ -29,10 +29,13 @@ LOOK = 5.0
 LOOKS = 3
 """Looks in a row without an answer after which it is taken for dead and killed: what a stopped parent missed counts for one at most."""
 
+AGAIN = 1.0
+"""Seconds until a line that could not be made is tried again."""
+
 GUARDED = 10.0
 """Seconds its guard has to end its servers once it has ended."""
 
-REST = 20.0
+REST = 10.0
 """Seconds it has to stop in order; then it is killed, and its guard ends its servers."""
 
 
@@ -71,16 +74,22 @@ class Keeper:
     def join(self, worker: Child) -> None:
         """Give the worker a line to the host. Where there is none it gets one when there is."""
         host = self._host
-        if host is None:
+        if host is None or worker.ended.is_set():
             return
-        one, other = socket.socketpair()
+        try:
+            one, other = socket.socketpair()
+        except OSError as error:
+            log.error("a worker has no line to the stdio host yet", extra=fields(worker=worker.number, reason=str(error)))
+            asyncio.get_running_loop().call_later(AGAIN, self.join, worker)
+            return
         with one, other:
-            if host.lines.hand(one, self._number):
-                worker.lines.hand(other, self._number)
+            if host.lines.hand(one, self._number) and worker.lines.hand(other, self._number):
+                worker.line = self._number
 
     def unplugged(self, worker: Child, line: int) -> None:
-        """Its line of this number has ended. If that was with the host's end, the next host joins it."""
-        if line == self._number:
+        """Its line of this number has ended. It needs another where that was the last one it was given; to a host that ended with the
+        line none can be handed, and the next one joins it."""
+        if line == worker.line:
             self.join(worker)
 
     async def stop(self) -> None:

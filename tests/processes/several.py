@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -245,6 +246,15 @@ def _arguments(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
     except OSError:
         return []
+
+
+def refuses(hub: Several) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        socket.create_connection(hub.address, 1).close()
+    except OSError:
+        return True
+    return False
 
 
 def worker_of(text: str) -> int:

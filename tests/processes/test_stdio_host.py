@@ -17,7 +17,7 @@ from hub.processes.keeper import Keeper
 from hub.processes.parcel import pack_stdio, unpack
 from tests.chaos.world import marked, pipe
 from tests.processes.conftest import Make
-from tests.processes.several import Line, Several
+from tests.processes.several import Line, Several, refuses
 from tests.services.postgres import state
 from tests.support.hub import ROOT, eventually
 
@@ -84,6 +84,14 @@ async def test_one_server_serves_every_worker_through_edits_and_renewal(several:
     assert servers(hub)["pipe"] == before["pipe"]
     assert (await asyncio.to_thread(hub.metrics))["hub_stdio_host_ends_total"] == 0.0
     processes = [hub.host(), *servers(hub).values()]
+    async with hub.lines(2) as lines:
+        await lines[0].send("hold", {"text": "last", "until": str(tmp_path / "over")})
+        await eventually(lambda: "last" in hub.notes.read_text())
+        for pid in (hub.host(), hub.pid):  # as who signals every process of a service
+            os.kill(pid, signal.SIGTERM)
+        await eventually(lambda: refuses(hub))
+        (tmp_path / "over").touch()
+        assert (await lines[0].connection.response()).result["content"][0]["text"] == "last"
     assert hub.stop() == 0
     hub.gone(processes)
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]

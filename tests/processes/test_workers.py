@@ -3,14 +3,13 @@
 import asyncio
 import os
 import signal
-import socket
 import time
 from collections import Counter
 from pathlib import Path
 
 from tests.chaos.world import marked
 from tests.processes.conftest import Make
-from tests.processes.several import BROKEN, Line, Load, Several, worker_of
+from tests.processes.several import BROKEN, Line, Load, Several, refuses, worker_of
 from tests.services.postgres import state
 from tests.support.hub import eventually, wait_for
 from tests.support.mcp import Client
@@ -174,12 +173,3 @@ async def whole(hub: Several) -> bool:
 
 async def ready(line: Line) -> bool:
     return (await line.raw_ready()).status == 200
-
-
-def refuses(hub: Several) -> bool:
-    """Whether nobody listens any more."""
-    try:
-        socket.create_connection(hub.address, 1).close()
-    except OSError:
-        return True
-    return False
