@@ -72,7 +72,7 @@ class Server:
 
     def _changed(self, kind: str) -> None:
         self._changes += 1
-        for customer, handle in self.users:
+        for customer, handle in list(self.users):  # telling one may be the end of its line
             customer.tell(Changed(handle, kind))
 
 

@@ -62,7 +62,9 @@ class Plug:
                 said, descriptors, _, _ = socket.recv_fds(self._end, _NUMBER, 1)
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError:  # the parent is gone: its channel says so too
+            except OSError:
+                said, descriptors = b"", []
+            if not said:  # the parent is gone: its channel says so too
                 self._loop.remove_reader(self._end.fileno())
                 return
             for descriptor in descriptors:

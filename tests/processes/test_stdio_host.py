@@ -4,13 +4,15 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hub.config.load import load
-from hub.processes import keeper
+from hub.processes import keeper as keepers
 from hub.processes.agreement import Generation
 from hub.processes.census import Census
 from hub.processes.keeper import Keeper
@@ -20,6 +22,8 @@ from tests.processes.conftest import Make
 from tests.processes.several import Line, Several, refuses
 from tests.services.postgres import state
 from tests.support.hub import ROOT, eventually
+
+soon = partial(eventually, seconds=30.0)
 
 
 def beside(hub_notes: Path, **more: Any) -> dict[str, Any]:
@@ -77,23 +81,23 @@ async def test_one_server_serves_every_worker_through_edits_and_renewal(several:
         "hub_stdio_host_ends_total": 0.0,
     }
     hub.configure(beside(tmp_path / "notes", timeout=7))
-    await eventually(lambda: servers(hub)["other"] not in (None, before["other"]), 20)
-    await eventually(lambda: state(before["other"]) in "XZ")
+    await soon(lambda: servers(hub)["other"] not in (None, before["other"]))
+    await soon(lambda: state(before["other"]) in "XZ")
     hub.process.send_signal(signal.SIGUSR2)
-    await eventually(lambda: "every worker was renewed" in hub.log.read_text(), 30)
+    await soon(lambda: "every worker was renewed" in hub.log.read_text())
     assert servers(hub)["pipe"] == before["pipe"]
     assert (await asyncio.to_thread(hub.metrics))["hub_stdio_host_ends_total"] == 0.0
     processes = [hub.host(), *servers(hub).values()]
     async with hub.lines(2) as lines:
         await lines[0].send("hold", {"text": "last", "until": str(tmp_path / "over")})
-        await eventually(lambda: "last" in hub.notes.read_text())
+        await soon(lambda: "last" in hub.notes.read_text())
         for pid in (hub.host(), hub.pid):  # as who signals every process of a service
             os.kill(pid, signal.SIGTERM)
-        await eventually(lambda: refuses(hub))
+        await soon(lambda: refuses(hub))
         (tmp_path / "over").touch()
         assert (await lines[0].connection.response()).result["content"][0]["text"] == "last"
     assert hub.stop() == 0
-    hub.gone(processes)
+    hub.gone(processes, 30.0)
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
 
 
@@ -106,9 +110,9 @@ async def one_leaves_and_the_other_stays(hub: Several, lines: list[Line], folder
     async def running(count: int) -> bool:
         return (await asyncio.to_thread(hub.status))["upstreams"]["pipe"]["running"] == count
 
-    await eventually(lambda: running(2))
+    await soon(lambda: running(2))
     await leaves.close()
-    await eventually(lambda: running(1))
+    await soon(lambda: running(1))
     (folder / "until").touch()
     assert (await stays.connection.response()).result["content"][0]["text"] == "held"
 
@@ -122,28 +126,28 @@ async def test_what_runs_on_a_killed_server_host_or_worker_is_told_so_and_all_co
             held, before = of_each(lines), servers(hub)["pipe"]
             for line in held:
                 await line.send("hold", never)
-            await eventually(lambda wanted=2 * round_: held_calls(hub) == wanted)
+            await soon(lambda wanted=2 * round_: held_calls(hub) == wanted)
             os.kill(victim(), signal.SIGKILL)
             assert [await refused(line) for line in held] == [(200, "upstream_unavailable")] * 2
             for line in lines:
-                await eventually(lambda line=line: served(line), 20)
+                await soon(lambda line=line: served(line))
             after = await asyncio.to_thread(servers, hub)
             assert after["pipe"] != before
-            await eventually(lambda after=after: marked(f"CHAOS={hub.notes}") == [after["pipe"]])
+            await soon(lambda after=after: marked(f"CHAOS={hub.notes}") == [after["pipe"]])
         assert (await asyncio.to_thread(hub.metrics))["hub_stdio_host_ends_total"] == 1.0
-        await eventually(lambda: up(hub))
+        await soon(lambda: up(hub))
         lost, stays = of_each(lines)
         for line in (lost, stays):
             await line.send("hold", {**never, "until": str(tmp_path / "until")})
-        await eventually(lambda: held_calls(hub) == 6)
+        await soon(lambda: held_calls(hub) == 6)
         os.kill(hub.worker(lost.worker), signal.SIGKILL)
-        await eventually(lambda: "killed by SIGKILL" in hub.log.read_text().partition("a worker ended")[2])
+        await soon(lambda: "killed by SIGKILL" in hub.log.read_text().partition("a worker ended")[2])
         (tmp_path / "until").touch()
         assert (await stays.connection.response()).result["content"][0]["text"] == "held"
         assert marked(f"CHAOS={hub.notes}") == [after["pipe"]]
     processes = [hub.host(), *hub.pids()]
     assert hub.stop() == 0
-    hub.gone(processes)
+    hub.gone(processes, 30.0)
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
 
 
@@ -165,42 +169,52 @@ SECRETS = "stores: {redis: 'redis://:${S}@h', database: 'postgresql://u:${S}@h/d
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generation:
     """A configuration with a stdio server and one without, and a parent that looks after its host quickly."""
-    monkeypatch.setattr(keeper, "LOOK", 0.3)
+    monkeypatch.setattr(keepers, "LOOK", 0.3)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     file = tmp_path / "hub.yaml"
     file.write_text(f"{SECRETS}upstreams: {{pipe: {{stdio: {{command: cat, env: {{A: '${{S}}'}}}}}}, web: {{url: 'https://h'}}}}\n")
     return Generation(1, load(file, environ={"S": "s" * 44}), b"")
 
 
-async def test_a_host_that_stands_still_is_killed_and_followed_by_another(kept: Generation, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+@pytest.fixture
+async def keeping(kept: Generation) -> AsyncIterator[tuple[Census, Keeper]]:
+    """A parent's part that has not begun; what it has started is stopped after the test."""
     census = Census(list, 0)
-    keeping = Keeper(census, list)
-    await keeping.begin(kept)
+    one = Keeper(census, list)
+    yield census, one
+    await one.stop()
+
+
+async def test_a_host_that_stands_still_is_killed_and_followed_by_another(
+    kept: Generation, keeping: tuple[Census, Keeper], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    census, keeper = keeping
+    await keeper.begin(kept)
     first = census.host
     assert first is not None
-    await asyncio.wait_for(first.serving.wait(), 20)
+    await asyncio.wait_for(first.serving.wait(), 30)
     os.kill(first.pid, signal.SIGSTOP)
-    await eventually(lambda: census.host not in (None, first), 20)
+    await soon(lambda: census.host not in (None, first))
     assert first.how_it_ended() == "killed by SIGKILL"
     assert census.host_ends == 1
-    await asyncio.wait_for(census.host.serving.wait(), 20)
-    await keeping.stop()
+    await asyncio.wait_for(census.host.serving.wait(), 30)
+    await keeper.stop()
     assert census.host is None
     assert census.host_ends == 1
     assert "the stdio host does not answer its parent: it is killed" in caplog.text
 
 
-async def test_without_stdio_servers_there_is_no_host_until_there_is_one(kept: Generation, tmp_path: Path) -> None:
-    census = Census(list, 0)
-    keeping = Keeper(census, list)
+async def test_without_stdio_servers_there_is_no_host_until_there_is_one(
+    kept: Generation, keeping: tuple[Census, Keeper], tmp_path: Path
+) -> None:
+    census, keeper = keeping
     (tmp_path / "none.yaml").write_text("upstreams: {}\n")
-    await keeping.begin(Generation(1, load(tmp_path / "none.yaml", environ={}), b""))
+    await keeper.begin(Generation(1, load(tmp_path / "none.yaml", environ={}), b""))
     assert census.host is None
     assert not census.host_wanted
-    keeping.take(kept)
-    await eventually(lambda: census.host is not None)
-    await keeping.stop()
+    keeper.take(kept)
+    await soon(lambda: census.host is not None)
 
 
 def test_the_host_is_told_of_no_secret_but_those_of_its_servers(kept: Generation) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ from virtual_servers.hosted import Hosted, StdioHost
 from virtual_servers.hosted_line import Line
 from virtual_servers.hosted_messages import Answered, Ask, Cancel, ToHost, Use
 from virtual_servers.hosting import Hosting
+
+soon = partial(eventually, seconds=30.0)
 
 
 def raw(*args: object, **options: Any) -> UpstreamSpec:
@@ -102,7 +105,7 @@ async def test_one_process_serves_both_and_everybody_gets_their_own(made, guard,
     assert "raw server started" in statuses[0]["stderr"]
     assert {server.era for _, server in servers} == {"2025-11-25"}
     held = [asyncio.create_task(w.call(s, "slow", {"steps": 1, "pause": 0.5})) for w, s in servers]
-    await eventually(lambda: look(one, servers[0][1], "running", 2))
+    await soon(lambda: look(one, servers[0][1], "running", 2))
     held[0].cancel()
     assert await held[1] == "done"
     assert notes.read_text().count("notifications/cancelled") == 1
@@ -138,7 +141,7 @@ async def test_a_server_that_dies_fails_the_calls_of_all_and_is_started_once(mad
     mine, theirs = one.use(spec), other.use(spec)
     await one.call(mine, "echo")
     held = [asyncio.create_task(w.call(s, "slow", {"steps": 1, "pause": 60})) for w, s in ((one, mine), (other, theirs))]
-    await eventually(lambda: look(one, mine, "running", 2))
+    await soon(lambda: look(one, mine, "running", 2))
     os.kill(mine.status()["pid"], signal.SIGKILL)
     for task in held:
         with pytest.raises(UpstreamDown, match="stopped before it answered"):
@@ -149,7 +152,7 @@ async def test_a_server_that_dies_fails_the_calls_of_all_and_is_started_once(mad
     before = len((await mine.catalogue()).items)
     one.changes.clear()
     await theirs.send(asked(b'{"name":"grow","arguments":{}}'), other.emit)
-    await eventually(lambda: one.changes == ["tools"])
+    await soon(lambda: one.changes == ["tools"])
     assert len((await mine.catalogue()).items) == before + 1
 
 
@@ -168,12 +171,12 @@ async def test_what_is_configured_anew_is_another_server_and_the_old_runs_while_
     assert "_meta" in await waiting
     assert "_meta" not in await other.call(theirs, "echo")
     held = asyncio.create_task(other.call(theirs, "slow", {"steps": 1, "pause": 60}))
-    await eventually(lambda: look(other, theirs, "running", 1))
+    await soon(lambda: look(other, theirs, "running", 1))
     assert theirs.status()["pid"] == pids[0]
     await theirs.stop()
     with pytest.raises(UpstreamDown):
         await held
-    await eventually(lambda: gone(pids[0]))
+    await soon(lambda: gone(pids[0]))
     assert await look(one, stays, "pid", pids[1])
     with pytest.raises(UpstreamDown, match="no longer configured"):
         await other.call(other.use(old), "echo")
@@ -194,12 +197,12 @@ async def test_a_worker_that_goes_cancels_its_calls_and_the_server_stays(made, g
     mine, theirs = one.use(spec), other.use(spec)
     await one.call(mine, "echo")
     lost = asyncio.create_task(one.call(mine, "slow", {"steps": 1, "pause": 60}))
-    await eventually(lambda: look(other, theirs, "running", 1))
+    await soon(lambda: look(other, theirs, "running", 1))
     pid = theirs.status()["pid"]
     one.host.close()
     with pytest.raises(UpstreamDown):
         await lost
-    await eventually(lambda: "notifications/cancelled" in notes.read_text())
+    await soon(lambda: "notifications/cancelled" in notes.read_text())
     assert await look(other, theirs, "pid", pid)
     assert not one.ends, "one that closes wants no other line"
     other.host.close()
@@ -223,7 +226,7 @@ async def test_a_worker_that_does_not_read_is_cut_and_delays_nobody(made, guard,
     server = other.use(spec)
     for _ in range(20):
         assert len(await other.call(server, "any", {"size": 100})) == 100
-    await eventually(lambda: len(host._customers) == 2)
+    await soon(lambda: len(host._customers) == 2)
     theirs.close()
 
 
@@ -242,7 +245,7 @@ async def test_a_line_that_is_read_slowly_stays_and_one_that_is_not_read_ends(mo
         await loop.sock_recv(theirs, 100_000)
         await asyncio.sleep(0.1)
     assert line.open
-    await eventually(lambda: lost == [True])
+    await soon(lambda: lost == [True])
     assert not line.full
     theirs.close()
 
@@ -264,7 +267,7 @@ async def test_when_the_host_is_gone_calls_fail_as_at_a_dead_server_and_the_next
     host, one, _ = await two(made, guard, raw=spec)
     mine = one.use(spec)
     held = asyncio.create_task(one.call(mine, "slow", {"steps": 1, "pause": 60}))
-    await eventually(lambda: look(one, mine, "running", 1))
+    await soon(lambda: look(one, mine, "running", 1))
     await host.close()
     with pytest.raises(UpstreamDown, match="stopped before it answered"):
         await held
@@ -272,7 +275,7 @@ async def test_when_the_host_is_gone_calls_fail_as_at_a_dead_server_and_the_next
         await one.call(mine, "echo")
     assert caught.value.retry_after
     assert (mine.status()["state"], one.host.pid) == ("failed", None)
-    await eventually(lambda: one.ends == [1])
+    await soon(lambda: one.ends == [1])
     again = Hosting(guard)
     made.append(again)
     again.take({"raw": spec})
@@ -314,5 +317,5 @@ async def test_what_is_no_message_ends_the_line() -> None:
         line = Line[ToHost](ToHost, lambda _: None, lambda lost=lost: lost.append(True))
         await asyncio.get_running_loop().create_connection(lambda line=line: line, sock=ours)
         theirs.sendall(garbage if garbage[:1] == b"\0" else len(garbage).to_bytes(4) + garbage)
-        await eventually(lambda lost=lost: lost == [True])
+        await soon(lambda lost=lost: lost == [True])
         theirs.close()
