@@ -29,6 +29,9 @@ LOOK = 5.0
 LOOKS = 3
 """Looks in a row without an answer after which it is taken for dead and killed: what a stopped parent missed counts for one at most."""
 
+STARTING = 12
+"""The same for one that is not up yet: a machine may be busy."""
+
 AGAIN = 1.0
 """Seconds until a line that could not be made is tried again."""
 
@@ -134,8 +137,8 @@ class Keeper:
             host.tell(Count(0))
             await either(host.ended, self._stop, timeout=LOOK)
             silent = 0 if self._heard.is_set() else silent + 1
-            if silent == LOOKS:
-                log.error("the stdio host does not answer its parent: it is killed", extra=fields(pid=host.pid, seconds=LOOK * LOOKS))
+            if silent >= (LOOKS if host.serving.is_set() else STARTING):
+                log.error("the stdio host does not answer its parent: it is killed", extra=fields(pid=host.pid, seconds=LOOK * silent))
                 host.kill()
         host.tell(Drain())
         await either(host.ended, timeout=REST)
