@@ -70,12 +70,8 @@ class PostgresLedger:
     def put(self, org: str, record: dict[str, Any], salt: bytes) -> Future[Receipt]:
         loop = asyncio.get_running_loop()
         future: Future[Receipt] = loop.create_future()
-        forfeited = self._scribe.forfeited
         if not self._store.up:
             future.set_exception(JournalDown("the journal cannot be written at the moment", detail="the database is away"))
-        elif forfeited and phase(record["kind"]) == 2 and record["id"] in forfeited:
-            forfeited.discard(record["id"])
-            future.set_exception(JournalDown("the journal cannot be written at the moment", detail="this process was taken for dead"))
         else:
             self._pending.append(((org, record, salt), future))
             self.waiting += 1
@@ -124,9 +120,26 @@ class PostgresLedger:
         try:
             async with self._lane:
                 while self._pending:
-                    await self._commit([self._pending.popleft() for _ in range(min(len(self._pending), BATCH))])
+                    if taken := self._next():
+                        await self._commit(taken)
         finally:
             self._work = None
+
+    def _next(self) -> list[Waiting]:
+        """What comes next; without outcomes that another process has recorded as unknown, however long they have waited here."""
+        taken = [self._pending.popleft() for _ in range(min(len(self._pending), BATCH))]
+        forfeited = self._scribe.forfeited
+        if not forfeited:
+            return taken
+        kept: list[Waiting] = []
+        for each in taken:
+            _, record, _ = each[0]
+            if phase(record["kind"]) == 2 and record["id"] in forfeited:
+                forfeited.discard(record["id"])
+                self._fail((each,), JournalDown("the journal cannot be written at the moment", detail="this process was taken for dead"))
+            else:
+                kept.append(each)
+        return kept
 
     async def _commit(self, taken: Sequence[Waiting]) -> None:
         entries = [entry for entry, _ in taken]

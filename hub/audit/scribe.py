@@ -85,9 +85,11 @@ class Scribe:
     async def _persistently(self, attempt: Callable[[], Awaitable[list[Receipt]]]) -> list[Receipt]:
         """Again, where it was one connection only; not, where the database is away."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, before = loop.time(), self.doubt
         for last in (*[False] * _TRIES, True):
             try:
+                if self.doubt is not before and (receipts := await self._resolve()) is not None:
+                    return receipts  # of an attempt before this one, whose look-up had failed as well
                 await self.stand()
                 return await self._told(attempt)
             except Ended:
@@ -117,8 +119,12 @@ class Scribe:
             self._disowned(doubt)
 
     def begin_anew(self) -> None:
-        """Another ended this boot and closes its intents: what comes of those calls now would be a second outcome."""
+        """Another ended this boot and closes its intents: what comes of those calls now would be a second outcome.
+
+        Those of a commit in doubt are among them, if it took hold: its callers know nothing of it, and nothing of theirs was done.
+        """
         self.forfeited.update(self.opened.ids())
+        self.doubt = None
         self._former = lock_key(self.boot)
         self.opened, self._n, self._floors = Opened(), {}, {}
         self.boot, self._begun, self._turn = new_boot(), False, 0

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub.audit import export, ledger_postgres, record
+from hub.audit import export, ledger_postgres, record, scribe
 from hub.audit.checkpoint import Signer
 from hub.audit.graves import lock_key
 from hub.audit.journal import OPERATOR, Journal, JournalDown
@@ -186,6 +186,47 @@ async def test_a_process_taken_for_dead_can_write_no_second_outcome_and_goes_on_
     verified(audit)
 
 
+async def test_an_outcome_that_waits_when_its_process_is_taken_for_dead_is_no_second_one(audit):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+        calls = [await open_intent(audit, log) for _ in range(3)]
+        await store._locks.close()
+        await sweep(other)
+        first = log.append("acme", outcome(audit, *calls[0]))
+        await asyncio.sleep(0)  # its commit is under way: the others wait for the next
+        waiting = [log.append("acme", outcome(audit, *each)) for each in calls[1:]]
+        for each in (first, *waiting):
+            with pytest.raises(JournalDown, match="cannot be written"):
+                await each
+        await audit.govern(log)
+    assert outcomes(audit) == [("unknown", 0), ("unknown", 1), ("unknown", 2), ("ok", 6)]
+    verified(audit)
+
+
+@pytest.mark.parametrize("finds_out", ["sweeping", "writing"])
+async def test_a_commit_in_doubt_of_a_process_taken_for_dead_is_left_to_who_took_it_for_dead(audit, finds_out, monkeypatch):
+    monkeypatch.setattr(scribe, "_QUICKLY", 0.0)
+    async with through(audit.path) as (proxy, store, log), audit.opened(audit.path) as (_, other):
+        await ready_to_cut(audit, log, proxy, "at once")
+        first = log.boot
+        proxy.cut, proxy.then = "after", [("before", COMMIT)]
+        with pytest.raises(JournalDown):
+            await open_intent(audit, log)
+        assert proxy.cuts == 2
+        assert log._ledger._scribe.doubt is not None
+        await store._locks.close()
+        await sweep(other)
+        assert sorted(status for status, _ in outcomes(audit)) == ["ok"] * 3 + ["unknown"]
+        if finds_out == "sweeping":
+            await sweep(log)
+        else:
+            with pytest.raises(JournalDown):
+                await audit.govern(log)
+        await audit.govern(log)
+        assert log.boot != first
+    assert sorted(status for status, _ in outcomes(audit)) == ["ok"] * 4 + ["unknown"]
+    verified(audit)
+
+
 async def test_an_idle_process_taken_for_dead_finds_out(audit):
     async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
         call, intent = await open_intent(audit, log)
@@ -220,9 +261,9 @@ WAYS = {"locking": COMMIT, "at once": b'"kind":"mcp.tools.call'}
 async def ready_to_cut(audit, log, proxy, way):
     """Some calls, after which the next batch is written in that way: their receipts."""
     receipts = [receipt for _ in range(3) for receipt in await audit.govern(log)]
-    scribe = log._ledger._scribe
-    assert scribe._alone
-    scribe._alone = way == "at once"
+    writing = log._ledger._scribe
+    assert writing._alone
+    writing._alone = way == "at once"
     proxy.at = WAYS[way]
     return receipts
 
@@ -245,22 +286,34 @@ async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_
     check_log(audit.path, audit.signer, [receipt.header() for receipt in receipts])
 
 
+async def test_a_commit_whose_look_up_breaks_as_well_is_looked_up_again_not_written_again(audit, monkeypatch):
+    monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
+    async with through(audit.path) as (proxy, _, log):
+        await ready_to_cut(audit, log, proxy, "at once")
+        proxy.cut, proxy.then = "after", [("before", COMMIT), ("after", COMMIT)]
+        await audit.govern(log)
+        assert proxy.cuts == 3
+    assert len(written(audit.path)) == 8
+    assert {status for status, _ in outcomes(audit)} == {"ok"}
+    verified(audit)
+
+
 async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit):
     async with through(audit.path) as (proxy, _, log):
         await ready_to_cut(audit, log, proxy, "at once")
-        scribe = log._ledger._scribe
+        writing = log._ledger._scribe
         proxy.cut = "late"
         built = record.intent(audit.call(), audit.caller(), audit.allow, os.urandom(32))
         salt = built.pop(record.SALT)
         with pytest.raises(Ambiguous):
-            await scribe._at_once({"acme"}, [("acme", built, salt)])
-        assert await scribe._resolve() is None
+            await writing._at_once({"acme"}, [("acme", built, salt)])
+        assert await writing._resolve() is None
         proxy.let_go.set()
         await until(lambda: b"late" in proxy.heard)
         assert len(written(audit.path)) == 6
         await audit.govern(log)
         await audit.govern(log)
-        assert scribe._alone
+        assert writing._alone
     verified(audit)
 
 

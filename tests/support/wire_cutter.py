@@ -16,7 +16,8 @@ class WireCutter:
     """Passes bytes on until `cut` says otherwise, then for one statement only: the first that holds `at`.
 
     `after`: the server gets the statement, the client no answer. `before`: the server does not even get it. `late`: the client is cut off
-    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers.
+    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers. `then` are further cuts, one after the
+    other, each with what its statement holds.
 
     While `passing` is clear nothing gets through in either direction, and no connection ends.
     """
@@ -25,6 +26,7 @@ class WireCutter:
         self.cut: Cut = "never"
         self.at = COMMIT
         self.cuts = 0
+        self.then: list[tuple[Cut, bytes]] = []
         self.let_go = asyncio.Event()
         self.holding = asyncio.Event()
         self.passing = asyncio.Event()
@@ -65,6 +67,8 @@ class WireCutter:
 
     async def _cut(self, data: bytes, server: asyncio.StreamWriter, client: asyncio.StreamWriter) -> None:
         how, self.cut = self.cut, "never"
+        if self.then:
+            self.cut, self.at = self.then.pop(0)
         self.cuts += 1
         if how == "before":
             return
