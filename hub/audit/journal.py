@@ -6,6 +6,7 @@ what its own records say (counts of refusals, recovery) and hands everything to 
 
 import asyncio
 import contextlib
+import logging
 import time
 from asyncio import Future, Task
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,6 +19,8 @@ from hub.audit.receipt import Receipt
 from hub.audit.record import SALT, event
 from hub.audit.refused import Firsts, Refusals
 from hub.refusal import JournalDown, Refusal
+
+log = logging.getLogger("hub.audit")
 
 __all__ = ["MAX_WAITING", "OPERATOR", "Journal", "Receipt"]
 
@@ -152,11 +155,15 @@ class Journal:
 
 
 async def _regularly(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Again and again. A failure is tried again the next time."""
+    """Again and again. A failure is tried again the next time, also one that nobody thought of: recovery and signing must go on."""
     while True:
         await asyncio.sleep(seconds)
-        with contextlib.suppress(Refusal):
+        try:
             await work()
+        except Refusal:
+            continue
+        except Exception:
+            log.exception("a part of the journal's own work failed")
 
 
 def _refused(second: int, code: str, source: str, count: int) -> dict[str, Any]:

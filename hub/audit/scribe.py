@@ -188,6 +188,7 @@ class Scribe:
 
         async def run(connection: Connection) -> None:
             heads = await rows.heads(connection, numbers, writer.boot)
+            self._must_be_there(logs, heads)
             self._alone = all(heads[log.number] == self._heads.get(org) for org, log in logs.items())
             entries = await choose(connection)
             done = self._placed(writer, logs, heads, entries)
@@ -203,6 +204,14 @@ class Scribe:
             self.doubt = made[-1] if made and made[-1].batches else None
             raise
         return self._held(made[-1])
+
+    def _must_be_there(self, logs: dict[str, Log], heads: Mapping[int, Head]) -> None:
+        """A database that took over from one it had not followed to the last may not have heard of a log: it is made anew."""
+        if gone := [org for org, log in logs.items() if log.number not in heads]:
+            for org in gone:
+                for known in (self._logs, self._n, self._heads):
+                    known.pop(org, None)
+            raise StoreDown("the journal cannot be written at the moment", detail="the database does not have a log that it had before")
 
     def _placed(self, writer: Writer, logs: dict[str, Log], heads: Mapping[int, Head], entries: Sequence[Entry]) -> Doubt:
         groups: dict[str, list[int]] = {}

@@ -212,3 +212,17 @@ async def test_nothing_is_lost_or_reordered_when_appends_and_other_writes_race(a
         assert [receipt.index for receipt in receipts] == list(range(3000))
         assert log.waiting == 0
     assert [row["record"].get("n") for row in rows(audit.path)] == list(range(1, 3001))
+
+
+async def test_recovery_and_signing_go_on_after_a_fault_nobody_thought_of(audit, monkeypatch):
+    async with audit.opened(audit.path, checkpoint_every=0.01) as (_, log):
+        sign, faults = log._ledger.sign, iter([KeyError("odd")] * 3)
+
+        async def faulty():
+            for fault in faults:
+                raise fault
+            await sign()
+
+        monkeypatch.setattr(log._ledger, "sign", faulty)
+        await audit.govern(log)
+        await until(lambda: export.logs(audit.path)[0].signed == 2)

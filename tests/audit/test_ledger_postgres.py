@@ -227,6 +227,16 @@ async def test_a_commit_in_doubt_of_a_process_taken_for_dead_is_left_to_who_took
     verified(audit)
 
 
+async def test_a_log_that_a_standby_had_not_heard_of_when_it_took_over_is_begun_anew(audit, postgres):
+    async with audit.opened(audit.path) as (_, log):
+        await audit.govern(log, "rival")
+        await audit.govern(log)
+        postgres.sql("DELETE FROM journal_record WHERE org = 2; DELETE FROM journal_org WHERE number = 2", store_name(audit.path))
+        assert [receipt.index for receipt in await audit.govern(log)] == [0, 1]
+        assert [receipt.index for receipt in await audit.govern(log, "rival")] == [2, 3]
+    verified(audit)
+
+
 async def test_an_idle_process_taken_for_dead_finds_out(audit):
     async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
         call, intent = await open_intent(audit, log)
