@@ -131,7 +131,7 @@ class Postgres:
         await self._locks.release(key)
 
     async def _connect(self) -> Connection:
-        return await connect(self._url, self._patience)
+        return await connect(self._url, self._patience, writable=True)
 
     async def _within(self, connection: Connection, run: Callable[[Connection], Awaitable[T]]) -> T:
         """What `run` makes of the transaction. Where it fails, the connection is on its way back."""

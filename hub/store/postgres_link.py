@@ -32,8 +32,11 @@ A hub that stops in the middle of a transaction, or whose machine is gone, must 
 keep-alives (11 s), which end its session."""
 
 
-class Full(StoreDown):
-    """The server takes no more connections at the moment."""
+_NO_MORE = (asyncpg.TooManyConnectionsError, asyncpg.InvalidAuthorizationSpecificationError)
+
+
+class NoMore(StoreDown):
+    """The server lets no more of us in: it is full, or our password is another now. Whoever is in goes on."""
 
 
 class Connection(Protocol):
@@ -58,15 +61,18 @@ class Connection(Protocol):
     def is_closed(self) -> bool: ...
 
 
-async def connect(url: str, patience: float) -> Connection:
+async def connect(url: str, patience: float, *, writable: bool = False) -> Connection:
     """A connection that waits `patience` seconds at most: for its making, and for the answer to a statement. Raises `StoreDown`.
 
-    A statement that waits for a lock is ended by the server a little sooner, so that the connection stays of use.
+    A statement that waits for a lock is ended by the server a little sooner, so that the connection stays of use. `writable`: not to a
+    standby, where every transaction would fail, and whose locks nobody else knows of.
     """
     made: Connection | None = None
     try:
         made = await _connect(url, timeout=patience, command_timeout=patience)
         await made.execute(_SET_UP.format(lock=max(1, int(patience * 800)), idle=int(patience * 2000)))
+        if writable and await made.fetchval("SELECT pg_is_in_recovery()"):
+            raise StoreDown(DOWN, detail="the server is a standby, which takes no writes")
     except Exception as error:
         if made is not None:
             made.terminate()
@@ -110,8 +116,10 @@ def _of_the_connection(error: BaseException) -> bool:
 
 
 def _unreachable(error: Exception) -> StoreDown:
+    if isinstance(error, StoreDown):
+        return error
     if isinstance(error, asyncpg.PostgresError):
-        kind = Full if isinstance(error, asyncpg.TooManyConnectionsError) else StoreDown
+        kind = NoMore if isinstance(error, _NO_MORE) else StoreDown
         return kind(DOWN, detail=f"{type(error).__name__} ({_state(error)})")
     return StoreDown(DOWN, detail=_said(error))
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from hub.refusal import StoreDown
-from hub.store.postgres_link import DOWN, Connection, Full, typed, useless
+from hub.store.postgres_link import DOWN, Connection, NoMore, typed, useless
 
 WAITERS = 16
 """Calls that may wait for each connection; beyond it, they are refused."""
@@ -32,6 +32,11 @@ class Pool:
         self._patience = patience
         self._idle: list[Connection] = []
         self._out = 0
+        self._making = 0
+        """Of these, the ones that are being made."""
+        self._most = size
+        self._until = 0.0
+        """The loop's time until which no more than `_most` are tried: the server let no more in."""
         self._waiting: deque[Future[None]] = deque()
         self._why: str | None = "the database is not open"
         self._probe: Task[None] | None = None
@@ -71,8 +76,16 @@ class Pool:
         It comes back by `give`, `undo` or `drop`.
         """
         await self._permit()
+        refused = False
         while True:
-            connection, fresh = await self._taken()
+            try:
+                connection, fresh = await self._taken()
+            except NoMore:
+                if refused:
+                    raise
+                refused = True
+                await self._permit()  # there are others, one of which becomes free
+                continue
             if not statement:
                 return connection
             try:
@@ -118,7 +131,7 @@ class Pool:
     async def _permit(self) -> None:
         """Become one of `size`. Whoever came first is first."""
         self._must_be_up()
-        if self._out < self._size:
+        if self._out < self._bound:
             self._out += 1
             return
         if len(self._waiting) >= self._size * WAITERS:
@@ -138,8 +151,13 @@ class Pool:
                 raise StoreDown(DOWN, retry_after=self._patience, detail="no connection became free in time") from None
             raise
 
+    @property
+    def _bound(self) -> int:
+        """How many there may be at the moment."""
+        return self._most if asyncio.get_running_loop().time() < self._until else self._size
+
     def _release(self) -> None:
-        while self._waiting:
+        while self._waiting and self._out <= self._bound:
             turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
@@ -160,28 +178,35 @@ class Pool:
         if self._why is not None:
             self._release()
             self._must_be_up()
+        self._making += 1
         making = asyncio.get_running_loop().create_task(self._new())
         try:
-            return await asyncio.shield(making), True
+            connection = await asyncio.shield(making)
         except BaseException:
             self.tidy(self._take_in(making))
             raise
+        self._making -= 1
+        return connection, True
 
     async def _take_in(self, making: Task[Connection]) -> None:
         try:
             connection = await making
         except StoreDown:
+            self._making -= 1
             self._release()
         else:
+            self._making -= 1
             self.give(connection)
 
     async def _new(self) -> Connection:
         try:
             return await self._connect()
-        except Full:  # it serves those who are in: those of ours go on
-            raise
         except StoreDown as down:
-            self._away(down)
+            others = len(self._idle) + self._out - self._making
+            if isinstance(down, NoMore) and others:  # it serves those who are in: ours go on, and who waits gets one of them
+                self._most, self._until = others, asyncio.get_running_loop().time() + _LONGEST_PAUSE
+            else:
+                self._away(down)
             raise
 
     async def _roll_back(self, connection: Connection) -> None:

@@ -104,6 +104,14 @@ class PostgresServer:
             self.kill()
         self._serve()
 
+    def stand_by(self) -> None:
+        """Start it, killed before, as a standby that follows nobody: it can be read, until `pg_promote()`."""
+        mark = self._data / "standby.signal"
+        mark.touch()
+        if self._account is not None:
+            os.chown(mark, self._account.pw_uid, self._account.pw_gid)
+        self._serve()
+
     def heal(self) -> None:
         """Whatever was done to it: let it answer."""
         if self.alive:

@@ -4,11 +4,13 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator
+from unittest.mock import ANY
 
 import asyncpg
 import pytest
 
 from hub.refusal import StoreDown
+from hub.store import postgres as postgres_module
 from hub.store import postgres_pool
 from hub.store.base import LaterVersion
 from hub.store.postgres import Ambiguous, Postgres, applied, connect, migrations
@@ -251,6 +253,75 @@ async def test_a_connection_that_was_ended_while_idle_costs_nobody_an_error(stor
         postgres.sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database_name}'")
         await store.write(put(n))
     assert await numbers(store) == [0, 1, 2]
+
+
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When a connection was asked for."""
+    found: list[float] = []
+    really = postgres_module.connect
+
+    async def noted(*arguments, **more):
+        found.append(time.monotonic())
+        return await really(*arguments, **more)
+
+    monkeypatch.setattr(postgres_module, "connect", noted)
+    return found
+
+
+async def hammered(store: Postgres, seconds: float) -> tuple[int, int]:
+    """Calls that came through, and that were refused, while twenty were always asking."""
+    ended = [0, 0]
+
+    async def ask():
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            _, error = await took(store.write(lambda c: c.execute("SELECT 1")))
+            ended[error is not None] += 1
+            await asyncio.sleep(0.005 if error else 0)
+
+    await asyncio.gather(*(ask() for _ in range(20)))
+    return ended[0], ended[1]
+
+
+async def test_where_the_server_lets_no_more_in_those_that_are_in_serve_everybody(
+    store: Postgres, postgres: PostgresServer, attempts: list[float]
+):
+    await asyncio.gather(*(store.read(everything) for _ in range(2)))
+    while len(store._pool._idle) > 2:
+        store._pool._idle.pop().terminate()
+    try:
+        for change in ("CONNECTION LIMIT 2", "PASSWORD 'another'"):
+            postgres.sql(f"ALTER ROLE hub {change}")
+            attempts.clear()
+            served, refused = await hammered(store, 0.4)
+            assert served > 10 * refused
+            assert len(attempts) <= 6
+            assert store.up
+        postgres.sql("ALTER ROLE hub CONNECTION LIMIT 0")
+        postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'hub'")
+        attempts.clear()
+        served, refused = await hammered(store, 0.5)
+        assert (served, store.up) == (0, False)
+        assert len(attempts) <= 10
+    finally:
+        postgres.sql(f"ALTER ROLE hub CONNECTION LIMIT -1 PASSWORD '{postgres.password}'")
+    await until_up(store)
+    assert (await hammered(store, 0.1))[0]
+    await until(lambda: store.in_use == 0)
+
+
+async def test_a_standby_is_no_server_for_the_hub_until_it_has_taken_over(store: Postgres, postgres: PostgresServer, attempts: list[float]):
+    postgres.kill()
+    postgres.stand_by()
+    assert await hammered(store, 0.5) == (0, ANY)
+    assert not store.up
+    assert len(attempts) < 12
+    with pytest.raises(StoreDown):
+        await store.hold(1)
+    postgres.sql("SELECT pg_promote()")
+    await until_up(store)
+    await store.write(put(1))
 
 
 async def test_a_statement_that_waits_for_a_lock_is_given_up_and_the_connection_stays_of_use(store: Postgres, database_name: str):
