@@ -22,7 +22,7 @@ PATIENCE = 2.0
 """Seconds without a vote until it is said that one is missing."""
 
 DEAD = 30.0
-"""Seconds without a vote, and without a word on what was agreed, until a worker is taken for dead and killed."""
+"""Seconds for which a worker may owe a vote, or a word on what was agreed, until it is killed as dead, however many edits follow."""
 
 
 class Generation(Struct, frozen=True):
@@ -51,46 +51,48 @@ class Agreement:
         self._proposed: Generation | None = None
         self._voters: set[Child] = set()
         self._yes: set[Child] = set()
+        self._owed: dict[Child, int] = {}
+        """How many answers a worker owes: one for each `Check` and `Adopt`, in their order."""
         self._overdue: dict[Child, asyncio.TimerHandle] = {}
-        self._reminders: list[asyncio.TimerHandle] = []
+        self._reminder: asyncio.TimerHandle | None = None
 
     async def propose(self, loaded: Loaded) -> None:
         """Ask every worker. What was proposed before and is not agreed yet is forgotten."""
         self._last += 1
         self._forget()
         self._proposed = Generation(self._last, loaded, pack(loaded))
-        loop = asyncio.get_running_loop()
-        self._reminders = [loop.call_later(PATIENCE, self._remind), loop.call_later(DEAD, self._give_up)]
+        self._reminder = asyncio.get_running_loop().call_later(PATIENCE, self._remind)
         for child in self._voters:
-            child.tell(Check(self._last, self._proposed.parcel))
+            self._ask(child, Check(self._last, self._proposed.parcel))
 
     def joined(self, child: Child) -> None:
         """It is ready; or it has just adopted what was in force. Let it serve where that is in force still."""
         if child.generation != self.in_force.number:
-            child.tell(Check(self.in_force.number, self.in_force.parcel))
+            self._ask(child, Check(self.in_force.number, self.in_force.parcel))
             return
         self._voters.add(child)
         if self._proposed is not None:
-            child.tell(Check(self._proposed.number, self._proposed.parcel))
+            self._ask(child, Check(self._proposed.number, self._proposed.parcel))
         self._serve(child)
 
     def left(self, child: Child) -> None:
         """It has ended."""
         self._voters.discard(child)
         self._yes.discard(child)
-        self._heard(child)
+        self._excuse(child)
         self._decide()
 
     def close(self) -> None:
         """Decide nothing more: the hub stops."""
         self._forget()
         for child in list(self._overdue):
-            self._heard(child)
+            self._excuse(child)
 
     def told(self, child: Child, message: Vote | Adopting | Adopted) -> None:
         """What a worker says."""
         match message:
             case Vote():
+                self._heard(child)
                 self._voted(child, message)
             case Adopting():
                 self._heard(child)
@@ -140,27 +142,39 @@ class Agreement:
             self._adopt(child)
 
     def _adopt(self, child: Child) -> None:
-        child.tell(Adopt(self.in_force.number))
-        self._heard(child)
-        self._overdue[child] = asyncio.get_running_loop().call_later(DEAD, self._ended, child)
+        self._ask(child, Adopt(self.in_force.number))
+
+    def _ask(self, child: Child, message: Check | Adopt) -> None:
+        child.tell(message)
+        self._owed[child] = self._owed.get(child, 0) + 1
+        if child not in self._overdue:
+            self._wait_for(child)
 
     def _heard(self, child: Child) -> None:
+        """It has answered one: its time for the next, if it owes another, runs from now."""
+        left = self._owed.get(child, 0) - 1
+        self._excuse(child)
+        if left > 0:
+            self._owed[child] = left
+            self._wait_for(child)
+
+    def _wait_for(self, child: Child) -> None:
+        self._overdue[child] = asyncio.get_running_loop().call_later(DEAD, self._ended, child)
+
+    def _excuse(self, child: Child) -> None:
+        self._owed.pop(child, None)
         if (timer := self._overdue.pop(child, None)) is not None:
             timer.cancel()
 
     def _forget(self) -> None:
         self._proposed = None
         self._yes.clear()
-        for reminder in self._reminders:
-            reminder.cancel()
+        if self._reminder is not None:
+            self._reminder.cancel()
 
     def _remind(self) -> None:
         missing = sorted(child.number for child in self._voters - self._yes)
         log.error("the edited configuration is in force nowhere yet: not every worker has answered", extra=fields(missing=missing))
-
-    def _give_up(self) -> None:
-        for child in self._voters - self._yes:
-            self._ended(child)
 
     def _ended(self, child: Child) -> None:
         log.error("a worker does not answer its parent: it is ended", extra=fields(worker=child.number, seconds=DEAD))

@@ -16,6 +16,7 @@ from msgspec import structs
 from hub.processes.channel import Channel, Closed
 from hub.processes.handover import Outlet
 from hub.processes.messages import Begin, Hold, Standing, State, ToHost, ToParent, ToWorker
+from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub")
 
@@ -24,6 +25,9 @@ HOST = "hub.processes.host"
 
 KEPT = ("PATH", "LANG", "HOME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME")
 """Of its environment, what the stdio host gets: the rest may hold secrets of the hub, and the host's servers run as the same user."""
+
+GONE = 5.0
+"""Seconds it has to end once it let go of its socket, or said what cannot be understood: nobody hears of it any more."""
 
 LAST_WORDS = 1.0
 """Seconds in which what it said last is read, once it has ended."""
@@ -88,7 +92,13 @@ class Child:
     async def live(self) -> None:
         """Follow it to its end."""
         following = asyncio.create_task(self._follow(), name=f"child-{self.number}")
-        self.code = await self._process.wait()
+        ended = asyncio.create_task(self._process.wait())
+        await asyncio.wait([following, ended], return_when=asyncio.FIRST_COMPLETED)
+        if not (await asyncio.wait([ended], timeout=GONE if following.done() else None))[0]:
+            said = fields(worker=self.number, pid=self.pid)
+            log.error("a child speaks with its parent no more and does not end: it is killed", extra=said)
+            self.kill()
+        self.code = await ended
         await asyncio.wait([following], timeout=LAST_WORDS)
         following.cancel()
         self.lines.close()

@@ -83,6 +83,10 @@ class Member:
         except Closed:
             log.error("the parent is gone: this worker takes no more connections, drains and ends")
             self.leave()
+        except Exception:
+            log.exception("what the parent said could not be dealt with: this worker ends")
+            self.failed = True
+            self.leave()
 
     def _told(self, message: ToWorker) -> None:
         match message:

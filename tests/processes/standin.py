@@ -4,7 +4,7 @@ STANDIN is a folder. The file of its number in it holds how this worker behaves,
 
 `fails`: ends with 1 at once. `dies`: ends with 3 once it serves. `deaf`: does not hear that it is to stop. `refuses`: finds no
 configuration good. `stuck`: agrees to one and does not take it up. `silent`: counts for nobody, `mute`: has no opinion. `late`: is ready only when there is a file
-`go`. `leaves`: ends in order once it serves. A word behind `once:` is for its first life only.
+`go`. `leaves`: ends in order once it serves. `lingers`: once it serves, lets go of its socket and does not end. A word behind `once:` is for its first life only.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class StandIn:
     async def run(self) -> int:
         try:
             while True:
-                code = self._hear(await self._channel.receive())
+                code = await self._hear(await self._channel.receive())
                 if code is not None:
                     return code
                 while self._late and not (FOLDER / "go").exists():
@@ -70,7 +70,7 @@ class StandIn:
             self.note("alone")
             return 0
 
-    def _hear(self, message: ToWorker) -> int | None:
+    async def _hear(self, message: ToWorker) -> int | None:
         say = self._channel.send
         match message:
             case Begin():
@@ -86,6 +86,9 @@ class StandIn:
                 if "dies" in self._ways:
                     return 3
                 say(Serving())
+                if "lingers" in self._ways:
+                    await self._channel.close()
+                    await asyncio.sleep(3600)
             case Check():
                 self.note(f"check {message.generation}")
                 self._hash = unpack(message.config).hash

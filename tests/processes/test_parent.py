@@ -170,6 +170,32 @@ async def test_an_edit_waits_for_a_worker_that_says_nothing_until_that_one_is_de
     assert "2 adopt 2" not in family.notes
 
 
+async def test_a_worker_without_an_opinion_is_killed_however_often_the_file_is_edited_meanwhile(
+    ways: Path, families: list[Family], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(agreement, "DEAD", 0.5)
+    (ways / "1").write_text("once:mute")
+    family = grown(families, ways)
+    await family.noted("1 serve", "2 serve")
+    propose, loaded = family.parent._agreement.propose, family.loaded(drain=0.2)
+    async with asyncio.timeout(20):
+        while "a worker does not answer its parent" not in caplog.text:
+            await propose(loaded)
+            await asyncio.sleep(0.05)
+    await eventually(lambda: family.parent._agreement.in_force.number > 1)
+    assert caplog.text.count("does not answer its parent") == 1
+
+
+async def test_a_worker_that_lets_go_of_its_parent_and_does_not_end_is_killed(
+    ways: Path, families: list[Family], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(child, "GONE", 0.1)
+    (ways / "1").write_text("once:lingers")
+    family = grown(families, ways)
+    await eventually(lambda: sum(line == "1 serve" for line in family.notes) == 2)
+    assert "speaks with its parent no more" in caplog.text
+
+
 async def test_the_old_worker_stays_where_the_new_one_cannot_start(ways: Path, families: list[Family], caplog: pytest.LogCaptureFixture):
     family = grown(families, ways)
     await family.noted("1 serve", "2 serve")

@@ -12,6 +12,8 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -27,7 +29,8 @@ from hub.processes.census import Census
 from hub.processes.channel import LARGEST, Channel, Closed
 from hub.processes.handover import Outlet, Plug
 from hub.processes.host import gauges
-from hub.processes.messages import Adopt, Begin, Check, Family, Retire, Sample, ToParent, ToWorker, Vote
+from hub.processes.member import Member
+from hub.processes.messages import Adopt, Begin, Check, Count, Family, Retire, Sample, ToParent, ToWorker, Vote
 from hub.processes.parcel import pack, unpack
 from hub.processes.totals import add, total
 from hub.server import leaving
@@ -279,6 +282,17 @@ def test_a_worker_that_hangs_when_its_parent_is_gone_is_ended() -> None:
     ours.close()
     assert hung.wait(10) == -signal.SIGKILL
     hung.stdout.close()
+
+
+async def test_a_worker_that_cannot_do_what_its_parent_says_ends(ends: tuple[Channel[ToParent], Channel[ToWorker]]) -> None:
+    parent, worker = ends
+    member = Member(1, 1, worker)
+    member.hub = cast("Any", SimpleNamespace(edge=SimpleNamespace(draining=False)))  # it has no metrics
+    parent.send(Count(1))
+    async with asyncio.timeout(5):
+        await member.listen()
+    assert member.failed
+    assert member.leaving.is_set()
 
 
 def test_a_worker_of_another_version_says_so_and_does_not_start() -> None:
