@@ -19,6 +19,8 @@ class Watch:
 
     def __init__(self, loaded: Loaded, changed: Callable[[Loaded], Awaitable[None]]) -> None:
         self._path = loaded.source
+        self._first: Loaded | None = loaded
+        """What the hub began with, until the file has been looked at: it may have been edited since it was read."""
         self._files = _files(loaded)
         self._seen = self._state()
         self._changed = changed
@@ -44,23 +46,32 @@ class Watch:
         while True:
             asked = await self._pause()
             now = self._state()
-            if not asked and (now == self._seen or now[0] is None):  # an editor may remove the file for a moment
+            first, self._first = self._first, None
+            if not asked and (now[0] is None or (now == self._seen and first is None)):  # an editor may remove the file for a moment
                 continue
-            self._seen = now
             try:
-                loaded = await asyncio.to_thread(load, path)
+                loaded = await self._read(path)
             except ConfigError as error:
                 log.error("the edited configuration was refused; the one before it keeps running", extra=fields(reason=str(error)))
                 continue
             except Exception:  # a watcher that ends would leave every later edit, and so every revocation by one, without effect
                 log.exception("the edited configuration could not be read; the one before it keeps running")
                 continue
-            self._files = _files(loaded)
-            self._seen = self._state()
+            if loaded == first and not asked:
+                continue
             try:
                 await self._changed(loaded)
             except Exception:
                 log.exception("the edited configuration could not be taken up")
+
+    async def _read(self, path: Path) -> Loaded:
+        """Read it, having noted how its files stood before: what is written while they are read is seen at the next look."""
+        while True:
+            self._seen = self._state()
+            loaded = await asyncio.to_thread(load, path)
+            if (files := _files(loaded)) == self._files:
+                return loaded
+            self._files = files  # it names others now, at which nobody has looked yet
 
     async def _pause(self) -> bool:
         """Wait for the next look; whether somebody asked for it."""

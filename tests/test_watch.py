@@ -95,3 +95,38 @@ async def test_a_look_that_is_asked_for_hands_on_what_did_not_change_in_the_file
     while (await edits.next()).config.server.port != 5:
         pass
     await watching.stop()
+
+
+async def test_an_edit_while_the_hub_starts_is_seen_and_a_start_without_one_hands_nothing_on(file: Path) -> None:
+    edits = Edits()
+    loaded = load(file)
+    watching = Watch(loaded, edits.take)
+    watching.start()
+    await asyncio.sleep(0.1)
+    assert edits.seen.empty()
+    await watching.stop()
+    file.write_text("server: {port: 6}\n")
+    late = Watch(loaded, edits.take)
+    late.start()
+    assert (await edits.next()).config.server.port == 6
+    await late.stop()
+
+
+async def test_an_edit_that_falls_between_reading_and_looking_is_seen(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = file.parent / "q.cedar"
+    policy.write_text(POLICY)
+    then = iter([lambda: file.write_text("policies: {sets: {b: {file: q.cedar}}}\n"), lambda: policy.write_text(f"{POLICY} // new")])
+
+    def slow(path: Path) -> Loaded:
+        loaded = load(path)
+        next(then, lambda: None)()
+        return loaded
+
+    edits = Edits()
+    watching = Watch(load(file), edits.take)
+    monkeypatch.setattr(watch, "load", slow)
+    watching.start()
+    file.write_text("server: {port: 7}\n")
+    while not (found := (await edits.next()).config.policies.sets) or "// new" not in found["b"].cedar:
+        pass
+    await watching.stop()
