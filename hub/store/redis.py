@@ -13,6 +13,7 @@ Why not redis-py: docs/design/redis-client.md.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from hashlib import sha1
@@ -211,7 +212,8 @@ class Redis:
     def _posted(self, future: "asyncio.Future[Any]") -> None:
         error = None if future.cancelled() else future.exception()  # looked at, so that the loop does not complain of it
         if isinstance(error, ReplyError) and error.code == "MOVED":
-            self._ways.moved(str(error))
+            with contextlib.suppress(StoreDown):
+                self._ways.moved(str(error))
 
     def _returned(self, whole: bool) -> None:
         for call in self._on_return:

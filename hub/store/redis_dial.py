@@ -67,7 +67,7 @@ async def _connect(address: Address, trust: ssl.SSLContext | None, patience: flo
         _, link = await asyncio.get_running_loop().create_connection(lambda: Link(patience), host, port, ssl=trust, server_hostname=name)
     except ssl.SSLCertVerificationError as error:
         raise down(f"its certificate is not accepted: {error.verify_message}") from None
-    except (OSError, UnicodeError) as error:  # the latter of a host name that cannot be one
+    except (OSError, ValueError, OverflowError) as error:  # the latter two of a host name or a port that cannot be one
         raise down(f"no connection: {type(error).__name__}") from None
     return link
 

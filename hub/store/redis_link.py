@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from hub.refusal import StoreDown
-from hub.store.resp import Garbled, ReplyError, pack, read
+from hub.store.resp import MAX_REPLY, Garbled, ReplyError, pack, read
 
 MOST_WAITING = 8192
 """Commands without a reply, beyond which more are refused: a server that far behind has stopped keeping up."""
@@ -127,6 +127,8 @@ class Link(asyncio.Protocol):
                     break
                 at = after
                 self._deliver(reply)
+            if end - at > MAX_REPLY:  # and it is not whole yet: read anew from its beginning each time, it would hold up the loop
+                raise Garbled("a reply larger than any the hub asks for")
         except Garbled as garbled:
             self.close(f"its answer cannot be read: {garbled}")
             return

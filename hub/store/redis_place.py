@@ -94,7 +94,8 @@ class Place:
                 await self._task
         if self.link is not None:
             self.link.close("the hub is stopping")
-        self._why, self._attempt = "the hub is stopping", None
+        self._why = "the hub is stopping"
+        self._tried()
 
     async def _keep(self, link: Link | None) -> None:
         while True:
@@ -108,8 +109,8 @@ class Place:
     async def _try(self) -> Link | None:
         try:
             found = await self._connect()
-        except StoreDown as error:
-            self._why = error.detail.removeprefix("Redis: ")
+        except Exception as error:  # whatever it was: who waits is to hear of it, and the next attempt to be made
+            self._why = error.detail.removeprefix("Redis: ") if isinstance(error, StoreDown) else f"no connection: {type(error).__name__}"
             self._failures += 1
             if not self._told:
                 logger.warning("Redis cannot be reached (%s)", self._why)

@@ -5,9 +5,10 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/. Every Red
 
 from typing import Any
 
-MAX_REPLY = 64 * 1024 * 1024
-"""Bytes of one string taken from a server. The hub stores nothing of that size: more is a server gone wrong."""
-MAX_ITEMS = 1_000_000
+MAX_REPLY = 4 * 1024 * 1024
+"""Bytes of one reply taken from a server. The hub stores nothing of that size: more is a server gone wrong."""
+MAX_ITEMS = 20_000
+"""Items of one array: a map of a cluster has up to 16,384."""
 _DEEPEST = 32
 
 _PLUS, _MINUS, _COLON, _DOLLAR, _STAR = b"+-:$*"

@@ -16,9 +16,12 @@ from cryptography.x509.oid import NameOID
 from redis.crc import key_slot
 
 from hub.refusal import StoreDown
+from hub.store import resp
 from hub.store.redis import Redis, Script
 from hub.store.redis_cluster import slot, slots
+from hub.store.redis_dial import Found
 from hub.store.redis_link import Link
+from hub.store.redis_place import Place
 from hub.store.signals import Signals
 from tests.services.redis import RedisCluster, RedisSentinels, RedisServer, free_port
 
@@ -161,7 +164,11 @@ def test_slots_are_those_of_the_other_client(key: str):
 
 
 def test_a_map_that_makes_no_sense_is_no_map():
-    for reply in (None, [[0, 1]], [[0, 5, None]], [[b"x", 5, [b"h", 1]]], 7):
+    senseless = (
+        *(None, 7, [[0, 1]], [[0, 5, None]], [[b"x", 5, [b"h", 1]]], [[-5, 5, [b"h", 1]]]),
+        *([[5, 4, [b"h", 1]]], [[0, 16384, [b"h", 1]]], [[0, 1 << 70, [b"h", 1]]]),
+    )
+    for reply in senseless:
         with pytest.raises(StoreDown):
             slots(reply, "h")
     assert slots([[0, 1, [b"", 7]], [2, 2, [b"h", 8], [b"replica", 9]]], "asked")[:4] == [("asked", 7), ("asked", 7), ("h", 8), None]
@@ -202,6 +209,65 @@ async def test_redirections_are_followed_and_learned(redis_cluster: RedisCluster
         new.ask("FLUSHALL")
         for server in redis_cluster.servers:
             server.ask("CLUSTER", "SETSLOT", number, "NODE", ids[old.port])
+
+
+@contextlib.asynccontextmanager
+async def servant(answers: dict[bytes, bytes]) -> AsyncIterator[int]:
+    """A server of a cluster of one, that answers as it is told; its port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got = b""
+        while data := await reader.read(65536):
+            got += data
+            while got and (read := resp.read(got, 0))[1] > 0:
+                command, after = read
+                got = got[after:]
+                writer.write(answers.get(command[0], b"*1\r\n$6\r\nmaster\r\n"))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    answers[b"CLUSTER"] = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port
+    try:
+        yield port
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("where", [b"127.0.0.1:99999", b"a..b:1", b":6379", b"nowhere"])
+async def test_a_redirection_to_where_nobody_can_be_is_refused_and_the_map_read_again(where: bytes):
+    answers = {b"GET": b"-MOVED 12182 %b\r\n" % where}
+    async with servant(answers) as port, opened(f"redis+cluster://127.0.0.1:{port}") as store, asyncio.timeout(5):
+        with pytest.raises(StoreDown):
+            await store.command("GET", "foo")
+        reading = store._ways._reading  # type: ignore[attr-defined]
+        assert reading is not None
+        answers[b"GET"] = b"$1\r\nx\r\n"
+        assert await insist(store, "GET", "foo") == b"x"
+
+
+async def test_a_reply_without_an_end_is_given_up_before_it_holds_up_everybody():
+    answers = {b"GET": b"*20000\r\n" + b"$400\r\n%b\r\n" % (b"x" * 400) * 15_000}
+    async with servant(answers) as port, opened(f"redis+cluster://127.0.0.1:{port}") as store, asyncio.timeout(5):
+        with pytest.raises(StoreDown) as raised:
+            await store.command("GET", "foo")
+        assert "larger than any" in raised.value.detail
+
+
+async def test_who_waits_for_a_server_that_leaves_the_map_is_told():
+    async def connect() -> Found:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    place = Place(connect, lambda whole: None)
+    place.begin()
+    waiting = asyncio.ensure_future(place.ready())
+    await asyncio.sleep(0)
+    await place.close()
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreDown):
+            await waiting
 
 
 async def test_a_signal_reaches_every_listener_of_a_cluster(redis_cluster: RedisCluster):
