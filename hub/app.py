@@ -107,7 +107,7 @@ class Hub:
         self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
-        await self.medium.open(self.identity.bar, self.identity.unbar)
+        await self.medium.open(self.identity.bar, self._seated_again)
         await self.commons.open()
         await self.journal.open()
         self.identity.on_revoke(self._revoked)
@@ -235,6 +235,11 @@ class Hub:
             **self.commons.standing(),
             **self.among(),
         }
+
+    async def _seated_again(self) -> None:
+        """Nobody is let in before what another hub counted meanwhile is counted here."""
+        await self.limits.resume()
+        await self.identity.unbar()
 
     def _revoked(self, key_id: str) -> None:
         self.clients.cut_key(key_id)

@@ -22,7 +22,7 @@ LOOK = 0.1
 
 
 class Seat:
-    """`take` it once; from then on `lost` is called when it is lost and `back` when it is there again."""
+    """`take` it once; from then on `lost` is called when it is lost and `back` when it is there again, until that succeeds."""
 
     def __init__(self, postgres: Postgres, *, alone: bool) -> None:
         self._postgres = postgres
@@ -55,9 +55,10 @@ class Seat:
                 lost()
                 log.error("the lock on the database was lost: no call is taken until this hub has it again")
             elif held and not self._taken:
-                self._taken = True
-                log.warning("the lock on the database is held again")
                 try:
                     await back()
-                except StoreDown:  # the next poll of the keys lets callers in
+                except StoreDown:  # not yet, then: at the next look
+                    lost()
                     continue
+                self._taken = True
+                log.warning("the lock on the database is held again")

@@ -37,6 +37,10 @@ class Limiter(Protocol):
         """Take up the counts where the last run left them. Raises `StoreDown`."""
         ...
 
+    async def resume(self) -> None:
+        """Another process may have counted meanwhile in the place of this one: take up what it did. Raises `StoreDown`."""
+        ...
+
     async def close(self) -> None:
         """Leave the counts as they stand. Raises `StoreDown`."""
         ...

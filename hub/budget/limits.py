@@ -74,11 +74,20 @@ class Limits:
 
     async def open(self) -> None:
         """Take up today's counts where the last run left them. Raises `StoreDown`."""
-        today, rules = self._day, {spec.name: spec for spec in self._specs}
-        for rule, who, used in await self._days.load(today):
-            # A rule the file no longer has may come back within the day: its counts wait for it under its name.
-            self._meters[rule, who] = Meter(rules.get(rule) or LimitSpec(name=rule, scope="key"), who, used=used)
-        await self._days.forget(today)
+        await self.resume()
+        await self._days.forget(self._day)
+
+    async def resume(self) -> None:
+        """Take up today's counts where they are higher than any this process has stored. Raises `StoreDown`."""
+        self._left_today()
+        rules = {spec.name: spec for spec in self._specs}
+        for rule, who, used in await self._days.load(self._day):
+            meter = self._meters.get((rule, who))
+            if meter is None:
+                # A rule the file no longer has may come back within the day: its counts wait for it under its name.
+                self._meters[rule, who] = Meter(rules.get(rule) or LimitSpec(name=rule, scope="key"), who, used=used)
+            elif used > meter.mark:
+                meter.used = meter.mark = used
 
     async def close(self) -> None:
         """Store the counts exactly as they stand. Comes before the database is closed; raises `StoreDown`."""

@@ -91,6 +91,9 @@ class RedisLimits:
         """Begin to renew what is held. The counts are in Redis already."""
         self._leases.open()
 
+    async def resume(self) -> None:
+        """The counts are in Redis whoever counts."""
+
     async def close(self) -> None:
         """Give back what is held. The counts stay in Redis."""
         await self._leases.close()

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub import seat
 from hub.budget import limits as limits_module
 from hub.budget.daily_postgres import PostgresDays
 from hub.budget.daily_sqlite import SqliteDays
@@ -188,6 +191,51 @@ async def test_in_postgresql_a_call_waits_for_its_count_and_counts_outlive_a_res
     again.configure((rule(per_day=300),))
     assert await admitted(again, who, 400) == 260
     await again.close()
+
+
+async def test_in_postgresql_what_another_hub_counted_meanwhile_is_taken_up(postgres_days: PostgresDays):
+    def made() -> Limits:
+        return Limits(postgres_days, (rule(per_day=30), rule("much", per_day=500)), clock=lambda: 10**15, wall=lambda: float(NOON))
+
+    mine, theirs, who = made(), made(), caller()
+    await mine.open()
+    assert await admitted(mine, who, 10) == 10
+    await mine.resume()  # nobody has: what was stored ahead is not taken for counted
+    await theirs.open()
+    assert await admitted(theirs, who, 5) == 5
+    await theirs.close()
+    await mine.resume()
+    assert await admitted(mine, who, 30) == 15
+    await mine.close()
+
+
+async def test_a_place_that_is_there_again_while_the_counts_cannot_be_read_is_not_taken_yet(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(seat, "LOOK", 0.005)
+    held, failing, said = True, True, list[str]()
+
+    async def hold(key: int, *, shared: bool) -> bool:
+        return True
+
+    async def back() -> None:
+        said.append("back")
+        if failing:
+            raise StoreDown("away")
+
+    place = seat.Seat(cast("Any", SimpleNamespace(hold=hold, holds=lambda key: held)), alone=True)
+    await place.take(lambda: said.append("lost"), back)
+    held = False
+    await until(lambda: said == ["lost"])
+    held = True
+    await until(lambda: said[1:5] == ["back", "lost", "back", "lost"])
+    failing = False
+    await until(lambda: said[-2:] == ["lost", "back"])
+    await place.close()
+
+
+async def until(condition) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 async def test_in_postgresql_a_count_that_cannot_be_stored_refuses_the_call(postgres_days: PostgresDays, postgres: PostgresServer):
