@@ -19,6 +19,8 @@ PING = 2.0
 _PING_PATIENCE = 15.0
 """Seconds without an answer until the connection is given up. Longer than for a call: while the server is silent, nobody gets a lock."""
 
+_RELEASE_PATIENCE = 1.0
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
@@ -30,6 +32,8 @@ class Locks:
         self._connection: Connection | None = None
         self._wanted: dict[int, bool] = {}
         self._held: set[int] = set()
+        self._leaving: dict[int, bool] = {}
+        """Those that the server has yet to be told of that they are not wanted any more."""
         self._turn = asyncio.Lock()
         self._broke = asyncio.Event()
         self._watch: Task[None] | None = None
@@ -57,13 +61,20 @@ class Locks:
             return taken
 
     async def release(self, key: int) -> None:
-        """Want it no longer. Where the database is away it is free already, or will be when the connection goes."""
-        async with self._turn:
-            shared = self._wanted.pop(key, False)
-            if key in self._held and self._connection is not None:
-                self._held.discard(key)
-                with contextlib.suppress(Exception):
-                    await self._connection.execute(f"SELECT pg_advisory_unlock{'_shared' if shared else ''}({key})")
+        """Want it no longer. Nobody waits for a silent server: it is let go of once that answers, or goes with the connection."""
+        shared = self._wanted.pop(key, False)
+        if key not in self._held:
+            return
+        self._held.discard(key)
+        self._leaving[key] = shared
+        try:
+            await asyncio.wait_for(self._turn.acquire(), _RELEASE_PATIENCE)
+        except TimeoutError:
+            return
+        try:
+            await self._let_go()
+        finally:
+            self._turn.release()
 
     async def close(self) -> None:
         """Let go of every lock."""
@@ -73,6 +84,7 @@ class Locks:
             self._watch = None
         self._wanted.clear()
         self._held.clear()
+        self._leaving.clear()
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
@@ -91,15 +103,28 @@ class Locks:
         if self._connection is not None:
             self._connection.terminate()
         self._held.clear()
+        self._leaving.clear()
         self._connection = await self._connect()
         self._broke.clear()
         self._connection.add_termination_listener(lambda _: self._broke.set())
         await self._regain()
 
+    async def _let_go(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            return
+        for key, shared in tuple(self._leaving.items()):
+            with contextlib.suppress(Exception):
+                await self._connection.execute(f"SELECT pg_advisory_unlock{'_shared' if shared else ''}({key})")
+                self._leaving.pop(key, None)
+
     async def _regain(self) -> None:
-        for key, shared in self._wanted.items():
-            if key not in self._held and await self._take(key, shared=shared):
-                self._held.add(key)
+        await self._let_go()
+        for key, shared in tuple(self._wanted.items()):
+            if key in self._wanted and key not in self._held and await self._take(key, shared=shared):
+                if key in self._wanted:
+                    self._held.add(key)
+                else:
+                    self._leaving[key] = shared
 
     async def _look(self) -> None:
         """See that the connection is there, for as long as the process is."""

@@ -484,3 +484,27 @@ async def test_a_lock_that_another_took_meanwhile_is_lost_until_it_is_free(
     await other.close()
     await until(lambda: not store.lost)
     await store.close()
+
+
+async def test_nobody_waits_for_a_silent_server_to_let_go_of_a_lock(
+    database_url: str, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("hub.store.postgres_locks.PING", 0.01)
+    monkeypatch.setattr("hub.store.postgres_locks._RELEASE_PATIENCE", 0.1)
+    store, other = Postgres(database_url, patience=QUICK), await connect(database_url, 5.0)
+    await store.open()
+    assert await store.hold(7)
+    assert await store.hold(8)
+    postgres.stop_answering()
+    await until(store._locks._turn.locked)  # it is being asked whether it is there
+    async with asyncio.timeout(5):
+        await store.release(7)
+    assert not store.holds(7)
+    postgres.resume()
+    async with asyncio.timeout(10):
+        while not await other.fetchval("SELECT pg_try_advisory_lock(7)"):
+            await asyncio.sleep(0.01)
+    assert store.holds(8)
+    assert not await other.fetchval("SELECT pg_try_advisory_lock(8)")
+    await other.close()
+    await store.close()
