@@ -40,10 +40,15 @@ async def _run(loaded: Loaded, host: str, port: int) -> int:
     watch.start()
     settled_down()
     try:
+        listener.listen(server.config.backlog)  # uvloop says nothing where this fails
         log.info("serving", extra=fields(url=url, version=__version__, config=loaded.hash, pid=os.getpid()))
         on_hangup(watch.now, server.stop)
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, log.warning, "there is one worker: it cannot be renewed")
         await server.serve(sockets=[listener])
+    except OSError as error:  # another program took the address between its binding and the first to listen there
+        log.error("the hub cannot start", extra=fields(reason=str(error), address=f"{host}:{port}"))
+        listener.close()
+        return 1
     finally:
         await watch.stop()
         await hub.stop()

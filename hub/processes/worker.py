@@ -26,7 +26,7 @@ from hub.processes.parcel import unpack
 from hub.processes.server import Shared
 from hub.server import configure
 from hub.start import brought_up, made, settled_down, welcome
-from hub.telemetry.logs import set_up
+from hub.telemetry.logs import fields, set_up
 
 log = logging.getLogger("hub")
 
@@ -100,6 +100,9 @@ async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
                 server.last_answers()
             settled_down()
             await server.serve()
+    except OSError as error:  # another program took the address between its binding and the first to listen there
+        log.error("the hub cannot start", extra=fields(reason=str(error)))
+        return 1
     finally:
         await member.settled()
         await hub.stop()

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from hub import alone
+from hub.config.load import load
+from hub.listen import bind
 from tests.journeys.conftest import ALL
 from tests.support.hub import Hub, eventually, wait_for
 from tests.support.journal import records, verified
@@ -161,3 +164,17 @@ async def test_a_hub_that_gives_notice_serves_on_until_load_balancers_have_seen_
     assert (await ann.call("echo", {"text": "after an edit"})).status == 200
     assert hub.stop() == 0
     assert "Traceback" not in hub.log.read_text()
+
+
+def test_an_address_that_another_took_before_this_hub_listened_is_said_and_it_stops_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = bind("127.0.0.1", 0)
+    second = bind("127.0.0.1", first.getsockname()[1])  # possible as long as neither listens
+    first.listen()
+    monkeypatch.setattr(alone, "bind", lambda host, port: second)
+    monkeypatch.setattr(alone, "settled_down", lambda: None)
+    assert alone.run(load(None), "127.0.0.1", 0) == 1
+    assert "Address already in use" in str([getattr(record, "fields", "") for record in caplog.records])
+    first.close()
