@@ -22,12 +22,17 @@ from pathlib import Path
 
 OWN = 0o400
 """Mode of files that the hub reads, as whose user this runs."""
+LEAST = 32
+"""Characters of a secret at least: what is shorter, or empty, is no secret, and Redis would take an empty password from anybody."""
 FOREIGN = 0o444
 """Mode of files that another user reads, in a volume nobody else mounts."""
 
 
 def main(folder: Path) -> None:
     made = [name for name, content in _CONTENTS.items() if _keep(folder / "hub" / name, OWN, content)]
+    for name in _CONTENTS:
+        if len(found := _read(folder / "hub" / name)) < LEAST or not found.isascii():
+            sys.exit(f"{folder / 'hub' / name} holds no secret of {LEAST} ASCII characters: take it away to have it made anew")
     made += [name for name in ("superuser",) if _keep(folder / "postgres" / name, FOREIGN, _password)]
     _write(folder / "postgres" / "database", FOREIGN, _read(folder / "hub" / "database"))
     _write(folder / "redis" / "users.acl", FOREIGN, _acl(_read(folder / "hub" / "redis")))
@@ -66,7 +71,7 @@ def _keep(path: Path, mode: int, content: Callable[[], str]) -> bool:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip()
+    return path.read_bytes().decode("ascii", "replace").strip()
 
 
 def _write(path: Path, mode: int, text: str) -> None:

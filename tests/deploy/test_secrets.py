@@ -67,6 +67,19 @@ def test_a_password_that_was_taken_away_is_made_anew_for_both_sides_and_nothing_
     assert {name for name, text in contents(folder).items() if text != first[name]} == {gone, anew}
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", b"short\n", b"\xff" * 64])
+def test_a_file_without_a_secret_is_no_password_that_anybody_could_use(folder: Path, content: bytes) -> None:
+    run(folder)
+    first = contents(folder)["redis/users.acl"]
+    (folder / "hub/redis").unlink()
+    (folder / "hub/redis").write_bytes(content)
+    done = subprocess.run([sys.executable, "-I", SCRIPT, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "take it away" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (folder / "redis/users.acl").read_text() == first
+
+
 def test_it_says_how_it_is_used() -> None:
     done = subprocess.run([sys.executable, "-I", SCRIPT], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "usage: make_secrets.py FOLDER\n")
