@@ -6,6 +6,7 @@ every table with an organisation: a statement sees nothing but what belongs to t
 
 import asyncio
 import contextlib
+import logging
 import time
 from asyncio import Task
 from collections.abc import Awaitable, Callable, Coroutine
@@ -20,11 +21,14 @@ from hub.store.postgres_pool import Pool
 
 __all__ = ["Ambiguous", "Connection", "LaterVersion", "Postgres", "applied", "connect", "migrate", "migrations"]
 
+logger = logging.getLogger("hub.postgres")
+
 EVERY = "*"
 """The tenant of the hub's own work: all organisations."""
 
 T = TypeVar("T")
 
+_UNBOUND = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
 _NO_COMMAND_TIMEOUT = 3600.0
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
@@ -68,6 +72,8 @@ class Postgres:
         connection = await self._connect()
         try:
             await migrate(connection)
+            if await connection.fetchval(_UNBOUND):
+                logger.warning("row-level security does not bind the role of `stores.database`: it is a superuser, or has BYPASSRLS")
         except LaterVersion:
             raise
         except Exception as error:

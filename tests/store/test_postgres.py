@@ -162,6 +162,16 @@ async def test_every_table_with_an_organisation_forces_row_level_security(store:
     assert await store.read(lambda c: c.fetch(unguarded)) == []
 
 
+async def test_a_role_that_row_level_security_does_not_bind_is_said(
+    database_url: str, postgres: PostgresServer, caplog: pytest.LogCaptureFixture
+):
+    for account, said in (("hub:", False), ("postgres:", True)):
+        store = Postgres(database_url.replace("//hub:", f"//{account}"))
+        await store.open()
+        await store.close()
+        assert ("does not bind" in caplog.text) is said
+
+
 async def test_calls_share_the_connections_and_none_leaks_when_callers_leave(store: Postgres, postgres: PostgresServer, database_name: str):
     async def slow(c):
         await c.execute("SELECT pg_sleep(0.02)")
