@@ -57,7 +57,9 @@ class Agreement:
         self._reminder: asyncio.TimerHandle | None = None
 
     async def propose(self, loaded: Loaded) -> None:
-        """Ask every worker. What was proposed before and is not agreed yet is forgotten."""
+        """Ask every worker. What was proposed before and is not agreed yet is forgotten, unless it is the same: nobody is asked twice."""
+        if self._proposed is not None and self._proposed.loaded == loaded:
+            return
         self._last += 1
         self._forget()
         self._proposed = Generation(self._last, loaded, pack(loaded))

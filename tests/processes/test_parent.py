@@ -177,10 +177,15 @@ async def test_a_worker_without_an_opinion_is_killed_however_often_the_file_is_e
     (ways / "1").write_text("once:mute")
     family = grown(families, ways)
     await family.noted("1 serve", "2 serve")
-    propose, loaded = family.parent._agreement.propose, family.loaded(drain=0.2)
+    propose, edits = family.parent._agreement.propose, [family.loaded(drain=0.2), family.loaded(drain=0.3)]
+    await propose(edits[1])
+    for _ in range(5):
+        await propose(edits[1])  # a storm of SIGHUP: the same is not asked again, so that it can be agreed on
+    assert family.parent._agreement._last == 2
     async with asyncio.timeout(20):
         while "a worker does not answer its parent" not in caplog.text:
-            await propose(loaded)
+            edits.reverse()
+            await propose(edits[1])
             await asyncio.sleep(0.05)
     await eventually(lambda: family.parent._agreement.in_force.number > 1)
     assert caplog.text.count("does not answer its parent") == 1
