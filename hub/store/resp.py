@@ -3,6 +3,7 @@
 Source: https://redis.io/docs/latest/develop/reference/protocol-spec/. Every Redis since 1.2 and every Valkey speaks it.
 """
 
+import re
 from typing import Any
 
 MAX_REPLY = 4 * 1024 * 1024
@@ -18,12 +19,17 @@ class Garbled(Exception):
     """What came is not RESP, or more than any reply the hub asks for."""
 
 
+_OF_A_SCRIPT = re.compile(r"@user_script: ?[0-9]+: -?([A-Z]{2,}) ")
+"""What a command inside a script was refused with, as Redis 6 says it: within an `ERR`. Later ones put it first."""
+
+
 class ReplyError(Exception):
     """The server's own no. `code` is its first word, such as `WRONGTYPE`."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.code = text.partition(" ")[0]
+        within = _OF_A_SCRIPT.search(text) if text.startswith("ERR ") else None
+        self.code = within[1] if within else text.partition(" ")[0]
 
 
 def pack(*arguments: bytes | str | int) -> bytes:

@@ -62,3 +62,16 @@ def test_errors_are_values_with_their_code():
 def test_commands_are_packed_as_the_other_client_packs_them(arguments):
     theirs = client.connection.PythonRespSerializer(10**9, client.connection.Encoder("utf-8", "strict", False).encode)
     assert pack("SET", *arguments) == b"".join(theirs.pack("SET", *arguments))
+
+
+def test_what_a_command_in_a_script_was_refused_with_is_its_code_whoever_says_it():
+    within = "Error running script (call to f_6b1bf486): @user_script:1: @user_script: 1: "
+    for text, code in (
+        ("OOM command not allowed when used memory > 'maxmemory'. script: 6b1b, on @user_script:2.", "OOM"),
+        (f"ERR {within}-OOM command not allowed when used memory > 'maxmemory'.", "OOM"),
+        (f"ERR {within}-READONLY You can't write against a read only replica.", "READONLY"),
+        (f"ERR {within}Unknown Redis command called from Lua script", "ERR"),
+        ("ERR value is not an integer or out of range", "ERR"),
+        ("WRONGTYPE Operation against a key", "WRONGTYPE"),
+    ):
+        assert ReplyError(text).code == code
