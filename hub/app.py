@@ -143,6 +143,8 @@ class Hub:
                 await close()
             except Refusal as refusal:
                 log.error("a part could not be closed", extra=fields(code=refusal.code, detail=refusal.detail))
+            except Exception:  # the others are to be closed all the same, the journal above all
+                log.exception("a part could not be closed")
         await self.medium.close()
         await asyncio.to_thread(self.guard.close)
 

@@ -57,8 +57,10 @@ class Seat:
             elif held and not self._taken:
                 try:
                     await back()
-                except StoreDown:  # not yet, then: at the next look
+                except Exception as error:  # not yet, then: at the next look, and nobody is let in until it succeeds
                     lost()
+                    if not isinstance(error, StoreDown):
+                        log.exception("the place on the database could not be taken again")
                     continue
                 self._taken = True
                 log.warning("the lock on the database is held again")

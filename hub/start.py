@@ -9,7 +9,6 @@ from hub.config.load import Loaded, state_folder
 from hub.policy.decide import PolicyInvalid
 from hub.refusal import Refusal
 from hub.store.base import LaterVersion, Locked
-from hub.store.secrets import UnusableSecret
 from hub.telemetry.logs import fields
 from hub.welcome import Welcome
 
@@ -23,7 +22,7 @@ def made(loaded: Loaded) -> Hub | None:
     """A hub that has not started; None where that cannot be, which is logged."""
     try:
         return Hub(loaded)
-    except (OSError, UnusableSecret) as error:
+    except (OSError, ValueError) as error:  # the latter of a secret or an address that cannot be used, whose sentences are safe to show
         log.error("the hub cannot start", extra=fields(reason=str(error)))
         return None
 

@@ -10,7 +10,6 @@ import random
 from asyncio import Task
 from collections.abc import Awaitable, Callable
 
-from hub.refusal import StoreDown
 from hub.store.postgres_link import Connection, typed
 
 PING = 2.0
@@ -137,7 +136,7 @@ class Locks:
                 async with self._turn:
                     await self._check()
                 pause = PING
-            except StoreDown:
+            except Exception:  # whatever it was: locks that nobody seeks any more would be lost for good
                 self._broke.clear()  # it broke at once: not to be tried again at once
                 pause = _FIRST_PAUSE if pause == PING else min(2 * pause, _LONGEST_PAUSE)
                 pause *= random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
