@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from hub.refusal import StoreDown
 from hub.store.base import Ambiguous, LaterVersion
-from hub.store.postgres_link import DOWN, Connection, connect, quoted, typed, useless
+from hub.store.postgres_link import DOWN, Connection, connect, quoted, settled, typed, useless
 from hub.store.postgres_locks import Locks
 from hub.store.postgres_migrations import applied, migrate, migrations
 from hub.store.postgres_pool import Pool
@@ -105,8 +105,11 @@ class Postgres:
         lock = "" if under is None else f"; SELECT pg_advisory_xact_lock_shared({under})"
         connection = await self._pool.begin(f"{_WRITE}; {_tenant(org)}{lock}")
         result = await self._within(connection, run)
-        if await self._last(connection, connection.execute("COMMIT", timeout=_NO_COMMAND_TIMEOUT)) != "COMMIT":
+        said = await self._last(connection, connection.execute("COMMIT", timeout=_NO_COMMAND_TIMEOUT))
+        if said == "ROLLBACK":
             raise StoreDown(DOWN, detail="a transaction that had failed was committed, which rolled it back")
+        if said != "COMMIT":
+            raise Ambiguous(DOWN, detail="the answer to a commit cannot be read")
         if self._observe is not None:
             self._observe(1, time.perf_counter() - started)
         return result
@@ -182,7 +185,7 @@ class Postgres:
         if error is None:
             self._pool.give(connection)
             return asked.result()
-        broken = useless(connection, error)
+        broken = useless(connection, error) or not settled(error)
         (self._pool.drop if broken else self._pool.undo)(connection)
         if broken:
             raise Ambiguous(DOWN, detail=f"the connection broke during a commit: {type(error).__name__}") from None

@@ -102,6 +102,11 @@ def useless(connection: Connection, error: BaseException) -> bool:
     return connection.is_closed() or _of_the_connection(error) or isinstance(error, asyncpg.ReadOnlySQLTransactionError)
 
 
+def settled(error: BaseException) -> bool:
+    """Whether `error` says that a statement did nothing: it is the server's no, or the driver's before anything was sent."""
+    return isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
+
+
 def quoted(text: str) -> str:
     """A string literal, for statements that take no parameters. Raises `ValueError` for what no text of PostgreSQL can hold."""
     if "\x00" in text:

@@ -278,7 +278,7 @@ async def ready_to_cut(audit, log, proxy, way):
     return receipts
 
 
-@pytest.mark.parametrize("cut", ["after", "before", "late"])
+@pytest.mark.parametrize("cut", ["after", "before", "late", "garbled"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, way, cut):
     async with through(audit.path) as (proxy, _, log):

@@ -9,14 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 """The message as the protocol has it: type, length, text."""
 
-Cut = Literal["never", "after", "before", "late"]
+Cut = Literal["never", "after", "before", "late", "garbled"]
 
 
 class WireCutter:
     """Passes bytes on until `cut` says otherwise, then for one statement only: the first that holds `at`.
 
     `after`: the server gets the statement, the client no answer. `before`: the server does not even get it. `late`: the client is cut off
-    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers. `then` are further cuts, one after the
+    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers. `garbled`: nobody is cut off, and the answer is none. `then` are further cuts, one after the
     other, each with what its statement holds.
 
     While `passing` is clear nothing gets through in either direction, and no connection ends.
@@ -33,6 +33,7 @@ class WireCutter:
         self.passing.set()
         self.heard = b""
         self._address = (host, port)
+        self._garbling: asyncio.StreamWriter | None = None
         self._held: asyncio.Task[None] | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -75,7 +76,10 @@ class WireCutter:
         if how == "late":
             self._held = asyncio.current_task()
             self.holding.set()
-        client.transport.abort()
+        if how == "garbled":
+            self._garbling = client
+        else:
+            client.transport.abort()
         if how == "late":
             await self.let_go.wait()
             self.heard = b""
@@ -90,6 +94,9 @@ class WireCutter:
             if client.is_closing():
                 self.heard += data
                 continue
+            if self._garbling is client:
+                self._garbling = None
+                data = data.replace(b"COMMIT", b"\xff" * 6).replace(b"done", b"\xff" * 4)
             client.write(data)
             with suppress(OSError):
                 await client.drain()
