@@ -16,8 +16,8 @@ class WireCutter:
     """Passes bytes on until `cut` says otherwise, then for one statement only: the first that holds `at`.
 
     `after`: the server gets the statement, the client no answer. `before`: the server does not even get it. `late`: the client is cut off
-    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers. `garbled`: nobody is cut off, and the answer is none. `then` are further cuts, one after the
-    other, each with what its statement holds.
+    first, and the server gets the statement when `let_go` is set; `heard` is then what it answers. `garbled`: the client gets an answer that
+    is none. `then` are further cuts, one after the other, each with what its statement holds.
 
     While `passing` is clear nothing gets through in either direction, and no connection ends.
     """
