@@ -165,12 +165,16 @@ async def test_revoking_a_key_cuts_its_streams_and_calls_within_a_second(own: Hu
     assert (await session.request("tools/list")).status == 401
     await eventually(lambda: "cancelled revoked" in downstream.noted())
     assert (await ben.call("echo", {"text": "x"})).status == 200
-    ends = [r for r in records(own.database)[before:] if r["kind"].endswith(".outcome") and r["outcome"]["status"] == "aborted"]
-    assert len(ends) == 4
+    await eventually(lambda: len(aborted(own, before)) == 4)
     with pytest.raises(TimeoutError):  # another key's stream goes on
         await within(0.2, anext(others.messages()))
     for connection in (older, newer, streamed, others):
         await connection.close()
+
+
+def aborted(hub: Hub, since: int) -> list[dict[str, Any]]:
+    """The outcomes of calls that were cut off, from the record `since` on."""
+    return [r for r in records(hub.database)[since:] if r["kind"].endswith(".outcome") and r["outcome"]["status"] == "aborted"]
 
 
 def untaken(hub: Hub, port: int) -> int:

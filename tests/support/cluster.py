@@ -68,7 +68,7 @@ class Cluster(Reached):
             whole[name] = sum(one[name] for one in found.values())
         for name, upstream in whole["upstreams"].items():
             upstream["state"] = _joined(one["upstreams"][name]["state"] for one in found.values())
-            upstream["running"] = sum(one["upstreams"][name]["running"] for one in found.values())
+            upstream["running"] = _running([one["upstreams"][name] for one in found.values()])
         for name, door in whole["virtual_servers"].items():
             door["absent"] = sorted({absent for one in found.values() for absent in one["virtual_servers"].get(name, door)["absent"]})
         return whole
@@ -156,6 +156,12 @@ def _ask(line: HTTPConnection, secret: str) -> dict[str, Any]:
     text = answer.read()
     assert answer.status == 200, text
     return json.loads(text)
+
+
+def _running(of: list[dict[str, Any]]) -> int:
+    """Calls under way at an upstream. Workers that share a server, told by its process, say each the same of it."""
+    shared = {one["pid"]: one["running"] for one in of if one.get("pid")}
+    return sum(shared.values()) + sum(one["running"] for one in of if not one.get("pid"))
 
 
 def _joined(values: Any) -> str:
