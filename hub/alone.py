@@ -10,7 +10,7 @@ import uvloop
 from hub import __version__
 from hub.app import Hub
 from hub.config.load import Loaded
-from hub.hangup import on_hangup
+from hub.hangup import on_hangup, past_signals
 from hub.listen import bind, url_of
 from hub.server import Server, configure
 from hub.start import brought_up, made, settled_down, welcome
@@ -52,6 +52,7 @@ async def _run(loaded: Loaded, host: str, port: int) -> int:
     finally:
         await watch.stop()
         await hub.stop()
+    past_signals()
     log.info("stopped")
     return 0
 

@@ -60,15 +60,12 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Handle SIGTERM and SIGINT on the loop; unlike uvicorn's own, do not raise them again once the hub has stopped."""
+        """Handle SIGTERM and SIGINT on the loop until it ends; unlike uvicorn's own, do not raise them again once the hub has stopped, nor
+        let another of them end the process while the hub is taken apart."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
-        try:
-            yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        yield
 
     def _asked_to_stop(self) -> None:
         if self._asked:

@@ -17,7 +17,7 @@ from typing import Any
 from hub import __version__
 from hub.config.load import Loaded
 from hub.config.model import Server
-from hub.hangup import on_hangup
+from hub.hangup import on_hangup, past_signals
 from hub.listen import bind, url_of
 from hub.processes.agreement import Agreement
 from hub.processes.board import Board
@@ -67,6 +67,7 @@ def run_several(loaded: Loaded, host: str, port: int, workers: int) -> int:
 
 async def _run(loaded: Loaded, listener: socket.socket, url: str, workers: int) -> int:
     code = await Parent(loaded, listener, url, workers).run()
+    past_signals()
     log.info("stopped")
     return code
 

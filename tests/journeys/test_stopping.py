@@ -186,3 +186,14 @@ def test_an_address_that_only_the_client_of_redis_finds_wrong_is_said(tmp_path: 
     file.write_text("stores: {database: 'postgresql://h/d', redis: 'redis://h%2d:6379'}\nsecrets: {master: '${KEY}', log: '${KEY}'}\n")
     assert made(load(file, environ={"KEY": "A" * 43 + "="})) is None
     assert "one of its hosts" in str([getattr(record, "fields", "") for record in caplog.records])
+
+
+async def test_a_hub_that_is_told_to_stop_without_end_stops_in_order(hub: Hub) -> None:
+    assert (await Client(hub, "ann").call("echo", {"text": "x"})).status == 200
+    assert hub.process is not None
+    while hub.process.poll() is None:  # to the very end of the process, when nothing of the hub is there to handle it
+        hub.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.001)
+    assert hub.process.returncode == 0
+    assert "Traceback" not in hub.log.read_text()
+    assert verified(hub.database)["default"] > 0

@@ -166,6 +166,18 @@ async def test_sigterm_finishes_what_runs_refuses_what_comes_and_a_second_one_hu
         assert "Traceback" not in hub.log.read_text()
 
 
+async def test_sigterm_without_end_stops_all_in_order(several: Make) -> None:
+    hub = several()
+    pids = hub.pids()
+    assert hub.process is not None
+    while hub.process.poll() is None:
+        hub.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.001)
+    assert hub.process.returncode == 0
+    hub.gone(pids)
+    assert "Traceback" not in hub.log.read_text()
+
+
 async def whole(hub: Several) -> bool:
     """Whether as many workers serve as are wanted."""
     return [one["state"] for one in (await hub.ask()).json["workers"]] == ["serving"] * hub.workers

@@ -105,10 +105,15 @@ class Side:
                 raise Gone
         return self.take(end + 2)
 
-    async def close(self) -> None:
+    async def close(self, patience: float = 1.0) -> None:
+        """What was written goes out first, unless the other end does not take it within `patience` seconds."""
         self.writer.close()
-        with contextlib.suppress(OSError):
-            await self.writer.wait_closed()
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.writer.wait_closed()
+                return
+        self.writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 class Head:
@@ -178,11 +183,14 @@ class Balancer:
 
     async def _ask_all(self) -> None:
         asked: dict[Address, asyncio.Task[None]] = {}
-        while True:
-            for replica in self.replicas:
-                if replica not in asked or asked[replica].done():
-                    asked[replica] = asyncio.create_task(self._ask(replica))
-            await asyncio.sleep(EVERY)
+        try:
+            while True:
+                for replica in self.replicas:
+                    if replica not in asked or asked[replica].done():
+                        asked[replica] = asyncio.create_task(self._ask(replica))
+                await asyncio.sleep(EVERY)
+        finally:
+            await asyncio.gather(*asked.values(), return_exceptions=True)  # one that is cancelled while it connects leaves its socket open
 
     async def _ask(self, replica: Address) -> None:
         ready = False
@@ -193,7 +201,7 @@ class Balancer:
                     side.writer.write(READY)
                     ready = b" 200 " in (await side.head()).split(b"\r\n")[0]
                 finally:
-                    side.writer.close()
+                    await side.close()
         (self._unready.discard if ready else self._unready.add)(replica)
 
     # One client
@@ -237,6 +245,7 @@ class Balancer:
                 task.cancel()
             await asyncio.gather(asking, answering, return_exceptions=True)
             replica.writer.transport.abort()
+            await replica.close()
 
 
 async def _request(client: Side, replica: Side, head: Head) -> None:
