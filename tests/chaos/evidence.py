@@ -45,7 +45,7 @@ class Journal(NamedTuple):
         return found
 
 
-async def signed(database: Path) -> None:
+async def signed(database: Path | str) -> None:
     """Wait until every record is under a signed checkpoint. Only when nothing is written any more."""
 
     def all_signed() -> bool:
@@ -55,7 +55,7 @@ async def signed(database: Path) -> None:
     await eventually(all_signed, 15)
 
 
-def journal(database: Path, org: str = "default", receipt: str = "") -> Journal:
+def journal(database: Path | str, org: str = "default", receipt: str = "") -> Journal:
     """Export a log and verify the export, holding `receipt` against it where there is one."""
     log: Log = next(log for log in logs(database) if log.org == org)
     file = io.BytesIO()

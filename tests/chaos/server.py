@@ -5,7 +5,8 @@ answered: its trace id, a space, its text. `brood` starts a process in a session
 
 Tools, each with `text`: `echo`; `jitter` (answers after a random moment, so out of order); `slow` (`seconds`, `steps`: progress on
 the way); `hold` (answers once the file `until` exists); `half` (dies, or closes the connection, in the middle of its answer); `exit`;
-`flood` (`times` notifications nobody asked for, then the answer); `forbidden` and `scarce` (as `echo`, for policies and limits).
+`flood` (`times` notifications nobody asked for, then the answer); `forbidden` and `scarce` (as `echo`, for policies and limits); `crowd`
+(takes `seconds`, and its note ends with how many of its kind this process has under way, itself included).
 """
 
 import asyncio
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import time
 
-TOOLS = ["echo", "jitter", "slow", "hold", "half", "exit", "flood", "forbidden", "scarce"]
+TOOLS = ["echo", "jitter", "slow", "hold", "half", "exit", "flood", "forbidden", "scarce", "crowd"]
+CROWDED = set()
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -60,7 +62,10 @@ async def call(message, modern, tell, half):
     params = message["params"]
     name, arguments, meta = params["name"], params["arguments"], params.get("_meta") or {}
     text, token = arguments["text"], meta.get("progressToken")
-    note(f"{meta.get('traceparent', '--').split('-')[1]} {text}")
+    seen = f"{meta.get('traceparent', '--').split('-')[1]} {text}"
+    if name == "crowd":
+        return await crowd(seen, text, arguments, modern)
+    note(seen)
     result = {"content": [{"type": "text", "text": text}]} | (NEWER if modern else {})
     if name == "jitter":
         await asyncio.sleep(random.random() * 0.02)
@@ -83,6 +88,17 @@ async def call(message, modern, tell, half):
         for _ in range(arguments.get("times", 100)):
             await tell({"jsonrpc": "2.0", "method": "notifications/noise", "params": {}})
     return {"result": result}
+
+
+async def crowd(seen, text, arguments, modern):
+    """The answer to a call of `crowd`, and the note of it."""
+    CROWDED.add(text)
+    note(f"{seen} {len(CROWDED)}")
+    try:
+        await asyncio.sleep(arguments.get("seconds", 0.1))
+    finally:
+        CROWDED.discard(text)
+    return {"result": {"content": [{"type": "text", "text": text}]} | (NEWER if modern else {})}
 
 
 async def answer(message, modern, tell, half):

@@ -1,11 +1,14 @@
-"""The long run: `python -m tests.chaos.soak [--rounds 20] [--calls 200000]`. Prints a table; exit code 1 where anything failed.
+"""The long run: `python -m tests.chaos.soak [--several 30] [--rounds 20] [--calls 200000]`. Prints a table; exit code 1 where anything failed.
 
+Several: as in `test_several.py`, two replicas of two workers on PostgreSQL and Redis; what strikes them is drawn by `--seed`, some at once.
 Kills: as in `test_kill.py`, on one state that grows, with the servers of both kinds. Calls: 64 clients at one hub over its HTTP and stdio
 servers, with keys, a policy, limits and the journal on. Memory and descriptors after a tenth of the calls are held against those at the end.
 """
 
 import argparse
 import asyncio
+import functools
+import random
 import sys
 import tempfile
 import time
@@ -16,8 +19,14 @@ from typing import Any, NamedTuple
 
 from tests.chaos.evidence import gapless, journal, signed
 from tests.chaos.load import Answer, Load, Step
+from tests.chaos.roamers import Roaming
+from tests.chaos.several import stopped, world
+from tests.chaos.strikes import Strike, strikes
 from tests.chaos.test_kill import round_of_kill
+from tests.chaos.test_several import round_of_strikes
 from tests.chaos.world import Victim, settings, victim, web
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
 from tests.support.hub import eventually
 
 GROWTH = 8 * 1024 * 1024
@@ -62,6 +71,41 @@ async def kills(folder: Path, rounds: int) -> list[Row]:
     rows.append(Row("kills, then stopped in order", {"exit": code}, code == 0 and "Traceback" not in hub.log.read_text()))
     show(rows[-1])
     return rows
+
+
+async def strikes_on_several(folder: Path, rounds: int, seed: int) -> list[Row]:
+    """Rounds of one to three strikes; every other time two at once, of which one at most ends processes of the hub."""
+    rows, draw = list[Row](), random.Random(seed)
+    postgres, redis = PostgresServer(), RedisServer()
+    try:
+        postgres.start()
+        redis.start()
+        with world(folder, postgres, redis, postgres.create_database()) as made:
+            roaming, rest = Roaming(made, seed), dict[int, int]()
+            made.remember()
+            for number in range(rounds):
+                some = [drawn(draw) for _ in range(draw.randint(1, 3))]
+                found = await round_of_strikes(made, roaming, rest, some, draw)
+                rows.append(Row(f"several {number + 1}", found, True))
+                show(rows[-1])
+            stopped(made)
+        rows.append(Row("several, then stopped in order", {"seed": seed}, True))
+        show(rows[-1])
+    finally:
+        redis.stop()
+        postgres.stop()
+    return rows
+
+
+def drawn(draw: random.Random) -> list[Strike]:
+    """One strike, or two that may meet."""
+    first = draw.choice(strikes())
+    if draw.random() < 0.5:
+        return [first]
+    return [
+        first,
+        draw.choice([other for other in strikes() if other is not first and (other.ends != first.ends or other.ends == "nobody")]),
+    ]
 
 
 async def sample(hub: Victim, calls: int) -> Sample:
@@ -127,17 +171,24 @@ async def run(what: str, part: Callable[[Path, int], Coroutine[Any, Any, list[Ro
         except Exception:
             traceback.print_exc()
             show(Row(what, {"see": "above"}, False))
-            log = Path(folder) / "hub.log"
-            print(log.read_text()[-4000:] if log.exists() else "")
+            for log in sorted(Path(folder).rglob("hub.log")):
+                print(f"{log}:\n{log.read_text()[-4000:]}")
             return False
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Kill rounds, then many calls on one hub. Takes seven to fifteen minutes on two cores.")
+    parser = argparse.ArgumentParser(description="Strikes on several replicas, kills of one hub, then many calls. Takes 15 to 30 minutes.")
+    parser.add_argument("--several", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=200_000)
     options = parser.parse_args()
-    parts: list[tuple[str, Any, int]] = [("kills", kills, options.rounds), ("calls", calls, options.calls)]
+    several = functools.partial(strikes_on_several, seed=options.seed)
+    parts: list[tuple[str, Any, int]] = [
+        ("several", several, options.several),
+        ("kills", kills, options.rounds),
+        ("calls", calls, options.calls),
+    ]
     results = [asyncio.run(run(what, part, many)) for what, part, many in parts if many]
     print("all held" if all(results) else "FAILED")
     return 0 if all(results) else 1

@@ -1,7 +1,7 @@
 """A TCP proxy before PostgreSQL that cuts a connection where it hurts, once the statement that commits was sent, or falls silent."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -32,9 +32,15 @@ class WireCutter:
         self.passing = asyncio.Event()
         self.passing.set()
         self.heard = b""
+        self.loop = asyncio.get_running_loop()
+        """Where it runs: whoever sets `let_go` from another thread does it there."""
         self._address = (host, port)
         self._garbling: asyncio.StreamWriter | None = None
         self._held: asyncio.Task[None] | None = None
+
+    def commits(self) -> Callable[[bytes], bool]:
+        """For one connection: whether what its client sends next is what is to be cut."""
+        return lambda data: self.at in data
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -58,9 +64,10 @@ class WireCutter:
                     await end.wait_closed()
 
     async def _requests(self, reader: asyncio.StreamReader, server: asyncio.StreamWriter, client: asyncio.StreamWriter) -> None:
+        commits = self.commits()
         while data := await reader.read(1 << 20):
             await self.passing.wait()
-            if self.cut != "never" and self.at in data:
+            if commits(data) and self.cut != "never":
                 await self._cut(data + await _rest(reader), server, client)
                 return
             server.write(data)
@@ -111,13 +118,32 @@ async def _rest(reader: asyncio.StreamReader) -> bytes:
     return found
 
 
+class RecordCutter(WireCutter):
+    """Cuts only where records that hold `at` are committed, be it by the statement that brings them or by a COMMIT later on."""
+
+    def commits(self) -> Callable[[bytes], bool]:
+        begun = holding = False
+
+        def look(data: bytes) -> bool:
+            nonlocal begun, holding
+            begun, holding = begun or b"BEGIN" in data, holding or self.at in data
+            if begun and COMMIT not in data:
+                holding &= b"ROLLBACK" not in data
+                begun &= b"ROLLBACK" not in data
+                return False
+            found, begun, holding = holding, False, False
+            return found
+
+        return look
+
+
 @asynccontextmanager
-async def cutter(url: str) -> AsyncIterator[tuple[WireCutter, str]]:
+async def cutter(url: str, make: type[WireCutter] = WireCutter) -> AsyncIterator[tuple[WireCutter, str]]:
     """A proxy before the database of `url`, and the address by which it is reached."""
     parts = urlsplit(url)
     assert parts.hostname is not None
     assert parts.port is not None
-    proxy = WireCutter(parts.hostname, parts.port)
+    proxy = make(parts.hostname, parts.port)
     serving: set[asyncio.Task[None]] = set()
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

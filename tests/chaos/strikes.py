@@ -1,0 +1,177 @@
+"""What can befall several replicas and their stores. Each strike does its harm, waits where that is part of it, and heals what does not heal
+by itself; whoever strikes waits afterwards until all is well again.
+
+`STRIKES` is the one list of them. One that names a part of the hub that is not there (`module`) joins by itself once it is.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, NamedTuple
+
+from tests.chaos.several import Replica, World, stdio_hosts
+from tests.services.postgres import state
+from tests.support.hub import ROOT, eventually
+
+HOUR = 3600.0
+LONGEST = 3.0
+"""Seconds for which something stands still: less than the four after which the places of a process among calls in flight may be given to
+others (`hub/budget/leases.py`), and less than the five after which PostgreSQL would look whether it is there."""
+
+CUTS = 3
+
+
+class Strike(NamedTuple):
+    """`do` returns what it did, for people. `ends` says whose processes it ends: two that end the hub's own are not to meet.
+
+    `module`: part of the name of a file of `hub/processes` without which there is nothing to strike.
+    """
+
+    name: str
+    do: Callable[[World, random.Random], Awaitable[str]]
+    ends: Literal["hub", "store", "nobody"] = "nobody"
+    module: str = ""
+
+
+def running(world: World, draw: random.Random) -> Replica:
+    """One of the replicas that run."""
+    return draw.choice([replica for replica in world.replicas if replica.alive])
+
+
+async def kill_worker(world: World, draw: random.Random) -> str:
+    """Its parent puts another in its place."""
+    replica = running(world, draw)
+    victim = draw.choice(replica.pids() or [0])
+    if victim:
+        os.kill(victim, signal.SIGKILL)
+        await eventually(lambda: state(victim) in "XZ", 10)
+    return f"worker {victim} of {world.replicas.index(replica)}"
+
+
+async def kill_replica(world: World, draw: random.Random) -> str:
+    """Parent and workers at once; it is started again a moment later, at another address."""
+    replica = running(world, draw)
+    await asyncio.to_thread(replica.kill)
+    await asyncio.sleep(draw.uniform(0.0, 1.0))  # a moment, whichever it is: nothing is waited for
+    await _start(replica)
+    return f"replica {world.replicas.index(replica)}"
+
+
+async def kill_parent(world: World, draw: random.Random) -> str:
+    """Its workers drain and end by themselves; then it is started again."""
+    replica = running(world, draw)
+    left = replica.family() - {replica.pid}
+    os.kill(replica.pid, signal.SIGKILL)
+    assert replica.process is not None
+    await asyncio.to_thread(replica.process.wait)
+    await eventually(lambda: all(state(pid) in "XZ" for pid in left), 30)
+    await _start(replica)
+    return f"parent of {world.replicas.index(replica)}"
+
+
+async def kill_stdio_host(world: World, draw: random.Random) -> str:
+    """The process that owns the pipes of a replica's stdio servers."""
+    replica = running(world, draw)
+    victims = await eventually(lambda: stdio_hosts(replica), 20)
+    os.kill(victims[0], signal.SIGKILL)
+    await eventually(lambda: state(victims[0]) in "XZ", 10)
+    await eventually(lambda: bool(stdio_hosts(replica)), 20)
+    return f"stdio host {victims[0]} of {world.replicas.index(replica)}"
+
+
+async def kill_postgres(world: World, draw: random.Random) -> str:
+    """With all its processes, as a machine that loses power; it replays its log when it starts again."""
+    await asyncio.to_thread(world.postgres.kill)
+    await asyncio.sleep(draw.uniform(0.0, 2.0))
+    await asyncio.to_thread(world.postgres.restart)
+    return "PostgreSQL"
+
+
+async def kill_redis(world: World, draw: random.Random) -> str:
+    """It keeps an append-only file."""
+    began = time.time()
+    world.redis.kill()
+    await asyncio.sleep(draw.uniform(0.0, 2.0))
+    world.redis.restart()  # not in a thread: the server dies with the thread that started it
+    world.outages.append((began, time.time() + 5.0))
+    return "Redis"
+
+
+async def stop_for_a_while(world: World, draw: random.Random) -> str:
+    """SIGSTOP, and SIGCONT later: a worker, a parent, PostgreSQL or Redis."""
+    seconds, began = draw.uniform(0.5, LONGEST), time.time()
+    what = draw.choice(["worker", "worker", "parent", "PostgreSQL", "Redis"])
+    if what == "PostgreSQL":
+        await asyncio.to_thread(world.postgres.stop_answering)
+        await asyncio.sleep(seconds)
+        world.postgres.resume()
+    elif what == "Redis":
+        world.redis.stop_answering()
+        await asyncio.sleep(seconds)
+        world.redis.resume()
+        world.outages.append((began, time.time() + 5.0))
+    else:
+        replica = running(world, draw)
+        pid = replica.pid if what == "parent" else draw.choice(replica.pids() or [replica.pid])
+        with contextlib.suppress(ProcessLookupError):  # another strike ended it
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(seconds)
+            os.kill(pid, signal.SIGCONT)
+    return f"{what} for {seconds:.1f} s"
+
+
+async def cut_commits(world: World, draw: random.Random) -> str:
+    """The connection to PostgreSQL is cut where records of calls are committed: before the server hears of it, after, or it hears late."""
+    proxy, done = world.proxy, list[str]()
+    proxy.at = b'"kind":"mcp.'
+    for _ in range(CUTS):
+        cut = draw.choice(["after", "before", "late"])
+        wanted = proxy.cuts + 1
+        proxy.let_go.clear()
+        proxy.cut = cut  # type: ignore[assignment]  # one of its ways
+        await eventually(lambda wanted=wanted: proxy.cuts >= wanted, 20)
+        if cut == "late":
+            await asyncio.sleep(draw.uniform(0.0, 2.5))
+            proxy.loop.call_soon_threadsafe(proxy.let_go.set)
+            await eventually(proxy.let_go.is_set, 10)
+        done.append(cut)
+        await asyncio.sleep(draw.uniform(0.0, 0.5))
+    return ", ".join(done)
+
+
+async def jump_clock(world: World, draw: random.Random) -> str:
+    """The wall clock of one replica is set ahead or back by an hour, and right again later."""
+    replica, ahead = running(world, draw), draw.choice([HOUR, -HOUR])
+    replica.set_clock(ahead)
+    world.jumps.append(ahead)
+    await asyncio.sleep(draw.uniform(1.0, 2.0))
+    replica.set_clock(0.0)
+    return f"{ahead:+.0f} s at {world.replicas.index(replica)}"
+
+
+STRIKES: Sequence[Strike] = (
+    Strike("kill a worker", kill_worker, "hub"),
+    Strike("kill a replica", kill_replica, "hub"),
+    Strike("kill a parent", kill_parent, "hub"),
+    Strike("kill the stdio host", kill_stdio_host, "hub", module="stdio"),
+    Strike("kill PostgreSQL", kill_postgres, "store"),
+    Strike("kill Redis", kill_redis, "store"),
+    Strike("stop and resume", stop_for_a_while),
+    Strike("cut commits", cut_commits),
+    Strike("jump a clock", jump_clock),
+)
+
+
+def strikes() -> list[Strike]:
+    """Those that there is something to strike for."""
+    there = [file.stem for file in (ROOT / "hub" / "processes").glob("*.py")]
+    return [strike for strike in STRIKES if any(strike.module in name for name in there)]
+
+
+async def _start(replica: Replica) -> None:
+    at = replica.launch()
+    await asyncio.to_thread(replica.await_ready, at)

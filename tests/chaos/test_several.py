@@ -1,0 +1,58 @@
+"""Two replicas of two workers each under mixed load, to which everything happens that can: every promise of the single process is kept."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.evidence import journal
+from tests.chaos.roamers import Roaming
+from tests.chaos.several import World, stopped, world
+from tests.chaos.strikes import HOUR, Strike, strikes
+from tests.chaos.whole import examine, skewed
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
+
+ROUNDS = 3
+SEED = 20_261_121
+
+
+async def round_of_strikes(
+    made: World, roaming: Roaming, rest: dict[int, int], some: Sequence[Sequence[Strike]], draw: random.Random
+) -> dict[str, Any]:
+    """One after the other under load, those that stand together at once, each until all is well again; then everything is examined."""
+    done: list[str] = []
+    roaming.start()
+    await roaming.goes_on(20)
+    for together in some:
+        said = await asyncio.gather(*(strike.do(made, draw) for strike in together))
+        done += [f"{strike.name} ({what})" for strike, what in zip(together, said, strict=True)]
+        try:
+            await made.recovered()
+            await roaming.goes_on(10)
+        except AssertionError as error:
+            raise AssertionError(f"after {done}: {error}") from error
+    await roaming.ended()
+    try:
+        return {"done": done, **await examine(made, roaming, rest)}
+    except AssertionError as error:
+        raise AssertionError(f"after {done}: {error}") from error
+
+
+async def test_whatever_befalls_two_replicas_no_promise_is_broken(
+    tmp_path: Path, postgres: PostgresServer, redis: RedisServer, database_name: str
+) -> None:
+    draw = random.Random(SEED)
+    all_of_them = strikes()
+    draw.shuffle(all_of_them)
+    with world(tmp_path, postgres, redis, database_name) as made:
+        roaming, rest = Roaming(made, SEED), dict[int, int]()
+        made.remember()
+        for number in range(ROUNDS):
+            found = await round_of_strikes(made, roaming, rest, [(strike,) for strike in all_of_them[number::ROUNDS]], draw)
+        # else nothing was tried: limits were met, calls were cut off in every way, and a clock was seen to jump
+        assert {"limited", "denied"} <= set(found["codes"]), found
+        assert {"ok", "aborted", "unknown"} <= set(found["outcomes"]), found
+        assert skewed(journal(made.database), HOUR / 2), "no clock was seen to jump"
+        stopped(made)
