@@ -11,6 +11,7 @@ import contextlib
 from asyncio import Future, Task
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Any
 
 import asyncpg
@@ -53,6 +54,8 @@ class PostgresLedger:
         self._work: Task[None] | None = None
         self._identity: Identity | None = None
         self._unknown: Unknown | None = None
+        self._unsaid: set[str] = set()
+        """Calls whose outcome could not be written."""
 
     @property
     def boot(self) -> str:
@@ -71,6 +74,7 @@ class PostgresLedger:
         loop = asyncio.get_running_loop()
         future: Future[Receipt] = loop.create_future()
         if not self._store.up:
+            self._leave_open(record)
             future.set_exception(JournalDown("the journal cannot be written at the moment", detail="the database is away"))
         else:
             self._pending.append(((org, record, salt), future))
@@ -92,6 +96,8 @@ class PostgresLedger:
             if await self._graves.ended(self.boot):
                 async with self._lane:
                     self._scribe.begin_anew()
+            if self._unsaid:
+                await self._close_unsaid(unknown)
             for boot in await self._graves.dead(self.boot):
                 await self._bury(boot, unknown, recovered)
         except _FAULTS as error:
@@ -166,15 +172,39 @@ class PostgresLedger:
 
     def _fail(self, taken: Sequence[Waiting], error: BaseException | None) -> None:
         self.waiting -= len(taken)
-        for _, future in taken:
+        for (_, record, _), future in taken:
+            self._leave_open(record)
             if not future.done():
                 future.set_exception(down(error))
+
+    def _leave_open(self, record: dict[str, Any]) -> None:
+        if phase(record["kind"]) == 2:
+            self._unsaid.add(record["id"])
+
+    async def _close_unsaid(self, unknown: Unknown) -> None:
+        """Close the intents whose outcome could not be written when there was one: those who asked were told that nobody knows it."""
+        async with self._lane:
+            await self._scribe.stand()
+            ids = list(islice(self._unsaid, _AT_ONCE))
+            if found := await self._store.read(lambda connection: rows.open_among(connection, ids)):
+
+                async def choose(connection: Connection) -> Sequence[Entry]:
+                    closed = await rows.closed(connection, ids) | self._ending()  # another process may take this one for dead
+                    return [(org, unknown(index, intent), NO_SALT) for org, index, intent in found if intent["id"] not in closed]
+
+                await self._scribe.write_chosen({org for org, _, _ in found}, choose)
+                self.changed = True
+            self._unsaid.difference_update(ids)
+
+    def _ending(self) -> set[str]:
+        """Calls whose outcome is pending."""
+        return {record["id"] for (_, record, _), _ in self._pending if phase(record["kind"]) == 2}
 
     def _disown(self, doubt: Doubt) -> None:
         """A commit took hold of which those who waited were told that it could not be written: their calls went nowhere. Close them."""
         assert self._unknown is not None
         self.changed = True
-        ending = {record["id"] for (_, record, _), _ in self._pending if phase(record["kind"]) == 2}
+        ending = self._ending()
         for (org, record, _), receipt in zip(doubt.entries, doubt.receipts, strict=True):
             if phase(record["kind"]) == 1 and record["id"] not in ending:
                 self.put(org, self._unknown(receipt.index, record), NO_SALT).add_done_callback(_seen)

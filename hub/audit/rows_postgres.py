@@ -288,6 +288,17 @@ async def open_intents(connection: Connection, boot: str, limit: int, timeout: f
     return [(row["name"], row["index"], orjson.loads(row["leaf"])) for row in rows]
 
 
+async def open_among(connection: Connection, ids: Sequence[str]) -> list[tuple[str, int, dict[str, Any]]]:
+    """(organisation, index, record) of the intents of these calls that have no outcome."""
+    rows = await connection.fetch(
+        """SELECT o.name, r.index, r.leaf FROM journal_record AS r JOIN journal_org AS o ON o.number = r.org
+           WHERE r.id = ANY($1) AND r.phase = 1 AND NOT EXISTS (
+             SELECT 1 FROM journal_record AS outcome WHERE outcome.id = r.id AND outcome.phase = 2 AND outcome.org = r.org)""",
+        ids,
+    )
+    return [(row["name"], row["index"], orjson.loads(row["leaf"])) for row in rows]
+
+
 async def closed(connection: Connection, ids: Sequence[str]) -> set[str]:
     """Those of these calls that have an outcome."""
     rows = await connection.fetch("SELECT id FROM journal_record WHERE id = ANY($1) AND phase = 2", ids)

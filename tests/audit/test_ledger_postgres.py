@@ -348,6 +348,28 @@ async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_whe
     verified(audit)
 
 
+async def test_a_call_whose_outcome_could_not_be_written_is_closed_while_its_process_lives(audit, postgres):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+        (call, intent), going = await open_intent(audit, log), await open_intent(audit, log, "rival")
+        unheard = await open_intent(audit, log)
+        boot = log.boot
+        postgres.kill()
+        for of in ((call, intent), unheard):
+            with pytest.raises(JournalDown):
+                await log.append("acme", outcome(audit, *of))
+        postgres.restart()
+        await until(lambda: store.up and store.holds(lock_key(boot)))
+        await asyncio.gather(*(sweep(each) for each in (log, other, log)))
+        assert sorted(outcomes(audit)) == [("unknown", 0), ("unknown", 1)]
+        assert outcomes(audit, "rival") == []
+        await log.append("rival", outcome(audit, *going))
+        assert log.boot == boot
+        await sweep(log)
+    assert sorted(outcomes(audit)) == [("unknown", 0), ("unknown", 1)]
+    assert await audit.select(audit.path, "SELECT count(*) FROM journal_boot WHERE settled IS NULL") == [(0,)]
+    verified(audit)
+
+
 async def test_one_who_writes_alone_goes_there_and_back_once_and_two_still_fit(audit, monkeypatch):
     said = []
     at_once = Postgres.at_once

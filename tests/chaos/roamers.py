@@ -78,6 +78,10 @@ class Roamer(Line):
         answer = await super().exchange(what, body, headers, key=key, timeout=timeout)
         if answer.headers.get("connection") == "close":
             await self.leave()
+        if what.startswith("call ") and answer.headers.get("content-type", "").startswith("text/event-stream"):
+            *_, last = answer.events or [{}]
+            if "result" in last and b"\n: hub-receipt: " not in b"\n" + answer.body:
+                raise Wrong(f"a stream was completed without the receipt of its outcome: {answer.body[-500:]!r}")
         return answer
 
     async def older(self, method: str, params: dict[str, Any], what: str = "") -> Any:

@@ -40,7 +40,13 @@ ORGS = {"ann": "default", "paced": "default", "crowded": "default", "few": "defa
 """The keys of clients, each with its organisation."""
 
 DOORS = {"default": "main", "acme": "annex"}
+STDIO_HOST = ("hub.processes.host", "hub.processes.stdio_host")
+"""How the process that owns a replica's stdio servers is started: by one of these."""
+
 SECRETS = ("TEST_MASTER", "TEST_LOG")
+
+_OPEN = """SELECT count(*) FROM journal_record AS r WHERE phase = 1
+  AND NOT EXISTS (SELECT 1 FROM journal_record AS o WHERE o.id = r.id AND o.phase = 2)"""
 
 
 def settings(url: str, notes: Path) -> dict[str, Any]:
@@ -167,9 +173,6 @@ class World:
         assert found is not None
         return found.id
 
-    def workers(self) -> list[int]:
-        return [pid for replica in self.replicas if replica.alive for pid in replica.pids()]
-
     async def recovered(self) -> None:
         """Wait until every worker of every replica lets callers in again, and what was started anew has its place."""
         await asyncio.gather(*(eventually(replica.serves, PATIENCE, 0.1) for replica in self.replicas))
@@ -196,16 +199,14 @@ class World:
         """Lives of processes that may have open intents: those that run."""
         return int(self._ask("SELECT count(*) FROM journal_boot WHERE settled IS NULL"))
 
-    def living(self) -> set[str]:
-        """The same, by name."""
-        return set(self._ask("SELECT boot FROM journal_boot WHERE settled IS NULL").split())
-
     async def settled(self) -> None:
-        """Wait until nothing of a dead process is open and every record is signed. Nobody may be calling."""
+        """Wait until no intent is open, the dead are settled, and every record is signed. Nobody may be calling."""
         wanted = REPLICAS * WORKERS
 
         def so() -> bool:
-            return self.unsettled() == wanted and self._ask("SELECT count(*) FROM journal_org WHERE signed < size") == "0"
+            return (
+                self.unsettled() == wanted and self._ask(_OPEN) == self._ask("SELECT count(*) FROM journal_org WHERE signed < size") == "0"
+            )
 
         await eventually(lambda: asyncio.to_thread(so), PATIENCE, 0.2)
 
@@ -215,11 +216,11 @@ class World:
         return int(self.postgres.sql(ours)), self.redis.connections
 
     def descriptors(self) -> dict[int, Descriptors]:
-        """Of each worker."""
+        """Of each of the hub's own processes."""
         ports = {self._proxy_port: "postgres", self.redis.port: "redis", self._web_port: "web"}
         own = {replica.address[1] for replica in self.replicas}
         found: dict[int, Descriptors] = {}
-        for pid in self.workers():
+        for pid in {pid for replica in self.replicas for pid in replica.family() if _module(pid).startswith("hub.")}:
             leads = {inode: (local, remote) for local, remote, inode in _sockets(pid) if inode}
             kinds: Counter[str] = Counter()
             for inode in _open(pid):
@@ -293,7 +294,7 @@ def descendants(roots: set[int]) -> set[int]:
 
 def stdio_hosts(replica: Replica) -> list[int]:
     """The processes of a replica that own the pipes of its stdio servers for all its workers, by their command lines."""
-    return [pid for pid in replica.family() if "stdio" in _module(pid) and _module(pid).startswith("hub.")]
+    return [pid for pid in replica.family() if _module(pid) in STDIO_HOST]
 
 
 @contextlib.contextmanager

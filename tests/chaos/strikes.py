@@ -1,7 +1,7 @@
 """What can befall several replicas and their stores. Each strike does its harm, waits where that is part of it, and heals what does not heal
 by itself; whoever strikes waits afterwards until all is well again.
 
-`STRIKES` is the one list of them. One that names a part of the hub that is not there (`module`) joins by itself once it is.
+`STRIKES` is the one list of them. One that names modules of the hub of which there is none (`of`) joins by itself once there is one.
 """
 
 import asyncio
@@ -11,16 +11,20 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
-from tests.chaos.several import Replica, World, stdio_hosts
+from tests.chaos.several import STDIO_HOST, Replica, World, stdio_hosts
 from tests.services.postgres import state
-from tests.support.hub import ROOT, eventually
+from tests.support.hub import eventually
 
 HOUR = 3600.0
 LONGEST = 3.0
-"""Seconds for which something stands still: less than the four after which the places of a process among calls in flight may be given to
-others (`hub/budget/leases.py`), and less than the five after which PostgreSQL would look whether it is there."""
+"""Seconds for which a process of the hub stands still at most: less than the four after which its places among calls in flight may be given to
+others (`hub/budget/leases.py`)."""
+
+LONGEST_STORE = 8.0
+"""The same of PostgreSQL and Redis: longer than any lease, and than anybody's patience."""
 
 CUTS = 3
 
@@ -28,13 +32,13 @@ CUTS = 3
 class Strike(NamedTuple):
     """`do` returns what it did, for people. `ends` says whose processes it ends: two that end the hub's own are not to meet.
 
-    `module`: part of the name of a file of `hub/processes` without which there is nothing to strike.
+    `of`: modules without one of which there is nothing to strike.
     """
 
     name: str
     do: Callable[[World, random.Random], Awaitable[str]]
     ends: Literal["hub", "store", "nobody"] = "nobody"
-    module: str = ""
+    of: Sequence[str] = ()
 
 
 def running(world: World, draw: random.Random) -> Replica:
@@ -103,8 +107,8 @@ async def kill_redis(world: World, draw: random.Random) -> str:
 
 async def stop_for_a_while(world: World, draw: random.Random) -> str:
     """SIGSTOP, and SIGCONT later: a worker, a parent, PostgreSQL or Redis."""
-    seconds, began = draw.uniform(0.5, LONGEST), time.time()
-    what = draw.choice(["worker", "worker", "parent", "PostgreSQL", "Redis"])
+    what, began = draw.choice(["worker", "worker", "parent", "PostgreSQL", "Redis"]), time.time()
+    seconds = draw.uniform(0.5, LONGEST_STORE if what in ("PostgreSQL", "Redis") else LONGEST)
     if what == "PostgreSQL":
         await asyncio.to_thread(world.postgres.stop_answering)
         await asyncio.sleep(seconds)
@@ -157,7 +161,7 @@ STRIKES: Sequence[Strike] = (
     Strike("kill a worker", kill_worker, "hub"),
     Strike("kill a replica", kill_replica, "hub"),
     Strike("kill a parent", kill_parent, "hub"),
-    Strike("kill the stdio host", kill_stdio_host, "hub", module="stdio"),
+    Strike("kill the stdio host", kill_stdio_host, "hub", of=STDIO_HOST),
     Strike("kill PostgreSQL", kill_postgres, "store"),
     Strike("kill Redis", kill_redis, "store"),
     Strike("stop and resume", stop_for_a_while),
@@ -168,8 +172,7 @@ STRIKES: Sequence[Strike] = (
 
 def strikes() -> list[Strike]:
     """Those that there is something to strike for."""
-    there = [file.stem for file in (ROOT / "hub" / "processes").glob("*.py")]
-    return [strike for strike in STRIKES if any(strike.module in name for name in there)]
+    return [strike for strike in STRIKES if not strike.of or any(find_spec(module) for module in strike.of)]
 
 
 async def _start(replica: Replica) -> None:
