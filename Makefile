@@ -56,7 +56,7 @@ bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json 
 bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.installed ## the same beside FastMCP, an SDK proxy and ContextForge
 	@$(BIN)/python -m tests.bench.run --peers $(ARGS)
 
-soak: setup-dev ## the long run: 20 kills of a hub under load, 200,000 calls with memory held flat (seven to fifteen minutes)
+soak: setup-dev ## the long run: 30 rounds of faults on two replicas, 20 kills of a hub, 200,000 calls with memory held flat (half an hour)
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 docs: setup-dev ## regenerate docs/configuration.md and docs/cli.md from the code

@@ -42,7 +42,7 @@ class Refusals:
         key = (code, source) if len(counts) < MAX_SOURCES or (code, source) in counts else (code, "*")
         counts[key] += count
 
-    def take(self, before: int) -> list[Refused]:
-        """Take out what was counted in the seconds before `before`."""
-        seconds = [second for second in self._counts if second < before]
+    def take(self, present: int) -> list[Refused]:
+        """Take out what was counted in any second but `present`: one that is to come again, the clock having been set back, is over too."""
+        seconds = [second for second in self._counts if second != present]
         return [(second, *key, count) for second in seconds for key, count in self._counts.pop(second).items()]

@@ -15,6 +15,14 @@ def test_refusals_are_counted_by_second_code_and_source():
     assert refusals.take(3) == [(2, "unauthenticated", "a", 1)]
 
 
+def test_what_was_counted_before_the_clock_was_set_back_does_not_wait_until_it_has_caught_up():
+    refusals = Refusals()
+    refusals.add(4000, "limited", "k1")
+    refusals.add(400, "limited", "k1")
+    assert refusals.take(400) == [(4000, "limited", "k1", 1)]
+    assert refusals.take(401) == [(400, "limited", "k1", 1)]
+
+
 def test_a_flood_from_many_sources_is_bounded_and_still_counted_in_full():
     refusals = Refusals()
     for source in range(5000):

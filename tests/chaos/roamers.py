@@ -143,7 +143,7 @@ async def walk_away(line: Roamer) -> None:
 async def listen(line: Roamer) -> None:
     """Hold a stream for changes open for some seconds."""
     try:
-        async with asyncio.timeout(line.random.uniform(1.0, 4.0)):
+        async with asyncio.timeout(line.random.uniform(0.5, 3.0)):
             if line.random.random() < 0.5:
                 if not line.session:
                     await line.older("tools/list", {})

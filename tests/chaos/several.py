@@ -154,7 +154,6 @@ class World:
         self.web_pid = web[1]
         self.replicas: list[Replica] = []
         self.outages: list[tuple[float, float]] = []
-        self.jumps: list[float] = []
         self.boots: set[str] = set()
         """Of every worker that was ever seen."""
         self._web_port = int(re.findall(r":(\d+)/", web[0])[0])

@@ -23,8 +23,11 @@ LONGEST = 3.0
 """Seconds for which a process of the hub stands still at most: less than the four after which its places among calls in flight may be given to
 others (`hub/budget/leases.py`)."""
 
-LONGEST_STORE = 8.0
-"""The same of PostgreSQL and Redis: longer than any lease, and than anybody's patience."""
+LONGEST_STORE = 7.0
+"""The same of PostgreSQL and Redis: longer than a lease, and than anybody's patience."""
+
+AFTER = 5.0
+"""Seconds after Redis is back in which every process has noticed."""
 
 CUTS = 3
 
@@ -101,31 +104,31 @@ async def kill_redis(world: World, draw: random.Random) -> str:
     world.redis.kill()
     await asyncio.sleep(draw.uniform(0.0, 2.0))
     world.redis.restart()  # not in a thread: the server dies with the thread that started it
-    world.outages.append((began, time.time() + 5.0))
+    world.outages.append((began, time.time() + AFTER))
     return "Redis"
 
 
-async def stop_for_a_while(world: World, draw: random.Random) -> str:
-    """SIGSTOP, and SIGCONT later: a worker, a parent, PostgreSQL or Redis."""
-    what, began = draw.choice(["worker", "worker", "parent", "PostgreSQL", "Redis"]), time.time()
-    seconds = draw.uniform(0.5, LONGEST_STORE if what in ("PostgreSQL", "Redis") else LONGEST)
-    if what == "PostgreSQL":
-        await asyncio.to_thread(world.postgres.stop_answering)
-        await asyncio.sleep(seconds)
-        world.postgres.resume()
-    elif what == "Redis":
-        world.redis.stop_answering()
-        await asyncio.sleep(seconds)
-        world.redis.resume()
-        world.outages.append((began, time.time() + 5.0))
-    else:
-        replica = running(world, draw)
-        pid = replica.pid if what == "parent" else draw.choice(replica.pids() or [replica.pid])
-        with contextlib.suppress(ProcessLookupError):  # another strike ended it
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(seconds)
-            os.kill(pid, signal.SIGCONT)
-    return f"{what} for {seconds:.1f} s"
+async def stop_processes(world: World, draw: random.Random) -> str:
+    """SIGSTOP, and SIGCONT later: a worker, a parent, or a whole replica."""
+    replica, what, seconds = running(world, draw), draw.choice(["worker", "parent", "replica"]), draw.uniform(0.5, LONGEST)
+    workers = replica.pids() or [replica.pid]
+    pids = {"worker": [draw.choice(workers)], "parent": [replica.pid], "replica": [replica.pid, *workers]}[what]
+    _signal(pids, signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    _signal(pids, signal.SIGCONT)
+    return f"{what} {world.replicas.index(replica)} for {seconds:.1f} s"
+
+
+async def stop_store(world: World, draw: random.Random) -> str:
+    """The same of PostgreSQL, with all its processes, or of Redis."""
+    store, began = draw.choice([world.postgres, world.redis]), time.time()
+    seconds = draw.uniform(0.5, LONGEST_STORE)
+    await asyncio.to_thread(store.stop_answering)
+    await asyncio.sleep(seconds)
+    store.resume()
+    if store is world.redis:
+        world.outages.append((began, time.time() + AFTER))
+    return f"{type(store).__name__} for {seconds:.1f} s"
 
 
 async def cut_commits(world: World, draw: random.Random) -> str:
@@ -151,7 +154,6 @@ async def jump_clock(world: World, draw: random.Random) -> str:
     """The wall clock of one replica is set ahead or back by an hour, and right again later."""
     replica, ahead = running(world, draw), draw.choice([HOUR, -HOUR])
     replica.set_clock(ahead)
-    world.jumps.append(ahead)
     await asyncio.sleep(draw.uniform(1.0, 2.0))
     replica.set_clock(0.0)
     return f"{ahead:+.0f} s at {world.replicas.index(replica)}"
@@ -164,7 +166,8 @@ STRIKES: Sequence[Strike] = (
     Strike("kill the stdio host", kill_stdio_host, "hub", of=STDIO_HOST),
     Strike("kill PostgreSQL", kill_postgres, "store"),
     Strike("kill Redis", kill_redis, "store"),
-    Strike("stop and resume", stop_for_a_while),
+    Strike("stop and resume processes", stop_processes),
+    Strike("stop and resume a store", stop_store, "store"),
     Strike("cut commits", cut_commits),
     Strike("jump a clock", jump_clock),
 )
@@ -173,6 +176,12 @@ STRIKES: Sequence[Strike] = (
 def strikes() -> list[Strike]:
     """Those that there is something to strike for."""
     return [strike for strike in STRIKES if not strike.of or any(find_spec(module) for module in strike.of)]
+
+
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # another strike ended it
+            os.kill(pid, number)
 
 
 async def _start(replica: Replica) -> None:
