@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from tests.chaos.load import BROKEN, MIX, Answer, Line, Unfinished, Wrong, unknown_key
-from tests.chaos.several import DOORS, ORGS, World
+from tests.chaos.several import DOORS, ORGS, REPLICAS, World
 from tests.support.hub import Hub
 from tests.support.mcp import LEGACY, MODERN, Client, dumps, message, modern_headers, modern_params
 from tests.support.wire import Connection, request_bytes, send
@@ -28,6 +28,9 @@ EXPECTED = frozenset(
 )
 """Codes an answer may bear. Not among them: `session_not_found`, `internal`, and for a key that counts `unauthenticated`."""
 
+WANDER = 0.1
+"""How often a client goes to the other replica without a reason: else all would stay where nothing happens."""
+
 PAUSE = 0.12
 """Seconds a client thinks at most between two calls: what is examined afterwards is to stay small."""
 
@@ -41,8 +44,12 @@ class Ways:
         self._at = at
 
     @property
+    def at(self) -> int:
+        return self._at % len(self._hubs)
+
+    @property
     def address(self) -> tuple[str, int]:
-        return self._hubs[self._at % len(self._hubs)].address
+        return self._hubs[self.at].address
 
     @property
     def other(self) -> tuple[str, int]:
@@ -207,6 +214,8 @@ class Roaming:
 
     def __init__(self, world: World, seed: int) -> None:
         self.answers: dict[str, list[Answer]] = collections.defaultdict(list)
+        self.good: collections.Counter[tuple[str, int]] = collections.Counter()
+        """Answers without a refusal, by key and replica."""
         self.wrong: list[str] = []
         self.broken = 0
         self.unfinished = 0
@@ -216,7 +225,8 @@ class Roaming:
         self._lines: list[tuple[Roamer, Sequence[Step]]] = []
         for key, many, mix in CAST:
             for number in range(many):
-                line = Roamer(Ways(world.replicas, number), key, self._noting(key), seed * 1000 + len(self._lines))
+                ways = Ways(world.replicas, number)
+                line = Roamer(ways, key, self._noting(key, ways), seed * 1000 + len(self._lines))
                 self._lines.append((line, mix))
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -225,10 +235,10 @@ class Roaming:
         self._tasks = [asyncio.create_task(self._run(line, mix)) for line, mix in self._lines]
 
     async def goes_on(self, more: int, seconds: float = 30.0) -> None:
-        """Wait for so many good answers more in each organisation."""
-        end, since = time.monotonic() + seconds, time.time()
-        while min(self._good(key, since) for key in ("ann", "bob")) < more:
-            assert time.monotonic() < end, f"too few good answers: {self._recent(since)}"
+        """Wait for so many good answers more in each organisation from each replica."""
+        end, wanted = time.monotonic() + seconds, {(key, at): self.good[key, at] + more for key in ("ann", "bob") for at in range(REPLICAS)}
+        while any(self.good[each] < least for each, least in wanted.items()):
+            assert time.monotonic() < end, f"too few good answers: {self.good}, wanted {wanted}"
             assert not self.wrong, self.wrong[:5]
             await asyncio.sleep(0.05)
 
@@ -249,18 +259,10 @@ class Roaming:
     def all(self, org: str) -> list[Answer]:
         return [answer for key, answers in self.answers.items() if ORGS.get(key) == org for answer in answers]
 
-    def _good(self, key: str, since: float) -> int:
-        return sum(answer.status == 200 and not answer.code and answer.began >= since for answer in reversed(self.answers[key][-2000:]))
-
-    def _recent(self, since: float) -> dict[str, Any]:
-        return {
-            key: collections.Counter((one.status, one.code) for one in answers if one.began >= since)
-            for key, answers in self.answers.items()
-        }
-
-    def _noting(self, key: str) -> Callable[[Answer], None]:
+    def _noting(self, key: str, ways: Ways) -> Callable[[Answer], None]:
         def note(answer: Answer) -> None:
             self.answers[key].append(answer)
+            self.good[key, ways.at] += answer.status == 200 and not answer.code
             strange = answer.code not in EXPECTED and not (answer.what == "stranger" and answer.code == "unauthenticated")
             if strange or answer.status not in (200, 202, 401, 429, 503):
                 self.wrong.append(f"{key}: {answer}")
@@ -274,6 +276,9 @@ class Roaming:
                     if line.over:
                         await line.connect()
                     await line.random.choice(mix)(line)
+                    if line.random.random() < WANDER:
+                        await line.leave()
+                        line.ways.turn()
                 except Unfinished:
                     self.unfinished += 1
                 except TimeoutError:

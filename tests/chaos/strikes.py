@@ -185,5 +185,15 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 async def _start(replica: Replica) -> None:
-    at = replica.launch()
-    await asyncio.to_thread(replica.await_ready, at)
+    """As a supervisor does: a hub that cannot reach its stores ends with 1, and is started again."""
+    end = time.monotonic() + 60.0
+    while True:
+        at = replica.launch()
+        try:
+            await asyncio.to_thread(replica.await_ready, at)
+        except AssertionError:
+            assert replica.process is not None
+            if replica.process.poll() != 1 or time.monotonic() > end:
+                raise
+        else:
+            return

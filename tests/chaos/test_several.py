@@ -24,13 +24,13 @@ async def round_of_strikes(
     """One after the other under load, those that stand together at once, each until all is well again; then everything is examined."""
     done: list[str] = []
     roaming.start()
-    await roaming.goes_on(20)
+    await roaming.goes_on(10)
     for together in some:
         said = await asyncio.gather(*(strike.do(made, draw) for strike in together))
         done += [f"{strike.name} ({what})" for strike, what in zip(together, said, strict=True)]
         try:
             await made.recovered()
-            await roaming.goes_on(10)
+            await roaming.goes_on(5)
         except AssertionError as error:
             raise AssertionError(f"after {done}: {error}") from error
     await roaming.ended()
