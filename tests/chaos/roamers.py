@@ -31,7 +31,7 @@ EXPECTED = frozenset(
 WANDER = 0.1
 """How often a client goes to the other replica without a reason: else all would stay where nothing happens."""
 
-PAUSE = 0.12
+PAUSE = 0.2
 """Seconds a client thinks at most between two calls: what is examined afterwards is to stay small."""
 
 
@@ -141,6 +141,7 @@ async def cancel(line: Roamer) -> None:
 
 async def walk_away(line: Roamer) -> None:
     """A client that does not wait for its answer."""
+    line.asked += 1
     params = modern_params({"name": f"{line.pipe}_slow", "arguments": {"text": line.text(), "seconds": 0.5}})
     await line.raw(line.client.wire(dumps(message("tools/call", params)), *modern_headers("tools/call", params)))
     await asyncio.sleep(line.random.uniform(0.0, 0.2))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chaos.evidence import journal
 from tests.chaos.roamers import Roaming
 from tests.chaos.several import World, stopped, world
@@ -40,6 +42,7 @@ async def round_of_strikes(
         raise AssertionError(f"after {done}: {error}") from error
 
 
+@pytest.mark.timeout(240)  # about a minute where nothing else runs
 async def test_whatever_befalls_two_replicas_no_promise_is_broken(
     tmp_path: Path, postgres: PostgresServer, redis: RedisServer, database_name: str
 ) -> None:
