@@ -93,7 +93,7 @@ async def kill_stdio_host(world: World, draw: random.Random) -> str:
 async def kill_postgres(world: World, draw: random.Random) -> str:
     """With all its processes, as a machine that loses power; it replays its log when it starts again."""
     await asyncio.to_thread(world.postgres.kill)
-    await asyncio.sleep(draw.uniform(0.0, 2.0))
+    await asyncio.sleep(draw.uniform(0.5, 2.0))
     await asyncio.to_thread(world.postgres.restart)
     return "PostgreSQL"
 
@@ -102,7 +102,7 @@ async def kill_redis(world: World, draw: random.Random) -> str:
     """It keeps an append-only file."""
     began = time.time()
     world.redis.kill()
-    await asyncio.sleep(draw.uniform(0.0, 2.0))
+    await asyncio.sleep(draw.uniform(0.5, 2.0))
     world.redis.restart()  # not in a thread: the server dies with the thread that started it
     world.outages.append((began, time.time() + AFTER))
     return "Redis"
