@@ -13,9 +13,12 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hub.audit.export import NotFound, tail
 from hub.identity.keys import parse
 from tests.chaos.world import FORBID, marked, naming, pipe, web, wrapped
 from tests.processes.several import BROKEN, READY
@@ -197,6 +200,13 @@ class World:
     def unsettled(self) -> int:
         """Lives of processes that may have open intents: those that run."""
         return int(self._ask("SELECT count(*) FROM journal_boot WHERE settled IS NULL"))
+
+    def shows_a_jump(self, seconds: float) -> bool:
+        """Whether two neighbours among the newest records are so far apart in time: the order is the tree's, whatever a clock says."""
+        with contextlib.suppress(NotFound):  # the database is away
+            times = [datetime.fromisoformat(one["record"]["ts"]) for one in tail(self.database, "default", 300)]
+            return any(abs((after - before).total_seconds()) > seconds for before, after in pairwise(times))
+        return False
 
     async def settled(self) -> None:
         """Wait until no intent is open, the dead are settled, and every record is signed. Nobody may be calling."""

@@ -154,7 +154,8 @@ async def jump_clock(world: World, draw: random.Random) -> str:
     """The wall clock of one replica is set ahead or back by an hour, and right again later."""
     replica, ahead = running(world, draw), draw.choice([HOUR, -HOUR])
     replica.set_clock(ahead)
-    await asyncio.sleep(draw.uniform(1.0, 2.0))
+    await asyncio.sleep(draw.uniform(0.5, 1.5))
+    await eventually(lambda: asyncio.to_thread(world.shows_a_jump, HOUR / 2), 30, 0.2)
     replica.set_clock(0.0)
     return f"{ahead:+.0f} s at {world.replicas.index(replica)}"
 

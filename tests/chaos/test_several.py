@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.evidence import journal
 from tests.chaos.roamers import Roaming
 from tests.chaos.several import World, stopped, world
-from tests.chaos.strikes import HOUR, Strike, strikes
-from tests.chaos.whole import examine, skewed
+from tests.chaos.strikes import Strike, strikes
+from tests.chaos.whole import examine
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 
@@ -54,8 +53,7 @@ async def test_whatever_befalls_two_replicas_no_promise_is_broken(
         made.remember()
         for number in range(ROUNDS):
             found = await round_of_strikes(made, roaming, rest, [(strike,) for strike in all_of_them[number::ROUNDS]], draw)
-        # else nothing was tried: limits were met, calls were cut off in every way, and a clock was seen to jump
+        # else nothing was tried: limits were met, and calls were cut off in every way
         assert {"limited", "denied"} <= set(found["codes"]), found
         assert {"ok", "aborted", "unknown"} <= set(found["outcomes"]), found
-        assert skewed(journal(made.database), HOUR / 2), "no clock was seen to jump"
         stopped(made)

@@ -2,8 +2,6 @@
 
 import asyncio
 import collections
-import itertools
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -189,14 +187,3 @@ async def examine(world: World, roaming: Roaming, rest: dict[int, int]) -> dict[
         "crowd": crowded(world.notes),
         **await quiet(world, rest),
     }
-
-
-def skewed(found: Journal, seconds: float) -> int:
-    """Records whose time is so far from that of the one before them: a clock has jumped, and the order is the tree's all the same."""
-    times = [_seconds(record) for record in found.records]
-    return sum(abs(after - before) > seconds for before, after in itertools.pairwise(times))
-
-
-def _seconds(record: Record) -> float:
-    text: str = record.says["ts"]
-    return float(time.mktime(time.strptime(text[:19], "%Y-%m-%dT%H:%M:%S"))) + float(text[19:-1])
