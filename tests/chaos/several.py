@@ -48,8 +48,13 @@ STDIO_HOST = ("hub.processes.host", "hub.processes.stdio_host")
 
 SECRETS = ("TEST_MASTER", "TEST_LOG")
 
-_OPEN = """SELECT count(*) FROM journal_record AS r WHERE phase = 1
-  AND NOT EXISTS (SELECT 1 FROM journal_record AS o WHERE o.id = r.id AND o.phase = 2)"""
+_SETTLED = (
+    "SELECT count(*) FROM journal_boot WHERE settled IS NULL",
+    """SELECT count(*) FROM journal_record AS r WHERE phase = 1
+       AND NOT EXISTS (SELECT 1 FROM journal_record AS o WHERE o.id = r.id AND o.phase = 2)""",
+    "SELECT count(*) FROM journal_org WHERE signed < size",
+)
+"""Lives of processes that may have open intents; open intents; logs with records that no checkpoint covers."""
 
 
 def settings(url: str, notes: Path) -> dict[str, Any]:
@@ -197,10 +202,6 @@ class World:
     async def no_orphans(self) -> None:
         await eventually(lambda: asyncio.to_thread(lambda: not self.orphans()), 15.0, 0.1)
 
-    def unsettled(self) -> int:
-        """Lives of processes that may have open intents: those that run."""
-        return int(self._ask("SELECT count(*) FROM journal_boot WHERE settled IS NULL"))
-
     def shows_a_jump(self, seconds: float) -> bool:
         """Whether two neighbours among the newest records are so far apart in time: the order is the tree's, whatever a clock says."""
         with contextlib.suppress(NotFound):  # the database is away
@@ -210,14 +211,17 @@ class World:
 
     async def settled(self) -> None:
         """Wait until no intent is open, the dead are settled, and every record is signed. Nobody may be calling."""
-        wanted = REPLICAS * WORKERS
+        wanted, said = (str(REPLICAS * WORKERS), "0", "0"), ("", "", "")
 
         def so() -> bool:
-            return (
-                self.unsettled() == wanted and self._ask(_OPEN) == self._ask("SELECT count(*) FROM journal_org WHERE signed < size") == "0"
-            )
+            nonlocal said
+            said = tuple(self._ask(question) for question in _SETTLED)
+            return said == wanted
 
-        await eventually(lambda: asyncio.to_thread(so), PATIENCE, 0.2)
+        try:
+            await eventually(lambda: asyncio.to_thread(so), PATIENCE, 0.2)
+        except AssertionError:
+            raise AssertionError(f"lives, open intents, unsigned logs: {said} in place of {wanted}") from None
 
     def connections(self) -> tuple[int, int]:
         """Of all workers: to PostgreSQL, to Redis."""
