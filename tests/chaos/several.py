@@ -7,7 +7,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import re
 import struct
 import threading
 import time
@@ -17,6 +16,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from hub.audit.export import NotFound, tail
 from hub.identity.keys import parse
@@ -153,27 +153,25 @@ class Descriptors(NamedTuple):
 class World:
     """All of it. `outages`: from when to when Redis was away, in Unix seconds; the end is not known before all is well again."""
 
-    def __init__(self, folder: Path, postgres: PostgresServer, redis: RedisServer, proxy: RecordCutter, web: tuple[str, int]) -> None:
-        self.folder = folder
+    def __init__(
+        self, notes: Path, postgres: PostgresServer, redis: RedisServer, name: str, proxy: RecordCutter, ports: tuple[int, int]
+    ) -> None:
+        """`name` is the database's; `ports` are those of the wire cutter and of the HTTP server downstream."""
         self.postgres = postgres
         self.redis = redis
         self.proxy = proxy
-        self.notes = folder / "notes"
-        self.web_pid = web[1]
+        self.name = name
+        self.notes = notes
         self.replicas: list[Replica] = []
         self.outages: list[tuple[float, float]] = []
         self.boots: set[str] = set()
         """Of every worker that was ever seen."""
-        self._web_port = int(re.findall(r":(\d+)/", web[0])[0])
-        self._proxy_port = 0
+        self._proxy_port, self._web_port = ports
 
     @property
     def database(self) -> str:
         """As the journal's readers reach it, past the wire cutter."""
         return self.postgres.url(self.name)
-
-    name = ""
-    """Of the database."""
 
     def key_id(self, key: str) -> str:
         found = parse(self.replicas[0].keys[key])
@@ -242,9 +240,6 @@ class World:
             found[pid] = Descriptors(**{name: kinds[name] for name in Descriptors._fields})
         return found
 
-    def proxy_is_at(self, port: int) -> None:
-        self._proxy_port = port
-
     def _ask(self, statement: str) -> str:
         return self.postgres.sql(statement, self.name)
 
@@ -255,10 +250,8 @@ def world(folder: Path, postgres: PostgresServer, redis: RedisServer, database: 
     notes = folder / "notes"
     notes.touch()
     secrets = {name: base64.b64encode(os.urandom(32)).decode() for name in SECRETS}
-    with web(notes) as (url, process), _proxy(postgres.url(database)) as (proxy, address):
-        made = World(folder, postgres, redis, proxy, (url, process.pid))
-        made.name = database
-        made.proxy_is_at(int(re.findall(r":(\d+)/", address)[-1]))
+    with web(notes) as (url, _), _proxy(postgres.url(database)) as (proxy, address):
+        made = World(notes, postgres, redis, database, proxy, (urlsplit(address).port or 0, urlsplit(url).port or 0))
         try:
             for number in range(REPLICAS):
                 place = folder / str(number)

@@ -75,7 +75,8 @@ async def kills(folder: Path, rounds: int) -> list[Row]:
 
 async def strikes_on_several(folder: Path, rounds: int, seed: int) -> list[Row]:
     """Rounds of one to three strikes; every other time two at once, of which one at most ends processes of the hub."""
-    rows, draw = list[Row](), random.Random(seed)
+    rows, draw = [Row("several", {"seed": seed}, True)], random.Random(seed)
+    show(rows[0])
     postgres, redis = PostgresServer(), RedisServer()
     try:
         postgres.start()
@@ -89,7 +90,7 @@ async def strikes_on_several(folder: Path, rounds: int, seed: int) -> list[Row]:
                 rows.append(Row(f"several {number + 1}", found, True))
                 show(rows[-1])
             stopped(made)
-        rows.append(Row("several, then stopped in order", {"seed": seed}, True))
+        rows.append(Row("several, then stopped in order", {}, True))
         show(rows[-1])
     finally:
         redis.stop()
