@@ -56,6 +56,8 @@ class PostgresLedger:
         self._unknown: Unknown | None = None
         self._unsaid: set[str] = set()
         """Calls whose outcome could not be written."""
+        self._begunless: set[str] = set()
+        """Calls whose callers left before their intent was written, which then could not be: their outcome is still to come."""
 
     @property
     def boot(self) -> str:
@@ -73,7 +75,10 @@ class PostgresLedger:
     def put(self, org: str, record: dict[str, Any], salt: bytes) -> Future[Receipt]:
         loop = asyncio.get_running_loop()
         future: Future[Receipt] = loop.create_future()
-        if not self._store.up:
+        if self._begunless and record["id"] in self._begunless:
+            self._begunless.discard(record["id"])
+            future.set_exception(JournalDown("the journal cannot be written at the moment", detail="its intent could not be written"))
+        elif not self._store.up:
             self._leave_open(record)
             future.set_exception(JournalDown("the journal cannot be written at the moment", detail="the database is away"))
         else:
@@ -174,8 +179,23 @@ class PostgresLedger:
         self.waiting -= len(taken)
         for (_, record, _), future in taken:
             self._leave_open(record)
+            if future.cancelled() and phase(record["kind"]) == 1:
+                self._forgo(record["id"], {each["id"] for (_, each, _), _ in taken if phase(each["kind"]) == 2})
             if not future.done():
                 future.set_exception(down(error))
+
+    def _forgo(self, call: str, failed: set[str]) -> None:
+        """The caller left while the intent was pending, which was not written: nor may its outcome be, which has failed, waits or comes."""
+        if call in failed:
+            return
+        waits = next((each for each in self._pending if each[0][1]["id"] == call), None)
+        if waits is None:
+            self._begunless.add(call)
+        else:
+            self._pending.remove(waits)
+            self.waiting -= 1
+            if not waits[1].done():
+                waits[1].set_exception(down(None))
 
     def _leave_open(self, record: dict[str, Any]) -> None:
         if phase(record["kind"]) == 2:
@@ -204,7 +224,7 @@ class PostgresLedger:
         """A commit took hold of which those who waited were told that it could not be written: their calls went nowhere. Close them."""
         assert self._unknown is not None
         self.changed = True
-        ending = self._ending()
+        ending = self._ending() | {record["id"] for _, record, _ in doubt.entries if phase(record["kind"]) == 2}
         for (org, record, _), receipt in zip(doubt.entries, doubt.receipts, strict=True):
             if phase(record["kind"]) == 1 and record["id"] not in ending:
                 self.put(org, self._unknown(receipt.index, record), NO_SALT).add_done_callback(_seen)

@@ -370,6 +370,30 @@ async def test_a_call_whose_outcome_could_not_be_written_is_closed_while_its_pro
     verified(audit)
 
 
+async def test_of_a_call_whose_caller_left_neither_an_outcome_alone_nor_a_second_one_is_written(audit, postgres):
+    async with through(audit.path, patience=0.5) as (proxy, store, log):
+        for cut in ("before", "after"):
+            await ready_to_cut(audit, log, proxy, "locking")
+            proxy.cut, cuts = cut, proxy.cuts
+            call = audit.call()
+            left = log.append("acme", record.intent(call, audit.caller(), audit.allow, os.urandom(32)))
+            if cut == "after":  # both in one commit, of which nobody hears
+                ended = log.append("acme", outcome(audit, call, None))
+            await until(lambda cuts=cuts: proxy.cuts > cuts)
+            postgres.kill()
+            left.cancel()
+            if cut == "before":  # the outcome comes when the intent has failed
+                await until(lambda: not log._ledger.waiting)
+                ended = log.append("acme", outcome(audit, call, None))
+            with pytest.raises(JournalDown):
+                await ended
+            postgres.restart()
+            await until(lambda: store.up)
+            await audit.govern(log)
+            await sweep(log)
+    verified(audit)
+
+
 async def test_one_who_writes_alone_goes_there_and_back_once_and_two_still_fit(audit, monkeypatch):
     said = []
     at_once = Postgres.at_once
