@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hub.audit import rows_sqlite as rows
+from hub.audit.entry import phase
 from hub.audit.ledger import OPERATOR, Entry, Identity, Recovered, Unknown, Waiting, Writer, down, new_boot
 from hub.audit.opened import Opened
 from hub.audit.receipt import Receipt
@@ -137,6 +138,8 @@ class SqliteLedger:
 
     def _committed(self, operation: "Commit", done: "Future[list[Receipt]]") -> None:
         error = None if done.cancelled() else done.exception()
+        if operation.orphans:
+            self._fail(operation.orphans, None)
         if error is None and not done.cancelled():
             self._deliver(operation.taken, done.result())
             return
@@ -178,7 +181,7 @@ class SqliteLedger:
 class Commit:
     """What is pending when the store comes to it, as a database operation. Run again, it first looks whether it took hold before."""
 
-    __slots__ = ("_passed", "_pending", "_writer", "begun", "taken")
+    __slots__ = ("_passed", "_pending", "_writer", "begun", "orphans", "taken")
 
     def __init__(self, writer: Writer | None, pending: "deque[Waiting | Commit]") -> None:
         self._writer = writer
@@ -186,10 +189,13 @@ class Commit:
         self._passed = False  # a later one has taken what was this one's
         self.begun = False
         self.taken: list[Waiting] = []
+        self.orphans: list[Waiting] = []
+        """Outcomes whose intent is not in the log, and which are not written either."""
 
     def __call__(self, connection: sqlite3.Connection) -> list[Receipt]:
         if not self.begun:
             self.take()
+            self._part_with_orphans(connection)
         elif (receipts := self.look_up(connection)) is not None:
             return receipts
         if self._writer is None:
@@ -206,6 +212,16 @@ class Commit:
                 else:
                     self.taken.append(found)
         return self.taken
+
+    def _part_with_orphans(self, connection: sqlite3.Connection) -> None:
+        """A caller who leaves before the intent is written has an outcome that knows no intent; the intent may have failed since."""
+        unsure = [waiting for waiting in self.taken if "intent" not in waiting[0][1] and phase(waiting[0][1]["kind"]) == 2]
+        if not unsure:
+            return
+        begun = {record["id"] for (_, record, _), _ in self.taken if phase(record["kind"]) == 1}
+        begun |= rows.with_intent(connection, [record["id"] for (_, record, _), _ in unsure])
+        self.orphans = [waiting for waiting in unsure if waiting[0][1]["id"] not in begun]
+        self.taken = [waiting for waiting in self.taken if waiting not in self.orphans]
 
     def look_up(self, connection: sqlite3.Connection) -> list[Receipt] | None:
         return rows.settle(connection, self._writer, self._entries()) if self._writer is not None and self.taken else None

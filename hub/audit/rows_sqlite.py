@@ -222,6 +222,12 @@ def end(connection: sqlite3.Connection, boot: str) -> None:
     connection.execute("UPDATE journal_boot SET ended = strftime('%Y-%m-%dT%H:%M:%SZ') WHERE boot = ?", (boot,))
 
 
+def with_intent(connection: sqlite3.Connection, ids: Sequence[str]) -> set[str]:
+    """Those of these calls whose intent is in a log."""
+    select = "SELECT 1 FROM journal_record WHERE id = ? AND phase = 1"
+    return {call for call in ids if connection.execute(select, (call,)).fetchone()}
+
+
 def all_open(connection: sqlite3.Connection) -> list[tuple[str, int, dict[str, Any]]]:
     """(organisation, index, record) of every intent that has no outcome."""
     return [(head.name, index, record) for head in heads(connection) for index, record in open_intents(connection, head)]

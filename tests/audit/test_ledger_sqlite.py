@@ -1,6 +1,7 @@
 """What is particular to the journal in SQLite: operations that share the writer thread's transactions, and their order."""
 
 import asyncio
+import os
 import sqlite3
 import sys
 import threading
@@ -100,6 +101,37 @@ async def test_what_comes_while_the_file_is_waited_for_has_its_own_time(audit):
         foreign.close()
         assert [receipt.index for receipt in receipts] == list(range(2, 20))
         assert log.waiting == 0
+
+
+async def test_of_a_call_whose_caller_left_no_outcome_is_written_alone(audit):
+    """The file is locked for longer than the store waits: the intent fails, and the outcome, which comes later, would not."""
+    async with audit.opened(audit.path) as (_, log):
+        await audit.govern(log)
+        foreign = sqlite3.connect(audit.path, isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        asyncio.get_running_loop().call_later(2.3, foreign.execute, "ROLLBACK")
+        call = audit.call()
+        left = log.append("acme", record.intent(call, audit.caller(), audit.allow, os.urandom(32)))
+        other = audit.call()
+        await asyncio.sleep(1)
+        left.cancel()
+        ended = log.append("acme", outcome(audit, call))
+        kept = log.append("acme", record.intent(other, audit.caller(), audit.allow, os.urandom(32)))
+        kept.cancel()
+        closed = log.append("acme", outcome(audit, other))
+        with pytest.raises(JournalDown):
+            await ended
+        await closed
+        foreign.close()
+        assert log.waiting == 0
+    phases = [row["record"]["kind"].rpartition(".")[2] for row in export.tail(audit.path, "acme", 99)]
+    assert phases == ["intent", "outcome"] * 2
+
+
+def outcome(audit, call):
+    """Of a caller who left before the intent was known to be written."""
+    caller = audit.caller()
+    return record.outcome(call, caller, audit.allow, status="aborted", code="", us=1, reply=None, salt=os.urandom(32), of=None)
 
 
 async def test_a_commit_that_never_ran_takes_nothing_from_those_behind_it(audit):

@@ -124,7 +124,7 @@ async def test_a_client_that_leaves_a_stream_in_the_middle_cancels_downstream(hu
     params = modern_params({"name": "count", "arguments": {"steps": 10_000, "pause": 0.02}, "_meta": {"progressToken": "t"}})
     connection, _, _ = await client.stream(dumps(message("tools/call", params)), *modern_headers("tools/call", params))
     assert (await anext(connection.messages()))["params"]["progress"] == 1
-    assert hub.status()["upstreams"]["pipe-newer"]["running"] == 1
+    await eventually(lambda: hub.status()["upstreams"]["pipe-newer"]["running"] == 1)  # what others cancelled may still be ending
     await connection.close()
     await eventually(lambda: hub.status()["upstreams"]["pipe-newer"]["running"] == 0)
 
