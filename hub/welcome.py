@@ -36,6 +36,7 @@ class Welcome:
             for created in made:
                 record = event(created.kind, actor={"kind": "hub", "id": "first-start", "sub": "hub"}, change=created.record)
                 await self._journal.append(created.key.org, record)
+            await self._identity.everywhere()  # what is shown can be used, whichever process is asked
             text = self._text(made[0].text, made[1].text)
             if path is None:
                 self._say(text)
