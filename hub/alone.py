@@ -1,6 +1,5 @@
 """The hub in one process: what `hub serve` runs where one worker is enough."""
 
-import asyncio
 import logging
 import os
 import signal
@@ -10,8 +9,9 @@ import uvloop
 from hub import __version__
 from hub.app import Hub
 from hub.config.load import Loaded
-from hub.hangup import on_hangup, past_signals
+from hub.hangup import on_hangup
 from hub.listen import bind, url_of
+from hub.os_signals import on_signal, past_signals
 from hub.server import Server, configure
 from hub.start import brought_up, made, settled_down, welcome
 from hub.telemetry.logs import fields
@@ -43,7 +43,7 @@ async def _run(loaded: Loaded, host: str, port: int) -> int:
         listener.listen(server.config.backlog)  # uvloop says nothing where this fails
         log.info("serving", extra=fields(url=url, version=__version__, config=loaded.hash, pid=os.getpid()))
         on_hangup(watch.now, server.stop)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, log.warning, "there is one worker: it cannot be renewed")
+        on_signal(signal.SIGUSR2, lambda: log.warning("there is one worker: it cannot be renewed"))
         await server.serve(sockets=[listener])
     except OSError as error:  # another program took the address between its binding and the first to listen there
         log.error("the hub cannot start", extra=fields(reason=str(error), address=f"{host}:{port}"))

@@ -1,12 +1,10 @@
-"""SIGHUP has two meanings: an operator wants the configuration read again, or the terminal the hub was started from is gone.
+"""SIGHUP has two meanings: an operator wants the configuration read again, or the terminal the hub was started from is gone."""
 
-At the very end no signal has any.
-"""
-
-import asyncio
 import os
 import signal
 from collections.abc import Callable
+
+from hub.os_signals import on_signal
 
 
 def on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
@@ -19,7 +17,7 @@ def on_hangup(reload: Callable[[], None], stop: Callable[[], None]) -> None:
         else:
             reload()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up)
+    on_signal(signal.SIGHUP, hung_up)
 
 
 def _terminal() -> bool:
@@ -29,11 +27,3 @@ def _terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def past_signals() -> None:
-    """Be ended by none of the hub's signals any more: all is stopped in order, and the exit code is to say so, however often it is told."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
-        loop.remove_signal_handler(number)  # else the loop would give it back its default when it is closed
-        signal.signal(number, signal.SIG_IGN)

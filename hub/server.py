@@ -11,6 +11,7 @@ import uvicorn
 
 from hub.http_exchange import Application
 from hub.http_server import Connection, with_timeout
+from hub.os_signals import on_signal
 
 
 class Server(uvicorn.Server):
@@ -60,11 +61,10 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Handle SIGTERM and SIGINT on the loop until it ends; unlike uvicorn's own, do not raise them again once the hub has stopped, nor
-        let another of them end the process while the hub is taken apart."""
-        loop = asyncio.get_running_loop()
+        """Handle SIGTERM and SIGINT on the loop; unlike uvicorn's own, do not raise them again once the hub has stopped, nor let another of
+        them end the process while the hub is taken apart."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._asked_to_stop)
+            on_signal(number, self._asked_to_stop)
         yield
 
     def _asked_to_stop(self) -> None:

@@ -19,6 +19,7 @@ import uvloop
 
 from hub import __version__
 from hub.call import new_id
+from hub.os_signals import on_signal
 from hub.processes import orphan
 from hub.processes.channel import Channel, Closed
 from hub.processes.either import either
@@ -97,11 +98,10 @@ class Host:
         return 0
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(wanted, self._asked_to_stop)
+            on_signal(wanted, self._asked_to_stop)
         for other in (signal.SIGHUP, signal.SIGUSR2):
-            loop.add_signal_handler(other, log.warning, "this signal is for the parent: nothing is done")
+            on_signal(other, lambda: log.warning("this signal is for the parent: nothing is done"))
 
     def _asked_to_stop(self) -> None:
         """Whoever stops a whole service may signal all its processes at once: what runs at the workers needs its servers until they end."""

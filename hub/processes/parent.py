@@ -17,8 +17,9 @@ from typing import Any
 from hub import __version__
 from hub.config.load import Loaded
 from hub.config.model import Server
-from hub.hangup import on_hangup, past_signals
+from hub.hangup import on_hangup
 from hub.listen import bind, url_of
+from hub.os_signals import on_signal, past_signals
 from hub.processes.agreement import Agreement
 from hub.processes.board import Board
 from hub.processes.census import Census
@@ -116,10 +117,9 @@ class Parent:
     # Signals
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
         for wanted in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(wanted, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGUSR2, lambda: self._soon(self._renew()))
+            on_signal(wanted, self._asked_to_stop)
+        on_signal(signal.SIGUSR2, lambda: self._soon(self._renew()))
         on_hangup(self._watch.now, self._asked_to_stop)
 
     def _asked_to_stop(self) -> None:

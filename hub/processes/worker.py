@@ -16,6 +16,7 @@ import uvloop
 from hub import __version__
 from hub.app import Hub
 from hub.config.load import Loaded
+from hub.os_signals import on_signal
 from hub.processes import orphan
 from hub.processes.board import Board
 from hub.processes.channel import Channel, Closed
@@ -64,9 +65,9 @@ async def _live(number: int, begin: Begin, channel: Channel[ToWorker], descripto
     member = Member(number, begin.generation, channel)
     orphan.guard(descriptor, lambda: (member.hub.loaded if member.hub is not None else loaded).config.server.drain + REST)
     for wanted in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(wanted, member.signalled)
+        on_signal(wanted, member.signalled)
     for other in (signal.SIGHUP, signal.SIGUSR2):
-        asyncio.get_running_loop().add_signal_handler(other, log.warning, "this signal is for the parent: nothing is done")
+        on_signal(other, lambda: log.warning("this signal is for the parent: nothing is done"))
     listening = asyncio.create_task(member.listen(), name="parent")
     try:
         return await _serve(member, begin, loaded)
