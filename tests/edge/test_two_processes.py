@@ -203,7 +203,7 @@ async def test_a_session_whose_opening_cannot_be_recorded_is_not_kept(
     try:
         hello = dumps(message("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}))
         refused = await Client(one, "ann").raw(hello)
-        assert (refused.status, refused.why) == (503, "journal_unavailable")
+        assert (refused.status, refused.why) in ((503, "journal_unavailable"), (503, "store_unavailable"))  # by then nobody may be let in
         assert "mcp-session-id" not in refused.headers
         assert set(redis_server.ask("KEYS", "hub:session:*")) == before
     finally:
