@@ -23,7 +23,8 @@ from hub.identity.keys import parse
 from tests.chaos.world import FORBID, marked, naming, pipe, web, wrapped
 from tests.processes.several import BROKEN, READY
 from tests.processes.several import Several as Workers
-from tests.services.postgres import PostgresServer, children, state
+from tests.services.machine import children, state
+from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.support.hub import ROOT, eventually, wait_for
 from tests.support.wire import Connection

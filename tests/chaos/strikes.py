@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 from tests.chaos.several import STDIO_HOST, Replica, World, stdio_hosts
-from tests.services.postgres import state
+from tests.services.machine import state
 from tests.support.hub import eventually
 
 HOUR = 3600.0

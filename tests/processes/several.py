@@ -16,7 +16,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from tests.chaos.world import marked, pipe
-from tests.services.postgres import children, state
+from tests.services.machine import children, state
 from tests.support.hub import Hub, wait_for
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.several import rewrite

@@ -13,7 +13,7 @@ from hub.config.load import Loaded, load
 from hub.listen import bind
 from hub.processes import agreement, census, child, parent, place
 from hub.processes.parent import Parent
-from tests.services.postgres import state
+from tests.services.machine import state
 from tests.support.hub import ROOT, eventually
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from hub.identity.keys import mint
 from tests.processes.conftest import Make
 from tests.processes.several import Several
-from tests.services.postgres import state
+from tests.services.machine import state
 from tests.support.hub import eventually, wait_for
 
 FORBID = 'forbid (principal, action == Hub::Action::"call_tool:pipe/forbidden", resource);'

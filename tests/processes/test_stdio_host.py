@@ -20,7 +20,7 @@ from hub.processes.parcel import pack_stdio, unpack
 from tests.chaos.world import marked, pipe
 from tests.processes.conftest import Make
 from tests.processes.several import Line, Several, refuses
-from tests.services.postgres import state
+from tests.services.machine import state
 from tests.support.hub import ROOT, eventually
 
 soon = partial(eventually, seconds=30.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.chaos.world import marked
 from tests.processes.conftest import Make
 from tests.processes.several import BROKEN, Line, Load, Several, refuses, worker_of
-from tests.services.postgres import state
+from tests.services.machine import state
 from tests.support.hub import eventually, wait_for
 from tests.support.mcp import Client
 

@@ -13,17 +13,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 
-CACHE = Path(__file__).parents[2] / ".cache" / "tests" / "postgresql"
-PATIENCE = 60.0
-"""Seconds for the server to come up: after a kill it first replays its log."""
+from tests.services.machine import PATIENCE, STANDS, children, install, state, unpack, until
 
+CACHE = Path(__file__).parents[2] / ".cache" / "tests" / "postgresql"
 ROLE = "hub"
 _SETTINGS = {
     "fsync": "on",
@@ -87,12 +85,12 @@ class PostgresServer:
         self._signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
-        _until(lambda: not _listening(self.port), "the port is still served")
+        until(lambda: not _listening(self.port), "the port is still served")
 
     def stop_answering(self) -> None:
         """Stop every process of it (SIGSTOP): connections stay, and nothing answers."""
         self._signal(signal.SIGSTOP)
-        _until(lambda: all(state(pid) in "TtZX" for pid in self.pids), "it does not stop")
+        until(lambda: all(state(pid) in STANDS for pid in self.pids), "it does not stop")
 
     def resume(self) -> None:
         """Let it answer again."""
@@ -182,7 +180,7 @@ class PostgresServer:
                 **self._as(),
             )
         self._watch(self._process.pid)
-        _until(self._answers, "PostgreSQL does not start")
+        until(self._answers, "PostgreSQL does not start")
 
     def _watch(self, pid: int) -> None:
         """Have the server end when this process does, whatever ends it: the guard's pipe closes then."""
@@ -232,7 +230,7 @@ class PostgresServer:
     def _signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)  # it starts no more processes while we count them
-        _until(lambda: state(self._process.pid) in "TtZX", "it does not stop")
+        until(lambda: state(self._process.pid) in STANDS, "it does not stop")
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
@@ -254,8 +252,7 @@ def binaries() -> Path:
     if found := _found(CACHE):
         return found
     if os.getuid() == 0:
-        _apt("apt-get", "update", "-q")
-        _apt("apt-get", "install", "-q", "-y", "--no-install-recommends", "postgresql")
+        install("postgresql")
         found = _found(Path("/"))
     else:
         _unpack()
@@ -276,18 +273,7 @@ def _unpack() -> None:
     shown = subprocess.run(["apt-cache", "depends", "postgresql"], capture_output=True, text=True, check=True).stdout
     server = next(word for word in shown.split() if word.startswith("postgresql-") and word[len("postgresql-") :].isdigit())
     packages = (server, server.replace("postgresql-", "postgresql-client-"), "libpq5")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    _apt("apt-get", "download", "-q", *packages, cwd=CACHE)
-    for package in CACHE.glob("*.deb"):
-        _apt("dpkg", "-x", str(package), str(CACHE))
-        package.unlink()
-
-
-def _apt(*command: str, cwd: Path | None = None) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
-    if done.returncode:
-        raise FileNotFoundError(f"the tests need PostgreSQL ('apt-get install postgresql'): {done.stderr.strip()[-500:]}")
+    unpack(CACHE, *packages)
 
 
 def free_port() -> int:
@@ -296,38 +282,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def children(parent: int) -> list[int]:
-    """The processes that `parent` started and that are still there."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(") ")[2].split()
-                if int(fields[1]) == parent:
-                    found.append(int(entry.name))
-    return found
-
-
-def state(pid: int) -> str:
-    """Its state as one letter (proc(5)); `X` where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:
-        return "X"
-
-
 def _listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _until(condition: Callable[[], bool], otherwise: str) -> None:
-    """Look again until it holds: what is waited for is another program, which tells nobody."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(otherwise)
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

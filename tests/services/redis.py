@@ -12,8 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,9 @@ from typing import Any
 import pytest
 import redis as client
 
+from tests.services.machine import STANDS, install, state, unpack, until
+
 CACHE = Path(__file__).parents[2] / ".cache" / "tests" / "redis"
-PATIENCE = 30.0
 _PACKAGES = ("redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
 """The first holds the server's program, and unlike `redis-server` starts no service of the machine."""
 
@@ -69,7 +69,7 @@ class RedisServer:
     def stop_answering(self) -> None:
         """Stop it (SIGSTOP): connections stay, and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
-        until(lambda: _state(self.pid) in "TtZX", "it does not stop")
+        until(lambda: state(self.pid) in STANDS, "it does not stop")
 
     def resume(self) -> None:
         """Let it answer again."""
@@ -219,15 +219,10 @@ def program() -> str:
     """The server: the system's, else installed as root, else unpacked into .cache/."""
     found = _found()
     if found is None and os.getuid() == 0:
-        _apt("apt-get", "update", "-q")
-        _apt("apt-get", "install", "-q", "-y", "--no-install-recommends", _PACKAGES[0])
+        install(_PACKAGES[0])
         found = _found()
     elif found is None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        _apt("apt-get", "download", "-q", *_PACKAGES, cwd=CACHE)
-        for package in CACHE.glob("*.deb"):
-            _apt("dpkg", "-x", str(package), str(CACHE))
-            package.unlink()
+        unpack(CACHE, *_PACKAGES)
         found = _found()
     if found is None:
         raise FileNotFoundError("the tests need Redis: 'apt-get install redis-tools'")
@@ -244,22 +239,8 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC", **own}
 
 
-def _apt(*command: str, cwd: Path | None = None) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
-    if done.returncode:
-        raise FileNotFoundError(f"the tests need Redis ('apt-get install redis-tools'): {done.stderr.strip()[-500:]}")
-
-
 def _die_with_us() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
-def _state(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:
-        return "X"
 
 
 def _text(info: object) -> str:
@@ -280,15 +261,6 @@ def free_port() -> int:
             probe.bind(("127.0.0.1", 0))
             if (port := probe.getsockname()[1]) < 55_000:
                 return port
-
-
-def until(condition: Callable[[], bool], otherwise: str, patience: float = PATIENCE) -> None:
-    """Look again until it holds: what is waited for is another program, which tells nobody."""
-    end = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(otherwise)
-        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
