@@ -30,6 +30,9 @@ MAX_WAITING = 100_000
 SWEEP = 2.0
 """Seconds between looks for processes that died, where several write to one ledger."""
 
+_LAST_LOOKS = 3.0
+"""Seconds that a closing journal waits for another who signs at that moment, who may have begun before our last commit."""
+
 _COPIED = ("actor", "target", "parent", "client", "trace")
 
 
@@ -92,8 +95,9 @@ class Journal:
             await self._record_refusals(everything=True)
         if self._ledger.ready:
             await self._ledger.settled()
-            with contextlib.suppress(JournalDown):
-                await self.checkpoint()
+            with contextlib.suppress(JournalDown, TimeoutError):
+                async with asyncio.timeout(_LAST_LOOKS):
+                    await self._sign_all()
             with contextlib.suppress(JournalDown):
                 await self._ledger.end()
 
@@ -127,6 +131,13 @@ class Journal:
     async def checkpoint(self) -> None:
         """Sign the heads that have changed, now. Raises `JournalDown`."""
         await self._ledger.sign()
+
+    async def _sign_all(self) -> None:
+        """Sign until nothing is left to sign. Who is at it may be this process: work that was just stopped, not yet rolled back."""
+        await self.checkpoint()
+        while self._ledger.changed:
+            await asyncio.sleep(0.02)
+            await self.checkpoint()
 
     async def _recover(self) -> None:
         await self._ledger.recover(self._unknown, self._recovered)

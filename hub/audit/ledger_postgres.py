@@ -110,13 +110,15 @@ class PostgresLedger:
 
     async def sign(self) -> None:
         self.changed = False
+        alone = False
         try:
             alone = await self._sign()
             await self._scribe.lower()
         except _FAULTS as error:
-            self.changed = True
+            alone = False
             raise down(error) from None
-        self.changed = self.changed or not alone  # who is at it may have begun before our last commit: look again
+        finally:
+            self.changed = self.changed or not alone  # who is at it may have begun before our last commit: look again
 
     async def end(self) -> None:
         self.ready = False

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub.audit import export, ledger_postgres, record, scribe
+from hub.audit import export, ledger_postgres, record, rows_postgres, scribe
 from hub.audit.checkpoint import Signer
 from hub.audit.graves import lock_key
 from hub.audit.journal import OPERATOR, Journal, JournalDown
@@ -483,6 +483,38 @@ async def test_logs_are_signed_by_one_at_a_time_and_each_head_once(audit):
     notes = await audit.select(audit.path, "SELECT org, size FROM journal_checkpoint")
     assert len(notes) == len(set(notes))
     verified(audit)
+
+
+async def test_who_closes_while_another_signs_signs_what_that_one_had_not_seen(audit):
+    """The other may be a part of the same process: a checkpoint that was stopped and is not rolled back yet."""
+    async with audit.opened(audit.path) as (_, log), audit.opened(audit.path) as (other, _):
+        await audit.govern(log)
+
+        async def slow(connection):
+            assert await rows_postgres.alone(connection, rows_postgres.SIGNING)
+            begun.set()
+            await asyncio.sleep(0.3)
+
+        begun = asyncio.Event()
+        signing = asyncio.create_task(other.write(slow))
+        await begun.wait()
+        await log.close()
+        assert signing.done()
+        assert all(each.size == each.signed for each in export.logs(audit.path))
+    verified(audit)
+
+
+async def test_a_checkpoint_that_is_stopped_is_made_again(audit):
+    async with audit.opened(audit.path) as (_, log):
+        for turn in range(20):
+            await audit.govern(log)
+            stopped = asyncio.ensure_future(log.checkpoint())
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            stopped.cancel()
+            await asyncio.gather(stopped, return_exceptions=True)
+            assert log._ledger.changed or not stopped.cancelled()
+    assert all(each.size == each.signed for each in export.logs(audit.path))
 
 
 async def test_a_record_that_cannot_be_stored_fails_alone(audit):
