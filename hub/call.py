@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from hub.entropy import take
 
-Kind = Literal["tool", "prompt", "resource"]
-"""What a target is at its upstream. `model` and `agent` join with their edges."""
+Kind = Literal["tool", "prompt", "resource", "model"]
+"""What a target is at its upstream. `agent` joins with its edge."""
 
 
 class Credential(Struct, frozen=True):
@@ -69,7 +69,10 @@ class Grant(Struct, frozen=True):
 
 
 class Caller(Struct, frozen=True):
-    """Who is asking. `subject` is `key:<id>`, `user:<id>`, `app:<id>` or `agent:<id>`; `grants_version` changes when the grants do."""
+    """Who is asking. `subject` is `key:<id>`, `user:<id>`, `app:<id>` or `agent:<id>`; `grants_version` changes when the grants do.
+
+    `user`, `app`, `team`, `project`: whose money it spends, empty where nobody said.
+    """
 
     org: str
     subject: str
@@ -80,6 +83,10 @@ class Caller(Struct, frozen=True):
     scopes: tuple[str, ...] = ()
     chain: tuple[str, ...] = ()
     key_name: str = ""
+    user: str = ""
+    app: str = ""
+    team: str = ""
+    project: str = ""
 
 
 class Call(Struct, frozen=True):
@@ -119,11 +126,32 @@ class Decision(Struct, frozen=True):
     obligations: tuple[str, ...] = ()
 
 
+class Tokens(Struct, frozen=True, omit_defaults=True):
+    """What a model read and wrote. `input` and `output` are all of it; the others are parts of them, priced apart.
+
+    Of `input`: `cache_read`, `cache_write` (kept for minutes), `cache_write_1h`, `audio_in`, `image_in`. Of `output`: `reasoning`,
+    `audio_out`. `requests` counts what is priced by the request, such as a provider's own web searches.
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    audio_in: int = 0
+    image_in: int = 0
+    reasoning: int = 0
+    audio_out: int = 0
+    requests: int = 0
+
+
 class Usage(Struct, frozen=True):
-    """What a call consumed. Money is integer nano-dollars."""
+    """What a call consumed. `cost` is integer nano-dollars, None where nobody knows it."""
 
     bytes_in: int = 0
     bytes_out: int = 0
+    tokens: Tokens | None = None
+    cost: int | None = None
 
 
 class Reply(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from hub.call import Target
+from hub.call import Kind, Target
 from hub.config.model import Policies, PolicySpec
 from hub.policy.cedar import traits
 from hub.policy.shapes import EMPTY, Shape, of_schema
@@ -49,7 +49,7 @@ class TargetType(Struct, frozen=True, omit_defaults=True):
     """A tool or prompt with what policies may read of it."""
 
     upstream: str
-    kind: Literal["tool", "prompt", "resource"]
+    kind: Kind
     name: str
     args: Shape = EMPTY
     traits: dict[str, bool] = {}
