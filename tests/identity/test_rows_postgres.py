@@ -199,7 +199,7 @@ async def test_many_organisations_cost_a_poll_one_number(store: PostgresStore):
     started = time.perf_counter()
     for _ in range(5):
         await identity.refresh()
-    assert (time.perf_counter() - started) / 5 < 0.1  # about 5 ms on an idle machine
+    assert (time.perf_counter() - started) / 5 < 1.0  # about 5 ms on an idle machine; 20,000 rows read would be more
     made = await identity.create("org7", "ci")
     await identity.refresh()
     assert identity.authenticate(Credential(made.text)).org == "org7"

