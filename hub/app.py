@@ -19,6 +19,7 @@ from hub.config import stores
 from hub.config.load import Loaded, secret_folder
 from hub.config.model import Config
 from hub.config.restart import changes_that_need_restart
+from hub.edge.clients import Clients
 from hub.egress import Egress
 from hub.gate import Gate
 from hub.generations import Generations
@@ -33,7 +34,6 @@ from hub.rehearsal import dry_run
 from hub.store.secrets import KEY_PEPPER, Secrets
 from hub.telemetry.logs import fields
 from hub.telemetry.metrics import Metrics
-from virtual_servers.clients import Clients
 from virtual_servers.door import Door
 from virtual_servers.fleet import Fleet
 from virtual_servers.greeting import Greeting
@@ -129,7 +129,7 @@ class Hub:
 
     async def drain(self) -> None:
         """Take no new calls, let those under way finish, then cut them; their outcomes are recorded either way."""
-        self.edge.draining = True
+        self.clients.draining = True
         self.switchboard.close()
         if not await self.clients.idle(self.loaded.config.server.drain):
             self.clients.cut_all()
@@ -216,7 +216,7 @@ class Hub:
     def not_ready(self) -> list[str]:
         """Reasons why this process should get no traffic."""
         reasons: list[str] = []
-        if self.leaving or self.edge.draining:
+        if self.leaving or self.clients.draining:
             reasons.append("stopping")
         if not self.medium.up:
             reasons.append("the database is away")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply, new_id
+from hub.edge.clients import Running
 from hub.pipeline import Plan, Refused, govern, reject
 from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAcceptable, Refusal, StoreDown
 from virtual_servers.answers import Delivery, error_body, notification, refusal_error, result_body
-from virtual_servers.clients import Running
 from virtual_servers.door import Entry
 from virtual_servers.envelope import Message, members, read, read_batch
 from virtual_servers.eras import BATCHES, OLDER

@@ -9,11 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply
+from hub.edge.clients import Running
 from hub.pipeline import Plan
 from hub.refusal import InvalidParams, MethodNotFound
 from virtual_servers import modern
 from virtual_servers.answers import Delivery, notification
-from virtual_servers.clients import Running
 from virtual_servers.door import Door, Entry
 from virtual_servers.envelope import Message
 from virtual_servers.eras import MODERN, SUBSCRIPTION_KEY

@@ -3,8 +3,8 @@
 Source: MCP 2025-11-25 basic/utilities/cancellation. Ids are compared as raw JSON: `7` and `"7"` are two.
 """
 
+from hub.edge.clients import Running
 from hub.refusal import InvalidRequest
-from virtual_servers.clients import Running
 
 
 class Underway:

@@ -125,7 +125,7 @@ class Member:
         """Not ready from now on; no new connections; then the drain. Asked again it does nothing more."""
         self.leaving.set()
         if self.hub is not None:
-            self.hub.edge.draining = True
+            self.hub.clients.draining = True
         if self.server is not None:
             self.server.stop()
 

@@ -12,6 +12,7 @@ import pytest
 
 from hub.config.model import Egress as EgressSpec
 from hub.config.model import UpstreamSpec
+from hub.edge.clients import Running
 from hub.egress import Egress
 from hub.refusal import InvalidRequest
 from hub.store.redis import Redis
@@ -19,7 +20,6 @@ from hub.store.signals import Signals
 from hub.store.sqlite import Database
 from tests.services.redis import RedisServer
 from virtual_servers.catalog import Catalogue, Item
-from virtual_servers.clients import Running
 from virtual_servers.fleet import Fleet
 from virtual_servers.guard import Guard
 from virtual_servers.relay import CANCELLED, FETCHED, FarSwitchboard, FarUnderway, News

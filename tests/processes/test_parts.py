@@ -287,7 +287,7 @@ def test_a_worker_that_hangs_when_its_parent_is_gone_is_ended() -> None:
 async def test_a_worker_that_cannot_do_what_its_parent_says_ends(ends: tuple[Channel[ToParent], Channel[ToWorker]]) -> None:
     parent, worker = ends
     member = Member(1, 1, worker)
-    member.hub = cast("Any", SimpleNamespace(edge=SimpleNamespace(draining=False)))  # it has no metrics
+    member.hub = cast("Any", SimpleNamespace(clients=SimpleNamespace(draining=False)))  # it has no metrics
     parent.send(Count(1))
     async with asyncio.timeout(5):
         await member.listen()

@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Literal
 
-from virtual_servers.wire import Exchange
+from hub.edge.exchange import Exchange
 
 WATCH_AFTER = 0.05
 Reason = Literal["", "client_gone", "key_revoked", "cancelled", "body_timeout", "keys_unchecked", "hub_stopping"]
@@ -44,6 +44,8 @@ class Clients:
 
     def __init__(self, body_timeout: float = 30.0) -> None:
         """`body_timeout`: seconds a client has to send its body."""
+        self.draining = False
+        """Whether no new request is taken any more."""
         self._body_timeout = body_timeout
         self._running: dict[Running, None] = {}
         self._sweeper: asyncio.Task[None] | None = None
