@@ -56,7 +56,8 @@ class Grant(Struct, frozen=True):
 
     `virtual_server`, `model`, `agent`: which door the grant opens; empty means the grant is not about that kind of door.
     `tools`, `prompts`, `resources`: patterns over `upstream/name`; a pattern without `/` matches the name at any upstream.
-    `deny`: patterns of the same form, over all three kinds; a deny in any grant of the caller wins over every allow.
+    `deployments`: patterns over `provider/model`; `endpoints`: patterns over the kinds of model calls, such as `chat`.
+    `deny`: patterns of the same form, over all kinds; a deny in any grant of the caller wins over every allow.
     """
 
     virtual_server: str = ""
@@ -66,6 +67,8 @@ class Grant(Struct, frozen=True):
     prompts: tuple[str, ...] = ("*",)
     resources: tuple[str, ...] = ("*",)
     deny: tuple[str, ...] = ()
+    deployments: tuple[str, ...] = ("*",)
+    endpoints: tuple[str, ...] = ("*",)
 
 
 class Caller(Struct, frozen=True):

@@ -1,7 +1,8 @@
 """What a caller's grants say of a door and a target. Pure; it knows no policy, no store and no organisation's objects.
 
 Reasons are ids for records, not sentences: `grant:<i>` allowed by the caller's i-th grant, `grant:<i>:deny` denied by it,
-`grant:no-door` no grant opens this door, `grant:no-target` grants open the door, but none covers this target.
+`grant:no-door` no grant opens this door, `grant:no-endpoint` none opens it to calls of this kind, `grant:no-target` grants open the
+door, but none covers this target.
 """
 
 import fnmatch
@@ -31,11 +32,12 @@ def may_enter(caller: Caller, org: str, shared: bool) -> bool:
     return shared or caller.org == org
 
 
-def granted(caller: Caller, door_kind: DoorKind, door: str, target: Target | None) -> Verdict:
+def granted(caller: Caller, door_kind: DoorKind, door: str, target: Target | None, endpoint: str = "") -> Verdict:
     """Whether the grants allow `target` through `door`; with no target, whether any of them opens the door.
 
-    A deny in any grant wins over every allow, whichever door that grant is about. The answer depends on `caller.grants`, the door and
-    the target only, so it may be kept by (`grants_version`, door kind, door, target). `may_enter` is a question of its own.
+    `endpoint` is the kind of a model call. A deny in any grant wins over every allow, whichever door that grant is about. The answer
+    depends on `caller.grants` and what is given only, so it may be kept by (`grants_version`, door kind, door, target, endpoint).
+    `may_enter` is a question of its own.
     """
     if target is not None:
         for index, grant in enumerate(caller.grants):
@@ -44,6 +46,9 @@ def granted(caller: Caller, door_kind: DoorKind, door: str, target: Target | Non
     reason = "grant:no-door"
     for index, grant in enumerate(caller.grants):
         if not _opens(grant, door_kind, door):
+            continue
+        if endpoint and not any(glob(pattern)(endpoint) for pattern in grant.endpoints):
+            reason = "grant:no-endpoint" if reason == "grant:no-door" else reason
             continue
         if target is None or _covers(_patterns(grant, target), target):
             return Verdict(True, f"grant:{index}")
@@ -57,7 +62,15 @@ def _opens(grant: Grant, door_kind: DoorKind, door: str) -> bool:
 
 
 def _patterns(grant: Grant, target: Target) -> tuple[str, ...]:
-    return grant.tools if target.kind == "tool" else grant.prompts if target.kind == "prompt" else grant.resources
+    match target.kind:
+        case "tool":
+            return grant.tools
+        case "prompt":
+            return grant.prompts
+        case "resource":
+            return grant.resources
+        case "model":
+            return grant.deployments
 
 
 def _denies(patterns: tuple[str, ...], target: Target) -> bool:

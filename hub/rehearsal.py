@@ -7,7 +7,7 @@ from msgspec import Struct
 from hub.call import new_id
 from hub.config.load import Loaded
 from hub.egress import Egress
-from hub.policy.decide import Policy, PolicyInvalid
+from hub.policy.decide import Places, Policy, PolicyInvalid
 from hub.refusal import Refusal
 from virtual_servers.catalog import Catalogue
 from virtual_servers.compose import compose
@@ -52,9 +52,8 @@ def _compiled(loaded: Loaded, catalogues: dict[str, Catalogue]) -> Findings:
     problems = [(problem.severity, f"virtual server {name}: {problem}") for name, view in views.items() for problem in view.problems]
     errors = [sentence for severity, sentence in problems if severity == "error"]
     awaited = [name for name in config.upstreams if name not in catalogues]
-    orgs = {name: spec.org for name, spec in config.virtual_servers.items()}
     try:
-        Policy.compile(config.policies, loaded.base, targets_of(catalogues), orgs, awaited)
+        Policy.compile(config.policies, loaded.base, targets_of(catalogues), Places.of(config), awaited)
     except PolicyInvalid as error:
         errors += [f"policy: {sentence}" for sentence in str(error).splitlines()]
     return Findings(errors, [sentence for severity, sentence in problems if severity == "warning"])

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hub.call import Target
 from hub.config.model import Config
-from hub.policy.decide import Policy, PolicyInvalid, ToolType
+from hub.policy.decide import Places, Policy, PolicyInvalid, ToolType
 from virtual_servers.catalog import Catalogue, Item
 from virtual_servers.compose import compose
 from virtual_servers.door import Door, Sender
@@ -41,9 +41,8 @@ def build(
 ) -> Generation:
     """Compile everything. Takes milliseconds to a second, and no I/O but the policy files: run it off the loop. Raises `PolicyInvalid`."""
     views = {name: compose(name, spec, catalogues) for name, spec in config.virtual_servers.items()}
-    orgs = {name: spec.org for name, spec in config.virtual_servers.items()}
     awaited = [name for name in config.upstreams if name not in catalogues]
-    policy = Policy.compile(config.policies, base, targets_of(catalogues), orgs, awaited)
+    policy = Policy.compile(config.policies, base, targets_of(catalogues), Places.of(config), awaited)
     doors = {name: Door(view, policy, lists, sender) for name, view in views.items()}
     problems = tuple(f"{name}: {problem}" for name, view in views.items() for problem in view.problems)
     return Generation(config, config_hash, catalogues, policy, doors, problems)

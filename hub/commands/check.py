@@ -66,16 +66,15 @@ def _refuse(config: Path, problems: list[dict[str, Any]], lines: list[str], as_j
 def _deeper(loaded: "Loaded") -> list[str]:
     """What needs the parts' own knowledge: checksums of declared keys, and Cedar's view of the policies."""
     from hub.identity.admin import declared
-    from hub.policy.decide import Policy, PolicyInvalid
+    from hub.policy.decide import Places, Policy, PolicyInvalid
 
     sentences: list[str] = []
     try:
         declared(loaded.config.keys)
     except ValueError as error:
         sentences.append(str(error))
-    doors = {name: spec.org for name, spec in loaded.config.virtual_servers.items()}
     try:
-        Policy.compile(loaded.config.policies, loaded.base, [], doors, loaded.config.upstreams)
+        Policy.compile(loaded.config.policies, loaded.base, [], Places.of(loaded.config), loaded.config.upstreams)
     except PolicyInvalid as error:
         sentences += error.messages
     return sentences

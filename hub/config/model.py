@@ -10,6 +10,9 @@ from msgspec import Meta, Struct, field
 from hub.config.sensitive import without_secrets
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Lower-case letters, digits, `_` and `-`.")]
+ModelName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Letters, digits, `.`, `_` and `-`, as clients name models.")
+]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 Owner = Annotated[Name, Meta(description="The organisation it belongs to.")]
@@ -53,6 +56,7 @@ class Server(Part, frozen=True):
     allowed_origins: Annotated[tuple[str, ...], Meta(description="Origin headers accepted besides the hub's own.")] = ()
     trusted_proxies: Annotated[tuple[str, ...], Meta(description="Addresses whose X-Forwarded-* headers are believed.")] = ()
     max_body: Annotated[int, Meta(ge=1024, description="Largest request body on /mcp, in bytes.")] = 4 * 1024 * 1024
+    max_model_body: Annotated[int, Meta(ge=1024, description="Largest request body on /v1, in bytes.")] = 32 * 1024 * 1024
     header_timeout: Annotated[Positive, Meta(description="Seconds a client has to send its headers.")] = 10.0
     body_timeout: Annotated[Positive, Meta(description="Seconds a client has to send its body.")] = 30.0
     notice: Annotated[
@@ -98,11 +102,21 @@ class GrantSpec(Part, frozen=True):
     """One thing a caller may use. Patterns are globs over `upstream/name`; one without `/` matches the name at any upstream."""
 
     virtual_server: Annotated[str, Meta(description="Virtual servers it opens: a name or a glob, within the key's organisation.")] = ""
-    model: Annotated[str, Meta(description="Models it opens.")] = ""
+    model: Annotated[
+        str,
+        Meta(description="Models it opens: a name of `models`, `provider:model`, or a glob over both, within the key's organisation."),
+    ] = ""
     agent: Annotated[str, Meta(description="Agents it opens.")] = ""
     tools: Annotated[tuple[str, ...], Meta(description="Tools it opens there.")] = ("*",)
     prompts: Annotated[tuple[str, ...], Meta(description="Prompts it opens there.")] = ("*",)
     resources: Annotated[tuple[str, ...], Meta(description="Resources it opens there.")] = ("*",)
+    deployments: Annotated[tuple[str, ...], Meta(description="Which of a model's deployments it opens, over `provider/model`.")] = ("*",)
+    endpoints: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Which kinds of model calls: `chat`, `responses`, `messages`, `completions`, `embeddings`, `moderations`, or globs."
+        ),
+    ] = ("*",)
     deny: Annotated[tuple[str, ...], Meta(description="Never, of any kind: wins over what any grant of the key allows.")] = ()
 
 
@@ -245,6 +259,39 @@ class VirtualServerSpec(Part, frozen=True):
     )
 
 
+class ProviderSpec(Part, frozen=True):
+    """A provider of models, spoken to over HTTP."""
+
+    wire: Annotated[Literal["openai", "anthropic"], Meta(description="The API it speaks: OpenAI's, which most copy, or Anthropic's.")]
+    base_url: Annotated[str, Meta(description="Where its API begins, such as `https://api.openai.com/v1` or `https://api.anthropic.com`.")]
+    org: Owner = "default"
+    shared: Shared = False
+    api_key: Annotated[Secret | None, Meta(description="The hub's own key there. No client ever sees it.")] = None
+    headers: Annotated[dict[str, str | Secret], Meta(description="Further headers of each request.")] = field(
+        default_factory=dict[str, str | Secret]
+    )
+    timeout: Annotated[Positive, Meta(description="Seconds without a byte of the answer before an attempt is given up.")] = 120.0
+    max_timeout: Annotated[Positive, Meta(description="Seconds an answer may take in all.")] = 1800.0
+    max_reply: Annotated[int, Meta(ge=1024, description="Largest answer taken whole, in bytes.")] = 64 * 1024 * 1024
+    concurrency: Annotated[Count, Meta(description="Calls in flight to this provider.")] = 1024
+
+
+class Deployment(Part, frozen=True):
+    """One place where a model is to be had."""
+
+    provider: Annotated[Name, Meta(description="Name of the provider.")]
+    model: Annotated[str, Meta(min_length=1, max_length=256, description="What the provider calls the model.")]
+
+
+class ModelSpec(Part, frozen=True):
+    """A model as clients name it, and where calls of it go."""
+
+    route: Annotated[tuple[Deployment, ...], Meta(min_length=1, description="Where it is to be had: the first is asked first.")]
+    org: Owner = "default"
+    shared: Shared = False
+    title: Annotated[str, Meta(description="Name for people.")] = ""
+
+
 class Audit(Part, frozen=True):
     """The journal of calls."""
 
@@ -284,6 +331,12 @@ class Config(Part, frozen=True):
     )
     virtual_servers: Annotated[dict[Name, VirtualServerSpec], Meta(description="What clients connect to, by name.")] = field(
         default_factory=dict[str, VirtualServerSpec]
+    )
+    providers: Annotated[dict[Name, ProviderSpec], Meta(description="Providers of models, by name.")] = field(
+        default_factory=dict[str, ProviderSpec]
+    )
+    models: Annotated[dict[ModelName, ModelSpec], Meta(description="Models as clients name them.")] = field(
+        default_factory=dict[str, ModelSpec]
     )
     audit: Audit = Audit()
     telemetry: Telemetry = Telemetry()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from hub.config import stores
 from hub.config.convert import Place
-from hub.config.model import Config, Include, KeySpec, Secret, UpstreamSpec, VirtualServerSpec
+from hub.config.model import Config, Include, KeySpec, ProviderSpec, Secret, UpstreamSpec, VirtualServerSpec
 from hub.config.problem import Keys, Problem, dotted, suggestion
 
 _KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
@@ -95,6 +95,8 @@ def _orgs(checked: Checked) -> Iterator[Fault]:
     owners += [(("policies", "sets", name, "org"), one.org) for name, one in checked.config.policies.sets.items() if one.org != "*"]
     owners += [(("upstreams", name, "org"), one.org) for name, one in checked.config.upstreams.items()]
     owners += [(("virtual_servers", name, "org"), one.org) for name, one in checked.config.virtual_servers.items()]
+    owners += [(("providers", name, "org"), one.org) for name, one in checked.config.providers.items()]
+    owners += [(("models", name, "org"), one.org) for name, one in checked.config.models.items()]
     for path, org in owners:
         if org != "default" and org not in known:
             yield path, f"no organisation `{org}` is declared{suggestion(org, known)}"
@@ -132,6 +134,20 @@ def _grants(checked: Checked, key: KeySpec, path: Keys) -> Iterator[Fault]:
                 yield (*at, "virtual_server"), f"no virtual server `{name}` is declared{suggestion(name, known)}"
             elif spec and spec.org != key.org and not spec.shared:
                 yield (*at, "virtual_server"), f"`{name}` belongs to organisation `{spec.org}` and is not shared with `{key.org}`"
+        yield from _granted_model(checked, key, grant.model, (*at, "model"))
+
+
+def _granted_model(checked: Checked, key: KeySpec, name: str, path: Keys) -> Iterator[Fault]:
+    if not name or _GLOB & set(name):
+        return
+    provider, colon, _ = name.partition(":")
+    section, sought = ("providers", provider) if colon else ("models", name)
+    known = checked.declared(section)
+    spec = checked.config.providers.get(provider) if colon else checked.config.models.get(name)
+    if sought not in known:
+        yield path, f"no {section.removesuffix('s')} `{sought}` is declared{suggestion(sought, known)}"
+    elif spec and spec.org != key.org and not spec.shared:
+        yield path, f"`{sought}` belongs to organisation `{spec.org}` and is not shared with `{key.org}`"
 
 
 def _limits(checked: Checked) -> Iterator[Fault]:
@@ -179,7 +195,7 @@ def _url(url: str, path: Keys) -> Iterator[Fault]:
         yield path, "a user or password in the URL is never sent; give the server's credentials in `headers`"
 
 
-def _headers(spec: UpstreamSpec, path: Keys) -> Iterator[Fault]:
+def _headers(spec: UpstreamSpec | ProviderSpec, path: Keys) -> Iterator[Fault]:
     for name, value in spec.headers.items():
         text = value.value if isinstance(value, Secret) else value
         if not _HEADER.fullmatch(name):
@@ -227,6 +243,37 @@ def _include(checked: Checked, spec: VirtualServerSpec, include: Include, path: 
         yield path, f"the upstream `{include.from_}` belongs to organisation `{upstream.org}` and is not shared with `{spec.org}`"
 
 
+def _providers(checked: Checked) -> Iterator[Fault]:
+    for name, spec in checked.config.providers.items():
+        path: Keys = ("providers", name)
+        yield from _url(spec.base_url, (*path, "base_url"))
+        if any(sign in spec.base_url for sign in "?#"):
+            yield (*path, "base_url"), "it is what the API's paths are put after: no query and no fragment"
+        if spec.max_timeout < spec.timeout:
+            yield (*path, "max_timeout"), "it must not be less than `timeout`"
+        if spec.api_key is not None and any(not 33 <= ord(character) <= 126 for character in spec.api_key.value):
+            yield (*path, "api_key"), "a key may hold visible ASCII characters only"
+        yield from _headers(spec, path)
+        for header in spec.headers:
+            if header.lower() in ("authorization", "x-api-key") and spec.api_key is not None:
+                yield (*path, "headers", header), "give the key in one place: here or as `api_key`"
+
+
+def _models(checked: Checked) -> Iterator[Fault]:
+    known = checked.declared("providers")
+    for name, spec in checked.config.models.items():
+        for index, deployment in enumerate(spec.route):
+            path: Keys = ("models", name, "route", index, "provider")
+            provider = checked.config.providers.get(deployment.provider)
+            if deployment.provider not in known:
+                yield path, f"no provider `{deployment.provider}` is declared{suggestion(deployment.provider, known)}"
+            elif provider and spec.shared and not provider.shared:
+                yield path, f"a shared model needs shared providers: `{deployment.provider}` is not"
+            elif provider and not provider.shared and provider.org != spec.org:
+                said = f"belongs to organisation `{provider.org}` and is not shared with `{spec.org}`"
+                yield path, f"the provider `{deployment.provider}` {said}"
+
+
 def _is_instant(text: str) -> bool:
     try:
         return "T" in text.upper() and datetime.fromisoformat(text).tzinfo is not None
@@ -234,4 +281,7 @@ def _is_instant(text: str) -> bool:
         return False
 
 
-RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (_stores, _orgs, _names, _keys, _limits, _policies, _upstreams, _virtual_servers)
+RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (
+    *(_stores, _orgs, _names, _keys, _limits, _policies),
+    *(_upstreams, _virtual_servers, _providers, _models),
+)

@@ -10,8 +10,10 @@ from hub.policy.shapes import Shape
 
 PRINCIPALS = {"key": "Hub::Key", "user": "Hub::User", "app": "Hub::App", "agent": "Hub::Agent"}
 """What a subject's prefix is in Cedar."""
-KINDS = {"tool": "Hub::Tool", "prompt": "Hub::Prompt", "resource": "Hub::Resource"}
-GROUPS = {"tool": "call_tool", "prompt": "get_prompt", "resource": "read_resource"}
+KINDS = {"tool": "Hub::Tool", "prompt": "Hub::Prompt", "resource": "Hub::Resource", "model": "Hub::Model"}
+GROUPS = {"tool": "call_tool", "prompt": "get_prompt", "resource": "read_resource", "model": "call_model"}
+ENDPOINTS = ("chat", "responses", "messages", "completions", "count_tokens", "embeddings", "moderations")
+"""Kinds of model calls: an action each, `call_model:<endpoint>`, in the group `call_model`."""
 
 Uid = tuple[str, str]
 """An entity: (type, id)."""
@@ -43,18 +45,27 @@ def door(name: str, org: str | None) -> Node:
     return node(("Hub::VirtualServer", name), None, *(() if org is None else (node(("Hub::Org", org)),)))
 
 
+def alias(name: str, org: str | None) -> Node:
+    """A model as clients name it, in the organisation that declared it."""
+    return node(("Hub::Alias", name), None, *(() if org is None else (node(("Hub::Org", org)),)))
+
+
 def resource(target: Target, traits: dict[str, bool], through: Node) -> Node:
-    """A tool, prompt or resource at its upstream, as reached through one virtual server."""
+    """A tool, prompt or resource at its upstream, as reached through one virtual server; a model at its provider, through one alias."""
     attrs: dict[str, Any] = {"uri": target.name} if target.kind == "resource" else {"name": target.name, **traits}
-    return node((KINDS[target.kind], str(target)), attrs, node(("Hub::Upstream", target.upstream)), through)
+    at = "Hub::Provider" if target.kind == "model" else "Hub::Upstream"
+    return node((KINDS[target.kind], str(target)), attrs, node((at, target.upstream)), through)
 
 
-def action(target: Target | None) -> Node:
-    """The action on a target; without one, `list`. Tools and prompts have an action each, in the group of their kind."""
+def action(target: Target | None, endpoint: str = "") -> Node:
+    """The action on a target; without one, `list`. In the group of their kind, tools and prompts have an action each, and so has each
+    kind of model call."""
     if target is None:
         return node(("Hub::Action", "list"))
     group = node(("Hub::Action", GROUPS[target.kind]))
-    return group if target.kind == "resource" else node(("Hub::Action", f"{group.uid[1]}:{target}"), None, group)
+    if target.kind == "resource":
+        return group
+    return node(("Hub::Action", f"{group.uid[1]}:{endpoint if target.kind == 'model' else target}"), None, group)
 
 
 def uid_json(uid: Uid) -> dict[str, str]:
@@ -105,12 +116,16 @@ namespace Hub {
   entity Agent in [Org];
   entity VirtualServer in [Org];
   entity Upstream;
+  entity Provider;
+  entity Alias in [Org];
   entity Tool in [Upstream, VirtualServer] = { name: String, readOnly: Bool, destructive: Bool, idempotent: Bool, openWorld: Bool };
   entity Prompt in [Upstream, VirtualServer] = { name: String };
   entity Resource in [Upstream, VirtualServer] = { uri: String };
+  entity Model in [Provider, Alias] = { name: String };
 
   action "call_tool";
   action "get_prompt";
+  action "call_model";
 """
 _APPLIES = "appliesTo { principal: [Key, User, App, Agent], resource: [%s], context: { door: String, key: String%s } };\n"
 
@@ -118,6 +133,7 @@ _APPLIES = "appliesTo { principal: [Key, User, App, Agent], resource: [%s], cont
 def schema_text(targets: dict[Target, Shape]) -> str:
     """The Cedar schema of a hub with these tools and prompts, in Cedar's own syntax."""
     lines = [_HEAD, '  action "list" ', _APPLIES % ("VirtualServer", ""), '  action "read_resource" ', _APPLIES % ("Resource", "")]
+    lines += [f'  action "call_model:{endpoint}" in ["call_model"] {_APPLIES % ("Model", "")}' for endpoint in ENDPOINTS]
     for target, shape in targets.items():
         group, kind = GROUPS[target.kind], KINDS[target.kind].removeprefix("Hub::")
         lines.append(f'  action {quote(f"{group}:{target}")} in ["{group}"] {_APPLIES % (kind, ", args: " + _type(shape))}')

@@ -5,7 +5,7 @@ remembered; for the others Cedar is asked each time, with only the arguments tha
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from hub.policy import cedar, engine, rules
 from hub.policy.engine import Question, Ruling, Slice
 from hub.policy.rules import Rule
 from hub.policy.shapes import EMPTY, Shape
-from hub.policy.source import PolicyInvalid, Source, ToolType, collect, decode
+from hub.policy.source import Places, PolicyInvalid, Source, ToolType, collect, decode
 from hub.policy.validate import check
 
-__all__ = ["Policy", "PolicyInvalid", "ToolType"]
+__all__ = ["Places", "Policy", "PolicyInvalid", "ToolType", "endpoint_of"]
 
 REMEMBERED = 4096
 """Pairs of caller and target kept; the least recently used goes."""
@@ -45,6 +45,8 @@ class Policy:
         self._default = source.default
         self._targets = {each.target: each for each in source.targets}
         self._doors = source.doors
+        self._models = source.models
+        self._providers = source.providers
         self._rules = [*parsed, rules.built_in()] if source.default == "grants" else parsed
         self._orgs = {rule.org: [r for r in self._rules if r.org in ("*", rule.org)] for rule in self._rules}
         self._everyone = [r for r in self._rules if r.org == "*"]
@@ -61,16 +63,16 @@ class Policy:
         policies: Policies,
         base: Path,
         targets: Sequence[ToolType],
-        virtual_servers: Mapping[str, str],
+        places: Places,
         awaited: Collection[str] = (),
     ) -> "Policy":
         """Read, parse and strictly validate.
 
-        `base` is the folder of `hub.yaml`, `virtual_servers` maps each to its organisation, `awaited` names the upstreams
-        that may have tools which are not among `targets` yet: policies on them wait, unchecked, in `pending`. Those that have targets
-        are not waited for, so all that are configured may be named. Raises `PolicyInvalid`.
+        `base` is the folder of `hub.yaml`, `awaited` names the upstreams that may have tools which are not among `targets` yet: policies
+        on them wait, unchecked, in `pending`. Those that have targets are not waited for, so all that are configured may be named.
+        Raises `PolicyInvalid`.
         """
-        source = collect(policies, base, targets, virtual_servers, awaited)
+        source = collect(policies, base, targets, places, awaited)
         parsed = rules.parse(source.sets)
         try:
             schema = cedarpy.Schema.from_str(_schema_text(source), release_gil=True)  # compiled off the loop, which goes on
@@ -98,10 +100,17 @@ class Policy:
 
         A call without a target is the action `list` on its virtual server. Never raises on account of the arguments.
         """
-        entry = self._entry(caller, call.door, call.target)
+        target = call.target
+        endpoint = "" if target is None or target.kind != "model" else endpoint_of(call.kind)
+        entry = self._entry(caller, call.door, target, endpoint)
         if entry.decision is not None:
             return entry.decision
         return self._decision(engine.rule(_asked(entry), call.arguments))
+
+    def allows(self, caller: Caller, door: str, target: Target, endpoint: str) -> bool:
+        """Whether `caller` may make model calls of this kind to this deployment of `door`."""
+        entry = self._entry(caller, door, target, endpoint)
+        return entry.decision is not None and entry.decision.allow
 
     def visible(self, caller: Caller, door: str, target: Target) -> bool:
         """Whether a list shows `target`: false where every call of it would be denied, whatever its arguments."""
@@ -110,30 +119,30 @@ class Policy:
             entry.visible = entry.decision.allow if entry.decision is not None else engine.possible(_asked(entry))
         return entry.visible
 
-    def judge(self, caller: Caller, door: str, target: Target | None, arguments: Any) -> Decision:
+    def judge(self, caller: Caller, door: str, target: Target | None, arguments: Any, endpoint: str = "") -> Decision:
         """What Cedar alone says, the grants left aside and nothing remembered."""
-        entry = self._ask(caller, door, target)
+        entry = self._ask(caller, door, target, endpoint)
         if entry.decision is not None:
             return entry.decision
         return self._decision(engine.rule(_asked(entry), arguments))
 
-    def reads_arguments(self, caller: Caller, door: str, target: Target | None) -> bool:
+    def reads_arguments(self, caller: Caller, door: str, target: Target | None, endpoint: str = "") -> bool:
         """Whether a policy that applies to these reads an argument, so that deciding again takes the arguments."""
-        return self._ask(caller, door, target).question is not None
+        return self._ask(caller, door, target, endpoint).question is not None
 
     def text_of(self, policy: str) -> str:
         """The policy's text as written, comments included; empty where there is none of that id."""
         return next((rule.text for rule in self._rules if rule.id == policy), "")
 
-    def _entry(self, caller: Caller, door: str, target: Target | None) -> _Entry:
-        key = (caller.org, caller.subject, caller.key_id, caller.grants_version or caller.grants, door, target)
+    def _entry(self, caller: Caller, door: str, target: Target | None, endpoint: str = "") -> _Entry:
+        key = (caller.org, caller.subject, caller.key_id, caller.grants_version or caller.grants, door, target, endpoint)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
             return entry
-        verdict = granted(caller, "virtual_server", door, target)
+        verdict = granted(caller, "model" if endpoint else "virtual_server", door, target, endpoint)
         if verdict.allowed:
-            entry = self._ask(caller, door, target)
+            entry = self._ask(caller, door, target, endpoint)
         else:
             kind = rules.GRANT_DENY if verdict.reason.endswith("deny") else rules.NO_GRANT
             entry = _Entry(Decision(False, (kind, verdict.reason), self.hash))
@@ -142,17 +151,18 @@ class Policy:
         self._entries[key] = entry
         return entry
 
-    def _ask(self, caller: Caller, door: str, target: Target | None) -> _Entry:
+    def _ask(self, caller: Caller, door: str, target: Target | None, endpoint: str = "") -> _Entry:
         """Settle what the arguments cannot change, or put the question together."""
         who = cedar.principal(caller)
         if who is None:
             return _Entry(Decision(False, (rules.UNKNOWN_SUBJECT,), self.hash))
-        found = self._resource(door, target)
+        owner = self._owner(door, endpoint)
+        found = self._resource(door, owner, target)
         if found is None:
             return _Entry(Decision(False, (rules.UNKNOWN_TARGET,), self.hash))
         what, shape = found
-        action = cedar.action(target)
-        applying = [rule for rule in self._judges(caller.org, door) if rule.applies(who, action, what)]
+        action = cedar.action(target, endpoint)
+        applying = [rule for rule in self._judges(caller.org, owner) if rule.applies(who, action, what)]
         ruling = engine.evident(applying)
         if ruling is not None:
             return _Entry(self._decision(ruling))
@@ -160,13 +170,21 @@ class Policy:
         question = engine.question(who, action, what, {"door": door, "key": caller.key_id}, shape, part)
         return _Entry(question=question) if part.wanted is not None else _Entry(self._decision(engine.rule(question, None)))
 
-    def _judges(self, org: str, door: str) -> list[Rule]:
-        """The rules of the caller's organisation, and at a shared door those of the organisation that shares it."""
-        own, owner = self._orgs.get(org, self._everyone), self._doors.get(door, org)
-        return own if owner == org else [*own, *(rule for rule in self._orgs.get(owner, ()) if rule.org == owner)]
+    def _owner(self, door: str, endpoint: str) -> str | None:
+        """The organisation a door belongs to; `provider:model` is the provider's. None where there is no such door."""
+        if not endpoint:
+            return self._doors.get(door)
+        return self._models.get(door) or self._providers.get(door.partition(":")[0])
 
-    def _resource(self, door: str, target: Target | None) -> tuple[cedar.Node, Shape] | None:
-        through = cedar.door(door, self._doors.get(door))
+    def _judges(self, org: str, owner: str | None) -> list[Rule]:
+        """The rules of the caller's organisation, and at a shared door those of the organisation that shares it."""
+        own = self._orgs.get(org, self._everyone)
+        return own if owner in (None, org) else [*own, *(rule for rule in self._orgs.get(owner, ()) if rule.org == owner)]
+
+    def _resource(self, door: str, owner: str | None, target: Target | None) -> tuple[cedar.Node, Shape] | None:
+        if target is not None and target.kind == "model":
+            return cedar.resource(target, {}, cedar.alias(door, owner)), EMPTY
+        through = cedar.door(door, owner)
         if target is None:
             return through, EMPTY
         if target.kind == "resource":
@@ -191,6 +209,11 @@ class Policy:
                 self._decisions.clear()
             known = self._decisions[ruling] = Decision(ruling.allow, ruling.reasons, self.hash, ruling.errors)
         return known
+
+
+def endpoint_of(kind: str) -> str:
+    """The kind of a model call as grants and policies name it: `llm.chat`, also as `llm.chat.intent`, is `chat`."""
+    return kind.split(".")[1]
 
 
 def _asked(entry: _Entry) -> Question:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Caller, Decision, Target
-from hub.policy.decide import Policy
+from hub.policy.decide import Policy, endpoint_of
 from hub.policy.rules import ANSWERS, BUILT_IN, GRANT_DENY, NO_GRANT, NO_PERMIT, UNKNOWN_SUBJECT, UNKNOWN_TARGET
 
 _ANSWERED = {
@@ -112,8 +112,9 @@ def _again(
         return "The target's name was cut in the record: this cannot be decided again.", None
     caller = Caller(org, str(actor.get("sub", "")), str(actor.get("id", "")))
     door = str(place.get("door", ""))
-    if not policy.reads_arguments(caller, door, target):
-        return "", policy.judge(caller, door, target, None)
+    endpoint = endpoint_of(str(record.get("kind", ""))) if target is not None and target.kind == "model" else ""
+    if not policy.reads_arguments(caller, door, target, endpoint):
+        return "", policy.judge(caller, door, target, None, endpoint)
     commitment = str(_object(record.get("commit")).get("req", ""))
     obstacle, arguments = _arguments(commitment, payload, salt)
     return (obstacle, None) if obstacle else ("", policy.judge(caller, door, target, arguments))
@@ -143,7 +144,7 @@ def _verdict(again: Decision, same: bool) -> str:
 
 def _target(place: Mapping[str, Any]) -> Target | None:
     kind = place.get("kind")
-    if kind not in ("tool", "prompt", "resource"):
+    if kind not in ("tool", "prompt", "resource", "model"):
         return None
     return Target(str(place.get("upstream", "")), kind, str(place.get("name", "")))
 

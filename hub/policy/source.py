@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Kind, Target
-from hub.config.model import Policies, PolicySpec
+from hub.config.model import Config, ModelSpec, Policies, PolicySpec, ProviderSpec, VirtualServerSpec
 from hub.policy.cedar import traits
 from hub.policy.shapes import EMPTY, Shape, of_schema
 
@@ -60,7 +60,8 @@ class TargetType(Struct, frozen=True, omit_defaults=True):
 
 
 class Source(Struct, frozen=True):
-    """Everything that decides. `doors` are the virtual servers with their organisations, `awaited` upstreams without a tool or prompt."""
+    """Everything that decides. `doors` are the virtual servers with their organisations, `awaited` upstreams without a tool or prompt;
+    `models` and `providers` are the aliases of models and their providers, with their organisations."""
 
     v: Literal[1]
     default: Literal["grants", "deny"]
@@ -68,6 +69,8 @@ class Source(Struct, frozen=True):
     targets: tuple[TargetType, ...]
     doors: dict[str, str]
     awaited: tuple[str, ...] = ()
+    models: dict[str, str] = {}
+    providers: dict[str, str] = {}
 
     def encode(self) -> bytes:
         """Canonical JSON: keys sorted, targets in order."""
@@ -82,9 +85,23 @@ def decode(snapshot: bytes) -> Source:
         raise PolicyInvalid([f"these bytes are no policy snapshot: {error}"]) from None
 
 
-def collect(
-    policies: Policies, base: Path, targets: Iterable[ToolType], virtual_servers: Mapping[str, str], awaited: Iterable[str]
-) -> Source:
+class Places(Struct, frozen=True):
+    """What is declared beside policies, by name, each with its organisation."""
+
+    virtual_servers: Mapping[str, str] = {}
+    models: Mapping[str, str] = {}
+    providers: Mapping[str, str] = {}
+
+    @staticmethod
+    def of(config: Config) -> "Places":
+        return Places(_owners(config.virtual_servers), _owners(config.models), _owners(config.providers))
+
+
+def _owners(declared: Mapping[str, VirtualServerSpec | ModelSpec | ProviderSpec]) -> dict[str, str]:
+    return {name: spec.org for name, spec in declared.items()}
+
+
+def collect(policies: Policies, base: Path, targets: Iterable[ToolType], places: Places, awaited: Iterable[str]) -> Source:
     """Read the policy files (relative to `base`) and type the targets. Raises `PolicyInvalid`."""
     problems: list[str] = []
     sets = [SetText(name, spec.org, _text(name, spec, base, problems)) for name, spec in sorted(policies.sets.items())]
@@ -94,7 +111,8 @@ def collect(
     typed = [item for item in items.values() if item.target.kind != "resource"]
     ordered = sorted(typed, key=lambda item: (item.target.upstream, item.target.kind, item.target.name))
     silent = {*awaited, *(target.upstream for target in items)} - {item.target.upstream for item in typed}
-    return Source(1, policies.default, tuple(sets), tuple(map(_typed, ordered)), dict(virtual_servers), tuple(sorted(silent)))
+    doors, models, providers = dict(places.virtual_servers), dict(places.models), dict(places.providers)
+    return Source(1, policies.default, tuple(sets), tuple(map(_typed, ordered)), doors, tuple(sorted(silent)), models, providers)
 
 
 def _typed(item: ToolType) -> TargetType:

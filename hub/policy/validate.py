@@ -53,9 +53,11 @@ class _Known:
         self.actions: list[tuple[Node, Shape]] = [(cedar.action(each.target), each.args) for each in source.targets]
         self.upstreams = {each.upstream for each in source.targets}
         self.doors = source.doors
+        self.models, self.providers = source.models, source.providers
         self._awaited = set(source.awaited)
         self._targets = {(cedar.KINDS[target.kind], str(target)) for target in targets}
         self._actions = {uid for action, _ in self.actions for uid in action.within}
+        self._actions |= {("Hub::Action", f"call_model:{endpoint}") for endpoint in cedar.ENDPOINTS}
 
     def awaits(self, uid: Uid) -> bool:
         """Whether it names a tool or prompt of an upstream whose catalogue is not known yet."""
@@ -85,6 +87,16 @@ class _Known:
             return f"there is no upstream {name}"
         if kind == "Hub::VirtualServer" and name not in self.doors:
             return f"there is no virtual server {name}"
+        return self._strange_model(kind, name)
+
+    def _strange_model(self, kind: str, name: str) -> str:
+        """Which models a provider has is an open set; which providers there are is not."""
+        if kind == "Hub::Alias" and name not in self.models and name.partition(":")[0] not in self.providers:
+            return f"there is no model {name}"
+        if kind == "Hub::Provider" and name not in self.providers:
+            return f"there is no provider {name}"
+        if kind == "Hub::Model" and name.partition("/")[0] not in self.providers:
+            return f"there is no provider {name.partition('/')[0]}"
         return ""
 
 

@@ -15,7 +15,7 @@ from hub.audit.record import intent
 from hub.call import Call, Caller, Credential, Grant, Target, new_id
 from hub.commands.app import run
 from hub.config.model import Policies, PolicySpec
-from hub.policy.decide import Policy, ToolType
+from hub.policy.decide import Places, Policy, ToolType
 from hub.policy.snapshots_sqlite import SqliteSnapshots
 from hub.store.sqlite import Database
 
@@ -37,7 +37,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 async def record(path: Path) -> str:
     policies = Policies(sets={"house": PolicySpec(cedar=RULE)})
-    policy = Policy.compile(policies, path.parent, [ToolType(TOOL, SCHEMA)], {"demo": "default"})
+    policy = Policy.compile(policies, path.parent, [ToolType(TOOL, SCHEMA)], Places({"demo": "default"}))
     caller = Caller("default", "user:ann", "k1", (Grant(virtual_server="*"),))
     made = Call(
         new_id(),

@@ -94,5 +94,6 @@ def test_every_key_is_described_and_stands_in_the_reference() -> None:
 
 
 def test_secret_fields_are_listed() -> None:
-    assert secret_fields() == ["keys[*].secret", "secrets.log", "secrets.master", "upstreams.*.headers.*", "upstreams.*.stdio.env.*"]
+    providers, upstreams = ["providers.*.api_key", "providers.*.headers.*"], ["upstreams.*.headers.*", "upstreams.*.stdio.env.*"]
+    assert secret_fields() == ["keys[*].secret", *providers, "secrets.log", "secrets.master", *upstreams]
     assert re.search(r"## Secret fields\n\n- `keys", reference())

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from hub.config.model import Policies, PolicySpec
-from hub.policy.decide import Policy
+from hub.policy.decide import Places, Policy
 from hub.policy.snapshots import kept
 from hub.policy.source import PolicyInvalid
 from tests.support.media import Store
 
 
 def compiled(folder: Path, text: str) -> Policy:
-    return Policy.compile(Policies(sets={"house": PolicySpec(cedar=text)}), folder, [], {"demo": "default"})
+    return Policy.compile(Policies(sets={"house": PolicySpec(cedar=text)}), folder, [], Places({"demo": "default"}))
 
 
 async def test_a_snapshot_is_kept_under_its_hash_across_restarts(store: Store, tmp_path: Path):

@@ -9,7 +9,7 @@ import pytest
 
 from hub.call import Call, Caller, Credential, Grant, Target
 from hub.config.model import Policies, PolicySpec
-from hub.policy.decide import Policy, ToolType
+from hub.policy.decide import Places, Policy, ToolType
 
 TOOLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "bank/transfer": (
@@ -60,8 +60,8 @@ def compiled(targets: list[ToolType]) -> Callable[..., Policy]:
         cedar: str = "", *, default: Any = "grants", org: str = "*", sets: dict[str, PolicySpec] | None = None, **more: Any
     ) -> Policy:
         specs = sets if sets is not None else {"main": PolicySpec(org=org, cedar=cedar)} if cedar else {}
-        doors = {"desk": "default", "lab": "acme"}
-        return Policy.compile(Policies(default=default, sets=specs), Path("/nowhere"), more.pop("targets", targets), doors, **more)
+        places = Places({"desk": "default", "lab": "acme"}, {"fast": "default", "theirs": "acme"}, {"openai": "default", "vault": "acme"})
+        return Policy.compile(Policies(default=default, sets=specs), Path("/nowhere"), more.pop("targets", targets), places, **more)
 
     return build
 

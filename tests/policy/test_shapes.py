@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hub.call import Target
 from hub.config.model import Policies
 from hub.policy.context import Reading, Wanted
-from hub.policy.decide import Policy, ToolType
+from hub.policy.decide import Places, Policy, ToolType
 from hub.policy.shapes import DEPTH, EMPTY, Shape, of_schema
 
 
@@ -150,5 +150,5 @@ ANY_SCHEMA = st.recursive(
 @given(properties=st.dictionaries(st.text(max_size=6), ANY_SCHEMA, max_size=5), name=st.text(max_size=8))
 def test_no_tool_however_it_is_named_or_typed_keeps_the_others_from_having_policies(properties, name):
     schema = json.dumps({"type": "object", "properties": properties, "$defs": properties}).encode()
-    policy = Policy.compile(Policies(), Path(), [ToolType(Target("odd", "tool", name), schema)], {})
+    policy = Policy.compile(Policies(), Path(), [ToolType(Target("odd", "tool", name), schema)], Places())
     assert Policy.from_snapshot(policy.snapshot()).hash == policy.hash

@@ -4,7 +4,7 @@ import pytest
 
 from hub.call import Target
 from hub.config.model import Policies, PolicySpec
-from hub.policy.decide import Policy, PolicyInvalid, ToolType
+from hub.policy.decide import Places, Policy, PolicyInvalid, ToolType
 
 ON_TRANSFER = 'forbid(principal, action == Hub::Action::"call_tool:bank/transfer", resource)'
 
@@ -86,12 +86,12 @@ def test_semicolons_in_strings_and_comments_do_not_end_a_policy(compiled, call, 
 
 def test_a_set_is_inline_or_a_file_beside_the_configuration(tmp_path, targets):
     (tmp_path / "p.cedar").write_text('@id("off") forbid(principal, action, resource);', encoding="utf-8")
-    policy = Policy.compile(Policies(sets={"a": PolicySpec(file="p.cedar")}), tmp_path, targets, {})
+    policy = Policy.compile(Policies(sets={"a": PolicySpec(file="p.cedar")}), tmp_path, targets, Places())
     assert policy.text_of("off")
     (tmp_path / "bad.cedar").write_bytes(b"\xff\xfe")
     specs = {"a": PolicySpec(file="none.cedar"), "b": PolicySpec(), "c": PolicySpec(cedar="x", file="y"), "d": PolicySpec(file="bad.cedar")}
     with pytest.raises(PolicyInvalid) as error:
-        Policy.compile(Policies(sets=specs), tmp_path, targets, {})
+        Policy.compile(Policies(sets=specs), tmp_path, targets, Places())
     assert error.value.messages == (
         "policy set a: none.cedar cannot be read: No such file or directory",
         "policy set b: give either `cedar` or `file`",
