@@ -4,6 +4,9 @@ Each step is one call into a room of its own; this file only fixes their order (
 
     authenticate → limits of the caller → resolve → decide → limits of the target → inspect → intent → dispatch → outcome
 
+Resolve and decide are synchronous and change nothing. Where limits have to be waited for, they are asked ahead of their turn, so that one
+wait is for the limits of caller and target together (`Ahead`); whoever is refused hears what he would have heard in the order above.
+
 It knows no wire protocol. A call that leaves the hub has its intent durable before anything is sent and its outcome durable before
 the answer is handed back; a call the hub answers itself, or refuses, has one record. No record, no answer.
 """
@@ -18,11 +21,10 @@ from msgspec import Struct
 from hub.audit import record
 from hub.audit.journal import Journal, Receipt
 from hub.audit.record import Status
-from hub.budget.limiter import Hold, Limiter
-from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply
+from hub.budget.limiter import Entry, Hold, Limiter, Question
+from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply, Target
 from hub.entropy import take
 from hub.identity.authenticate import Identity
-from hub.policy.decide import Policy
 from hub.refusal import Denied, Internal, JournalDown, Limited, OutcomeUnrecorded, Refusal, StoreDown
 from hub.telemetry.metrics import Metrics
 
@@ -48,6 +50,22 @@ class View(Protocol):
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
         """Turn the advertised name into the stable target. Raises a `Refusal` where there is none for this caller."""
+        ...
+
+
+class Judge(Protocol):
+    """What decides: the policy of one generation."""
+
+    def decide(self, call: Call, caller: Caller) -> Decision:
+        """Whether a resolved call may be made."""
+        ...
+
+
+class Gate(Protocol):
+    """What is asked for the limits of a target."""
+
+    def enter_target(self, caller: Caller, target: Target) -> Entry:
+        """See `Limiter.enter_target`."""
         ...
 
 
@@ -116,16 +134,21 @@ async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> 
     return Refused(refusal, await Trail(steps, call, caller).refuse(refusal))
 
 
-async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
+async def govern(steps: Steps, policy: Judge, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
     """Take `call` along the rest of the path. Raises `Refused` for every no, which is then recorded.
 
     Cancelling it, as an edge does when its client has left, cancels the work downstream and records the outcome `aborted`, with the
     message of the cancellation as its code where that is one of `ABORTED`.
     """
     trail = Trail(steps, call, caller)
+    limits: Gate = steps.limits
     try:
         entry = steps.limits.enter_caller(caller)
-        with entry if isinstance(entry, Hold) else await entry:
+        if not isinstance(entry, Hold):
+            if isinstance(entry, Question):
+                view = policy = limits = ahead(entry, limits, policy, view, call, caller)
+            entry = await entry
+        with entry:
             plan = view.resolve(call, caller)
             trail.call = call = plan.call
             if plan.answer is not None:
@@ -138,7 +161,7 @@ async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: C
             if not trail.decision.allow:
                 reasons = list(trail.decision.reasons)
                 raise Denied(f"policy does not allow this call ({', '.join(reasons)})", data={"reasons": reasons})
-            entry = steps.limits.enter_target(caller, call.target)
+            entry = limits.enter_target(caller, call.target)
             with entry if isinstance(entry, Hold) else await entry:
                 if plan.inspect is not None:
                     plan.inspect(call.arguments)
@@ -153,6 +176,56 @@ async def govern(steps: Steps, policy: Policy, view: View, call: Call, caller: C
         fault = Internal("the hub failed to handle this call; the operator's log has the details under this request id")
         receipt = await trail.refuse(fault)
         raise Refused(fault, receipt) from error
+
+
+class Ahead(Struct):
+    """What resolve, policy and the limits of the target say of one call, found out ahead and said again when their turn comes.
+
+    `fault` is what the first of them raised that has no answer here.
+    """
+
+    plan: Plan | None = None
+    decision: Decision | None = None
+    target: Entry | None = None
+    fault: Exception | None = None
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        if self.plan is None:
+            raise self._fault()
+        return self.plan
+
+    def decide(self, call: Call, caller: Caller) -> Decision:
+        if self.decision is None:
+            raise self._fault()
+        return self.decision
+
+    def enter_target(self, caller: Caller, target: Target) -> Entry:
+        if self.target is None:
+            raise self._fault()
+        return self.target
+
+    def _fault(self) -> Exception:
+        """Kept no longer: what is raised holds the frames it passes, and one of them this."""
+        fault, self.fault = self.fault, None
+        assert fault is not None
+        return fault
+
+
+def ahead(question: Question, limits: Gate, policy: Judge, view: View, call: Call, caller: Caller) -> Ahead:
+    """Go along the path as far as the limits of the target, where it leads there, and have `question` ask for these as well."""
+    plan = decision = None
+    try:
+        plan = view.resolve(call, caller)
+        if plan.call.target is None or plan.answer is not None:
+            return Ahead(plan)
+        decision = policy.decide(plan.call, caller)
+        if not decision.allow:
+            return Ahead(plan, decision)
+        target = limits.enter_target(caller, plan.call.target)
+    except Exception as fault:
+        return Ahead(plan, decision, fault=fault)
+    question.join(target)
+    return Ahead(plan, decision, target)
 
 
 class Trail:

@@ -45,6 +45,13 @@ def places(keys: tuple[bytes, ...]) -> Places:
     return Places(keys, tuple(b"*3\r\n" + strings("ZREM", key) for key in keys))
 
 
+def together(one: Places | None, other: Places | None) -> Places | None:
+    """The sets of both, which have one hash tag."""
+    if one is None or other is None:
+        return one or other
+    return Places(one.keys + other.keys, one.leave + other.leave)
+
+
 class Lease(Hold):
     """The places of one call: the same name in each set."""
 

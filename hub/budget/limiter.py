@@ -1,5 +1,6 @@
 """What the path asks of limits, wherever their counts are kept, and what both ways of keeping them say alike."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from typing import Protocol
 
@@ -28,6 +29,20 @@ NOTHING = Hold()
 
 Entry = Hold | Awaitable[Hold]
 """A hold at once, or one that must be waited for: counts in memory cost a call no turn of the loop."""
+
+
+class Question(ABC, Awaitable[Hold]):
+    """A hold that another process has to be asked for, which happens when it is awaited and not before.
+
+    Until then a second question may join it, which is asked in the same moment, and counts only where the first lets the call through.
+    The first then answers with the hold of both; the second says without a further wait whether it lets the call through as well.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def join(self, second: Entry) -> None:
+        """Have `second` asked with this one; a hold, of which there is nothing to ask, changes nothing."""
 
 
 class Limiter(Protocol):

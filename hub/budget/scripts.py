@@ -9,22 +9,25 @@ CLOCK = "redis.call('TIME')"
 """How the scripts read the time, for tests to put a clock of their own in its place."""
 
 TAKE = """
--- One call against every count it is held against: all of them count it, or none.
--- KEYS: the counts. ARGV: for each its kind and two numbers; then, where any is of calls in flight, a lease's length and name.
+-- One call against every count it is held against, in two groups of which the second may be empty: first the counts of the caller, then
+-- those of the target. All of a group count the call, or none. The second is looked at where the first lets the call through; where the
+-- second refuses it, the first has counted it all the same, but for its place among the calls in flight, which it had for no time.
+-- KEYS: the counts. ARGV: how many of them are the first group; for each its kind and two numbers; then, where any is of calls in flight,
+-- a lease's length and name.
 --   rate   burst, interval       the theoretical arrival time, see hub/budget/gcra.py
 --   day    calls a day, 0        (day since 1970) * 2^32 + calls
 --   flying calls in flight, 0    a sorted set of leases by the time they end
--- Returns 0, or the position of the count that takes longest to clear and the microseconds until it does.
+-- Returns 0, or the position of the count that takes longest to clear, of the group that refuses, and the microseconds until it does.
 local call, ceil = redis.call, math.ceil
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local length, lease = ARGV[3 * #KEYS + 1], ARGV[3 * #KEYS + 2]
-local longest, which, value, ends = 0, 0, {}, {}
+local split, length, lease = tonumber(ARGV[1]), ARGV[3 * #KEYS + 2], ARGV[3 * #KEYS + 3]
+local value, ends = {}, {}
 
-for i = 1, #KEYS do
-  local key, kind, limit, wait = KEYS[i], ARGV[3 * i - 2], tonumber(ARGV[3 * i - 1]), 0
+local function wait_for(i)
+  local key, kind, limit, wait = KEYS[i], ARGV[3 * i - 1], tonumber(ARGV[3 * i]), 0
   if kind == 'rate' then
-    local interval, tat = tonumber(ARGV[3 * i]), tonumber(call('GET', key) or now)
+    local interval, tat = tonumber(ARGV[3 * i + 1]), tonumber(call('GET', key) or now)
     if tat > now + limit * interval then
       tat = now + limit * interval
       call('SET', key, tat, 'PX', ceil((tat - now) / 1000) + 60000)
@@ -47,18 +50,35 @@ for i = 1, #KEYS do
     end
     if call('ZCARD', key) >= limit then wait = 1000000 end
   end
-  if wait > longest then longest, which = wait, i end
+  return wait
 end
-if which > 0 then return {which, longest} end
 
-for i = 1, #KEYS do
-  if value[i] then
-    call('SET', KEYS[i], value[i], 'PX', ends[i])
-  else
-    call('ZADD', KEYS[i], now + length, lease)
-    call('PEXPIRE', KEYS[i], ceil(length / 1000) + 1000)
+local function refusal(from, to)
+  local longest, which = 0, 0
+  for i = from, to do
+    local wait = wait_for(i)
+    if wait > longest then longest, which = wait, i end
+  end
+  if which > 0 then return {which, longest} end
+end
+
+local function count(from, to, stays)
+  for i = from, to do
+    if value[i] then
+      call('SET', KEYS[i], value[i], 'PX', ends[i])
+    elseif stays then
+      call('ZADD', KEYS[i], now + length, lease)
+      call('PEXPIRE', KEYS[i], ceil(length / 1000) + 1000)
+    end
   end
 end
+
+local refused = refusal(1, split)
+if refused then return refused end
+refused = refusal(split + 1, #KEYS)
+count(1, split, not refused)
+if refused then return refused end
+count(split + 1, #KEYS, true)
 return 0
 """
 

@@ -62,21 +62,26 @@ class InRedis:
         self.redis = redis
         self.server = server
         self.micros = NOON * 1_000_000
+        self.elapsed = 0
         self.made: list[RedisLimits] = []
         self.pass_(0)
 
     async def make(self, *specs: LimitSpec) -> Limiter:
-        limits = RedisLimits(self.redis, specs, clock=CLOCK)
+        limits = RedisLimits(self.redis, specs, clock=CLOCK, elapsed=lambda: self.elapsed)
         await limits.open()
         self.made.append(limits)
         return limits
 
     def pass_(self, seconds: float) -> None:
+        self.elapsed += round(seconds * 1e9)
+        self._move(seconds)
+
+    def _move(self, seconds: float) -> None:
         self.micros += round(seconds * 1_000_000)
         self.server.ask("HSET", "clock", "seconds", self.micros // 1_000_000, "micros", self.micros % 1_000_000)
 
     def set_back(self, seconds: float) -> None:
-        self.pass_(-seconds)
+        self._move(-seconds)
 
 
 @pytest.fixture

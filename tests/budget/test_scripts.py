@@ -19,12 +19,16 @@ class Server:
 
     def __init__(self, server: RedisServer) -> None:
         self.client = client.Redis(port=server.port, protocol=2)
-        self.take = self.client.register_script(TAKE.replace(CLOCK, TEST_CLOCK))
+        self._take = self.client.register_script(TAKE.replace(CLOCK, TEST_CLOCK))
         self.renew = self.client.register_script(RENEW.replace(CLOCK, TEST_CLOCK))
 
     def begin(self, now: int) -> None:
         self.client.flushall()
         self.set(now)
+
+    def take(self, keys: list[str], arguments: list[str | int], split: int | None = None):
+        """The first `split` keys are the caller's, by default all."""
+        return self._take(keys, [len(keys) if split is None else split, *arguments])
 
     def set(self, now: int) -> None:
         self.client.hset("clock", mapping={"seconds": now // 1_000_000, "micros": now % 1_000_000})
@@ -110,6 +114,45 @@ def test_all_counts_together_follow_a_plain_model(redis_server: RedisServer, ste
                 tat, used = kept, used + 1
                 leases[f"call{number}"] = now + LENGTH
             assert int(server.client.zcard("{a}flying")) == len(leases)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    calls=st.lists(st.tuples(st.integers(0, 3_000_000), st.booleans(), st.integers(0, 3)), min_size=1, max_size=25),
+    caller=st.tuples(st.integers(1, 4), st.integers(1, 8), st.integers(1, 3)),
+    target=st.tuples(st.integers(1, 4), st.integers(1, 8), st.integers(1, 3)),
+)
+def test_two_groups_at_once_count_as_one_after_the_other(redis_server: RedisServer, calls, caller, target):
+    """One run with both, against what two runs say and leave behind; the place of a call its target refuses is given back at once."""
+    server = served(redis_server)
+    now = NOW
+    kinds = ("rate", "day", "flying")
+
+    def asked(limits: tuple[int, int, int]) -> list[str | int]:
+        return [item for kind, limit in zip(kinds, limits, strict=True) for item in (kind, limit, 2_000_000 if kind == "rate" else 0)]
+
+    for number, (gap, targeted, ended) in enumerate(calls):
+        now += gap
+        server.set(now)
+        name = f"call{number}"
+        lease = [LENGTH, name]
+        mine, theirs, *apart = [[f"{{a}}{group}{kind}" for kind in kinds] for group in ("caller", "target", "one", "other")]
+        said = server.take(apart[0], [*asked(caller), *lease])
+        if targeted and said == 0:
+            second = server.take(apart[1], [*asked(target), *lease])
+            if second != 0:
+                server.client.zrem(apart[0][2], name)
+                said = [second[0] + 3, second[1]]
+        keys = mine + theirs if targeted else mine
+        arguments = asked(caller) + asked(target) if targeted else asked(caller)
+        assert server.take(keys, [*arguments, *lease], split=3) == said
+        for one, other in zip(mine + theirs, apart[0] + apart[1], strict=True):
+            if one.endswith("flying"):
+                assert server.client.zrange(one, 0, -1, withscores=True) == server.client.zrange(other, 0, -1, withscores=True)
+            else:
+                assert server.client.get(one) == server.client.get(other)
+        for key in (mine + theirs + apart[0] + apart[1])[2::3]:
+            server.client.zrem(key, f"call{number - ended}")
 
 
 def test_a_renewed_lease_lasts_its_length_again_and_one_that_ran_out_is_back(redis_server: RedisServer):
