@@ -143,7 +143,7 @@ async def govern(steps: Steps, policy: Judge, view: View, call: Call, caller: Ca
     trail = Trail(steps, call, caller)
     limits: Gate = steps.limits
     try:
-        entry = steps.limits.enter_caller(caller)
+        entry = limits.enter_caller(caller)
         if not isinstance(entry, Hold):
             if isinstance(entry, Question):
                 view = policy = limits = ahead(entry, limits, policy, view, call, caller)

@@ -1,6 +1,7 @@
-"""Sessions of the older era on two processes that serve as one: whichever is asked, whichever is killed, with Redis and while it is away."""
+"""Two processes that serve as one: sessions of the older era whichever is asked, whichever is killed, with Redis and while it is away."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,36 @@ async def test_a_call_is_cancelled_by_way_of_the_other_process_once(pair: tuple[
     assert [end["outcome"]["status"] for end in ends] == ["aborted"]
     assert downstream.noted().count(f"cancelled {mark}") == 1
     assert await text_of(session.call("echo", {"text": "goes on"}, ident=77)) == "goes on"
+
+
+async def test_a_call_over_http_asks_redis_once_about_limits_of_caller_and_tool(pair: tuple[Hub, Hub], redis_server: RedisServer) -> None:
+    before = pair[0].file.read_text()
+    each = {"per_minute": 60_000, "concurrency": 50, "per_day": 10_000}
+    limits = [{"name": "mine", "scope": "key", **each}, {"name": "all", "scope": "org", **each}, {"name": "its", "scope": "tool", **each}]
+    text = json.dumps({**json.loads(before), "limits": limits})
+    hash_ = pair[0].status()["config"]
+    for hub in pair:
+        rewrite(hub, text)
+    await eventually(lambda: hash_ != pair[0].status()["config"] == pair[1].status()["config"])
+    clients = [Client(hub, "ann") for hub in pair]
+
+    def done(command: str) -> int:
+        return redis_server.ask("INFO", "commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+    async def called(times: int) -> None:
+        for number in range(times):
+            assert (await clients[number % 2].call("echo", {"text": "x"})).status == 200
+
+    await called(4)  # from then on the server knows the script
+    await eventually(lambda: redis_server.ask("KEYS", "hub:{*}:flying:*") == [])
+    asked, freed = done("evalsha"), done("zrem")
+    await called(20)
+    assert done("evalsha") == asked + 20
+    await eventually(lambda: redis_server.ask("KEYS", "hub:{*}:flying:*") == [])
+    assert done("zrem") == freed + 20 * len(limits)
+    for hub in pair:
+        rewrite(hub, before)
+    await eventually(lambda: pair[0].status()["config"] == pair[1].status()["config"] == hash_)
 
 
 async def test_a_change_only_one_process_sees_reaches_streams_of_the_other(pair: tuple[Hub, Hub]) -> None:
