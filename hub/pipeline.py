@@ -53,7 +53,7 @@ class View(Protocol):
         ...
 
 
-class Judge(Protocol):
+class Decider(Protocol):
     """What decides: the policy of one generation."""
 
     def decide(self, call: Call, caller: Caller) -> Decision:
@@ -61,7 +61,7 @@ class Judge(Protocol):
         ...
 
 
-class Gate(Protocol):
+class TargetLimits(Protocol):
     """What is asked for the limits of a target."""
 
     def enter_target(self, caller: Caller, target: Target) -> Entry:
@@ -134,14 +134,14 @@ async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> 
     return Refused(refusal, await Trail(steps, call, caller).refuse(refusal))
 
 
-async def govern(steps: Steps, policy: Judge, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
+async def govern(steps: Steps, policy: Decider, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
     """Take `call` along the rest of the path. Raises `Refused` for every no, which is then recorded.
 
     Cancelling it, as an edge does when its client has left, cancels the work downstream and records the outcome `aborted`, with the
     message of the cancellation as its code where that is one of `ABORTED`.
     """
     trail = Trail(steps, call, caller)
-    limits: Gate = steps.limits
+    limits: TargetLimits = steps.limits
     try:
         entry = limits.enter_caller(caller)
         if not isinstance(entry, Hold):
@@ -179,9 +179,9 @@ async def govern(steps: Steps, policy: Judge, view: View, call: Call, caller: Ca
 
 
 class Ahead(Struct):
-    """What resolve, policy and the limits of the target say of one call, found out ahead and said again when their turn comes.
+    """What resolve, policy and the limits of the target say of one call: found out ahead, and said again when their turn comes.
 
-    `fault` is what the first of them raised that has no answer here.
+    `fault` is what the first of them raised that was asked and has no answer here.
     """
 
     plan: Plan | None = None
@@ -211,7 +211,7 @@ class Ahead(Struct):
         return fault
 
 
-def ahead(question: Question, limits: Gate, policy: Judge, view: View, call: Call, caller: Caller) -> Ahead:
+def ahead(question: Question, limits: TargetLimits, policy: Decider, view: View, call: Call, caller: Caller) -> Ahead:
     """Go along the path as far as the limits of the target, where it leads there, and have `question` ask for these as well."""
     plan = decision = None
     try:

@@ -76,6 +76,7 @@ class _Group(Struct):
     numbers: bytes
     """Of each key, what the script must know of its rule."""
     refused: _Refused | None = None
+    """What Redis said last, where that was no."""
 
 
 class _Ask(Question):
@@ -184,7 +185,7 @@ class RedisLimits:
         return NOTHING if group is None else self._question(group)
 
     def _question(self, group: _Group) -> Question:
-        """Raises `Limited` where Redis has said so a moment ago, and that nothing can change it before now."""
+        """Raises `Limited` where Redis has just said so, and for longer than until now."""
         if group.refused is not None:
             now = self._elapsed()
             if now < group.refused.until and self._redis.up:
@@ -200,11 +201,10 @@ class RedisLimits:
         """
         since = asyncio.get_running_loop().time()
         if self._settled > since:
-            settling = StoreDown("calls in flight are being counted again", retry_after=self._settled - since)
             if first.flying is not None:
-                raise settling
+                raise self._settling(since)
             if second is not None and second.flying is not None:
-                return (await self.ask(first, None))[0], settling
+                return (await self.ask(first, None))[0], self._settling(since)
         name, where = b"", first.flying if second is None else together(first.flying, second.flying)
         if where is not None:
             name = self._leases.name()
@@ -223,6 +223,9 @@ class RedisLimits:
         if second is None or which <= len(first.rules):
             raise self._reached(first, which - 1, wait, asked)
         return NOTHING, self._reached(second, which - len(first.rules) - 1, wait, asked)
+
+    def _settling(self, now: float) -> StoreDown:
+        return StoreDown("calls in flight are being counted again", retry_after=self._settled - now)
 
     def _packed(self, first: _Group, second: _Group | None, name: bytes) -> tuple[int, bytes]:
         """The arguments of the script, and how many they are."""
