@@ -8,7 +8,6 @@ import contextlib
 import logging
 import os
 import socket
-import time
 from collections.abc import Callable, Collection
 
 from hub import __version__
@@ -18,7 +17,7 @@ from hub.processes.child import Child
 from hub.processes.either import either
 from hub.processes.messages import Count, Counted, Drain, Hold, Holding, Take, ToParent
 from hub.processes.parcel import pack_stdio
-from hub.processes.place import PAUSES, STEADY
+from hub.processes.pauses import Pauses
 from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub")
@@ -53,7 +52,7 @@ class Keeper:
         self._number = 0
         """How many there have been; lines to one bear its number."""
         self._guard = -1
-        self._failures = 0
+        self._pauses = Pauses()
         self._heard = asyncio.Event()
         self._started = asyncio.Event()
         self._stop = asyncio.Event()
@@ -180,10 +179,7 @@ class Keeper:
 
     def _pause(self, host: Child | None) -> float:
         """Seconds until the next."""
-        if host is not None and time.monotonic() - host.began > STEADY:
-            self._failures = 0
-        self._failures += 1
-        again = PAUSES[min(self._failures, len(PAUSES)) - 1]
+        again = self._pauses.after(host)
         if host is not None:
             self._census.host_ends += 1
             log.error("the stdio host ended; another takes its place", extra=fields(pid=host.pid, how=host.how_it_ended(), again_in=again))

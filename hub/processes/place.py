@@ -2,21 +2,15 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from hub.processes.child import Child
 from hub.processes.either import either
+from hub.processes.pauses import Pauses
 from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub")
-
-PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
-"""Seconds until a worker that ended without being told is followed by another, by how often that has happened in a row."""
-
-STEADY = 60.0
-"""Seconds after which a worker that ends has not failed in a row."""
 
 
 class Place:
@@ -33,7 +27,7 @@ class Place:
         self._see_out = see_out
         self._fell = fell
         self._stop = stop
-        self._failures = 0
+        self._pauses = Pauses()
         self._renew = asyncio.Event()
         self._renewal: asyncio.Future[bool] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -87,20 +81,12 @@ class Place:
 
     def _pause(self, child: Child | None) -> float:
         """Seconds until the next, now that `child` has ended: None is one that could not even be made."""
-        if child is None:
-            again = self._failed()
-        elif child.code == 0 and child.serving.is_set():
-            again = 0.0  # somebody has asked that process alone to stop
+        if child is not None and child.code == 0 and child.serving.is_set():  # somebody has asked that process alone to stop
             log.info("a worker was stopped; another takes its place", extra=fields(worker=child.number, pid=child.pid))
-        else:
-            if time.monotonic() - child.began > STEADY:
-                self._failures = 0
-            again = self._failed()
+            return 0.0
+        again = self._pauses.after(child)
+        if child is not None:
             self._fell(child)
             said = fields(worker=child.number, pid=child.pid, how=child.how_it_ended(), again_in=again)
             log.error("a worker ended; another takes its place", extra=said)
         return again
-
-    def _failed(self) -> float:
-        self._failures += 1
-        return PAUSES[min(self._failures, len(PAUSES)) - 1]

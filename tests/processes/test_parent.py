@@ -11,7 +11,7 @@ import pytest
 
 from hub.config.load import Loaded, load
 from hub.listen import bind
-from hub.processes import agreement, census, child, parent, place
+from hub.processes import agreement, census, child, parent, pauses
 from hub.processes.parent import Parent
 from tests.services.machine import state
 from tests.support.hub import ROOT, eventually
@@ -48,7 +48,7 @@ class Family:
 @pytest.fixture
 def ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(child, "PROGRAM", "tests.processes.standin")
-    monkeypatch.setattr(place, "PAUSES", (0.0, 0.01, 0.02))
+    monkeypatch.setattr(pauses, "PAUSES", (0.0, 0.01, 0.02))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("STANDIN", str(tmp_path))
     return tmp_path
