@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from hub.processes.child import Child
-from hub.processes.messages import Count, Counted, Family, Sample
+from hub.processes.families import counter, gauge
+from hub.processes.messages import Count, Counted
 from hub.processes.totals import Families, add, total
 
 PATIENCE = 1.0
@@ -71,47 +72,20 @@ class Census:
         return self._asked[child][1]
 
     def _own(self, there: Collection[Child], answered: Collection[Child]) -> Families:
-        up = [(child.number, float(child in answered)) for child in there]
-        generations = [(child.number, float(child.generation)) for child in there]
+        up = [({"worker": child.number}, child in answered) for child in there]
+        generations = [({"worker": child.number}, child.generation) for child in there]
         return (
-            _family("hub_workers", "gauge", "Workers that are to serve", [Sample("hub_workers", (), float(self._wanted))]),
-            _family("hub_worker_up", "gauge", "1 when the worker said in time what it has counted", _numbered("hub_worker_up", up)),
-            _family(
-                "hub_worker_generation",
-                "gauge",
-                "Number of the configuration that the worker has in force",
-                _numbered("hub_worker_generation", generations),
-            ),
-            _family(
-                "hub_worker_ends",
-                "counter",
-                "Workers that ended without being told",
-                [Sample("hub_worker_ends_total", (), float(self.ends))],
-            ),
-            _family(
-                "hub_worker_silences",
-                "counter",
-                "Times a worker did not say in time what it has counted",
-                [Sample("hub_worker_silences_total", (), float(self._silences))],
-            ),
+            gauge("hub_workers", "Workers that are to serve", [({}, self._wanted)]),
+            gauge("hub_worker_up", "1 when the worker said in time what it has counted", up),
+            gauge("hub_worker_generation", "Number of the configuration that the worker has in force", generations),
+            counter("hub_worker_ends", "Workers that ended without being told", self.ends),
+            counter("hub_worker_silences", "Times a worker did not say in time what it has counted", self._silences),
         )
 
     def _of_host(self, up: bool) -> Families:
-        wanted = [Sample("hub_stdio_host_up", (), float(up))] if self.host_wanted else []
+        alive = "1 when the process that owns the stdio servers said in time how they are"
+        ends = "Times that the process that owns the stdio servers ended without being told"
         return (
-            _family("hub_stdio_host_up", "gauge", "1 when the process that owns the stdio servers said in time how they are", wanted),
-            _family(
-                "hub_stdio_host_ends",
-                "counter",
-                "Times that the process that owns the stdio servers ended without being told",
-                [Sample("hub_stdio_host_ends_total", (), float(self.host_ends))],
-            ),
+            gauge("hub_stdio_host_up", alive, [({}, up)] if self.host_wanted else []),
+            counter("hub_stdio_host_ends", ends, self.host_ends),
         )
-
-
-def _family(name: str, kind: str, about: str, samples: list[Sample]) -> Family:
-    return Family(name, kind, about, tuple(samples))
-
-
-def _numbered(name: str, values: list[tuple[int, float]]) -> list[Sample]:
-    return [Sample(name, (("worker", str(number)),), value) for number, value in values]

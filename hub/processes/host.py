@@ -8,64 +8,40 @@ the second time at once.
 
 import asyncio
 import logging
-import os
-import signal
 import socket
 import sys
 from collections.abc import Coroutine
 from typing import Any
 
-import uvloop
-
-from hub import __version__
 from hub.call import new_id
-from hub.os_signals import on_signal
-from hub.processes import orphan
+from hub.config.load import Loaded
+from hub.processes import orphan, program
 from hub.processes.channel import Channel, Closed
 from hub.processes.either import either
+from hub.processes.families import gauge
 from hub.processes.handover import Plug
-from hub.processes.messages import Count, Counted, Drain, Family, Hold, Holding, Sample, Take, ToHost
+from hub.processes.messages import Count, Counted, Drain, Family, Hold, Holding, Take, ToHost
 from hub.processes.parcel import unpack
-from hub.telemetry.logs import fields, set_up
+from hub.telemetry.logs import fields
 from virtual_servers.guard import Guard
 from virtual_servers.hosting import Hosting
 
 log = logging.getLogger("hub")
 
-REST = 20.0
-"""Seconds that a host without a parent has beside its workers' drain; then it is ended, whatever it does."""
-
 
 def main() -> int:
-    channel = int(sys.argv[2])
-    os.set_inheritable(channel, False)
-    return uvloop.run(_run(socket.socket(fileno=channel)))
+    return program.run("the stdio host", {"process": "stdio-host"}, Hold, ToHost, _live)
 
 
-async def _run(end: socket.socket) -> int:
-    descriptor = end.fileno()
-    channel = await Channel[ToHost].open(end, ToHost)
-    try:
-        hold = await channel.receive()
-    except Closed:
-        return 1
-    assert isinstance(hold, Hold)
-    if hold.version != __version__:
-        print(f"hub: the stdio host is of version {__version__}, its parent of {hold.version}: restart the hub", file=sys.stderr)  # noqa: T201
-        return 1
-    telemetry = unpack(hold.config).config.telemetry
-    set_up(telemetry.log_level, telemetry.log_format)
-    logging.getLogger().handlers[0].addFilter(_named)
-    code = await Host(hold, channel, descriptor).run()
-    await channel.close()
-    return code
+async def _live(hold: Hold, loaded: Loaded, channel: Channel[ToHost], descriptor: int) -> int:
+    return await Host(hold, loaded, channel, descriptor).run()
 
 
 class Host:
     """`run` it once."""
 
-    def __init__(self, hold: Hold, channel: Channel[ToHost], descriptor: int) -> None:
-        self._loaded = unpack(hold.config)
+    def __init__(self, hold: Hold, loaded: Loaded, channel: Channel[ToHost], descriptor: int) -> None:
+        self._loaded = loaded
         self._channel = channel
         self._descriptor = descriptor
         self._leaving = asyncio.Event()
@@ -83,8 +59,8 @@ class Host:
             log.error("the stdio host cannot start", extra=fields(reason=str(error)))
             return 1
         assert self._guard.pid is not None
-        orphan.guard(self._descriptor, lambda: self._loaded.config.server.drain + REST)
-        self._handle_signals()
+        orphan.guard(self._descriptor, lambda: self._loaded.config.server.drain + orphan.REST)
+        program.handle_signals(self._asked_to_stop)
         self._hosting.take(self._loaded.config.upstreams)
         self._plug.open()
         self._channel.send(Holding(self._guard.pid))
@@ -96,12 +72,6 @@ class Host:
         await self._hosting.close()
         await asyncio.to_thread(self._guard.close)
         return 0
-
-    def _handle_signals(self) -> None:
-        for wanted in (signal.SIGTERM, signal.SIGINT):
-            on_signal(wanted, self._asked_to_stop)
-        for other in (signal.SIGHUP, signal.SIGUSR2):
-            on_signal(other, lambda: log.warning("this signal is for the parent: nothing is done"))
 
     def _asked_to_stop(self) -> None:
         """Whoever stops a whole service may signal all its processes at once: what runs at the workers needs its servers until they end."""
@@ -129,7 +99,7 @@ class Host:
                 self._told(await self._channel.receive())
         except Closed:
             log.error("the parent is gone: the stdio servers are stopped when the workers have ended")
-            await self._leave(self._loaded.config.server.drain + REST / 2)
+            await self._leave(self._loaded.config.server.drain + orphan.REST / 2)
 
     def _told(self, message: ToHost) -> None:
         match message:
@@ -149,33 +119,15 @@ class Host:
 
 def gauges(statuses: list[tuple[str, dict[str, Any]]]) -> tuple[Family, ...]:
     """What is measured of the servers, by their names: as a hub of one process shows it, and their processes."""
+    servers = [({"upstream": name}, status) for name, status in statuses]
+    up = [(name, status["state"] == "ready") for name, status in servers]
+    refusing = [(name, status["breaker"] != "closed") for name, status in servers]
+    running = [(name, status["pid"]) for name, status in servers if status["pid"] is not None]
     return (
-        _gauge(
-            "hub_upstream_up",
-            "1 when the upstream answered its handshake and has not failed since",
-            [(name, float(status["state"] == "ready")) for name, status in statuses],
-        ),
-        _gauge(
-            "hub_upstream_breaker_open",
-            "1 while calls are refused without trying",
-            [(name, float(status["breaker"] != "closed")) for name, status in statuses],
-        ),
-        _gauge(
-            "hub_stdio_server_pid",
-            "Process of a stdio server that runs",
-            [(name, float(status["pid"])) for name, status in statuses if status["pid"] is not None],
-        ),
+        gauge("hub_upstream_up", "1 when the upstream answered its handshake and has not failed since", up),
+        gauge("hub_upstream_breaker_open", "1 while calls are refused without trying", refusing),
+        gauge("hub_stdio_server_pid", "Process of a stdio server that runs", running),
     )
-
-
-def _gauge(name: str, about: str, values: list[tuple[str, float]]) -> Family:
-    return Family(name, "gauge", about, tuple(Sample(name, (("upstream", upstream),), value) for upstream, value in values))
-
-
-def _named(record: logging.LogRecord) -> bool:
-    """Adds what process it is to what is logged."""
-    record.fields = {"process": "stdio-host", **getattr(record, "fields", {})}
-    return True
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The end of a worker whose parent is gone and whose own loop hangs: nobody else is left to end it."""
+"""The end of a child whose parent is gone and whose own loop hangs: nobody else is left to end it."""
 
 import os
 import select
@@ -6,6 +6,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+
+REST = 20.0
+"""Seconds that a child without a parent has beside the drain of its calls; then it is ended, whatever it does."""
 
 
 def guard(channel: int, patience: Callable[[], float]) -> None:

@@ -7,67 +7,35 @@ parent is gone, and with 1 where it cannot serve.
 import asyncio
 import logging
 import os
-import signal
 import socket
 import sys
+from functools import partial
 
-import uvloop
-
-from hub import __version__
 from hub.app import Hub
 from hub.config.load import Loaded
-from hub.os_signals import on_signal
-from hub.processes import orphan
+from hub.processes import orphan, program
 from hub.processes.board import Board
-from hub.processes.channel import Channel, Closed
+from hub.processes.channel import Channel
 from hub.processes.either import either
 from hub.processes.member import Member
 from hub.processes.messages import Begin, ToWorker
-from hub.processes.parcel import unpack
 from hub.processes.server import Shared
 from hub.server import configure
 from hub.start import brought_up, made, settled_down, welcome
-from hub.telemetry.logs import fields, set_up
+from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub")
 
-REST = 20.0
-"""Seconds that a worker without a parent has beside its drain; then it is ended, whatever it does."""
-
 
 def main() -> int:
-    number, channel = int(sys.argv[1]), int(sys.argv[2])
-    os.set_inheritable(channel, False)
-    return uvloop.run(_run(number, socket.socket(fileno=channel)))
+    number = int(sys.argv[1])
+    return program.run(f"worker {number}", {"worker": number}, Begin, ToWorker, partial(_live, number))
 
 
-async def _run(number: int, end: socket.socket) -> int:
-    descriptor = end.fileno()
-    channel = await Channel[ToWorker].open(end, ToWorker)
-    try:
-        begin = await channel.receive()
-    except Closed:
-        return 1
-    assert isinstance(begin, Begin)
-    code = await _live(number, begin, channel, descriptor)
-    await channel.close()
-    return code
-
-
-async def _live(number: int, begin: Begin, channel: Channel[ToWorker], descriptor: int) -> int:
-    if begin.version != __version__:
-        print(f"hub: worker {number} is of version {__version__}, its parent of {begin.version}: restart the hub", file=sys.stderr)  # noqa: T201
-        return 1
-    loaded = unpack(begin.config)
-    telemetry = loaded.config.telemetry
-    set_up(telemetry.log_level, telemetry.log_format)
-    logging.getLogger().handlers[0].addFilter(_Numbered(number))
+async def _live(number: int, begin: Begin, loaded: Loaded, channel: Channel[ToWorker], descriptor: int) -> int:
     member = Member(number, begin.generation, channel)
-    orphan.guard(descriptor, lambda: (member.hub.loaded if member.hub is not None else loaded).config.server.drain + REST)
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        on_signal(wanted, member.signalled)
-    for other in (signal.SIGHUP, signal.SIGUSR2):
-        on_signal(other, lambda: log.warning("this signal is for the parent: nothing is done"))
+    orphan.guard(descriptor, lambda: (member.hub.loaded if member.hub is not None else loaded).config.server.drain + orphan.REST)
+    program.handle_signals(member.signalled)
     listening = asyncio.create_task(member.listen(), name="parent")
     try:
         return await _serve(member, begin, loaded)
@@ -118,18 +86,6 @@ def _server(hub: Hub, member: Member, begin: Begin) -> Shared:
     settings = hub.loaded.config.server
     config = configure(hub.app, header_timeout=settings.header_timeout, trusted_proxies=settings.trusted_proxies)
     return Shared(config, hub.drain, hub.clients.cut_all, listener, board, member.number, member.serves)
-
-
-class _Numbered(logging.Filter):
-    """Adds the worker's number to what is logged."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self._number = number
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.fields = {"worker": self._number, **getattr(record, "fields", {})}
-        return True
 
 
 if __name__ == "__main__":
