@@ -5,13 +5,13 @@ announcements may have been missed, everything watched then counts as changed.
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 
 import msgspec
 from msgspec import Raw
 
+from hub import backoff
 from hub.refusal import Unavailable
 from virtual_servers import rpc
 from virtual_servers.handshake import Hello
@@ -41,7 +41,7 @@ async def follow(
     link: HttpLink, kinds: tuple[str, ...], number: Callable[[], int], changed: Callable[[tuple[str, ...]], None], lost: Callable[[], None]
 ) -> None:
     """Follow until cancelled, or until the server has no such stream, or the session is gone (`lost` is called)."""
-    pause, stood = FIRST_PAUSE, 0
+    failures = stood = 0
 
     def opened() -> None:
         nonlocal stood
@@ -62,7 +62,5 @@ async def follow(
             return
         except Unavailable:
             pass
-        if time.monotonic() - began > STEADY:
-            pause = FIRST_PAUSE
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnections, guards nothing
-        pause = min(pause * 2, LONGEST_PAUSE)
+        failures = 1 if time.monotonic() - began > STEADY else failures + 1
+        await asyncio.sleep(backoff.pause(failures, FIRST_PAUSE, LONGEST_PAUSE))

@@ -6,11 +6,12 @@ When the connection breaks while the process lives on, it is made again, and the
 
 import asyncio
 import contextlib
-import random
 from asyncio import Task
 from collections.abc import Awaitable, Callable
 
+from hub import backoff
 from hub.store.postgres_link import Connection, typed
+from hub.store.postgres_pool import FIRST_PAUSE, LONGEST_PAUSE
 
 PING = 2.0
 """Seconds between looks at the connection."""
@@ -19,8 +20,6 @@ _PING_PATIENCE = 15.0
 """Seconds without an answer until the connection is given up. Longer than for a call: while the server is silent, nobody gets a lock."""
 
 _RELEASE_PATIENCE = 1.0
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 class Locks:
@@ -127,19 +126,19 @@ class Locks:
 
     async def _look(self) -> None:
         """See that the connection is there, for as long as the process is."""
-        pause = PING
+        failures = 0
         while True:
             with contextlib.suppress(TimeoutError):
+                pause = backoff.pause(failures, FIRST_PAUSE, LONGEST_PAUSE) if failures else PING
                 await asyncio.wait_for(self._broke.wait(), pause)
             self._broke.clear()
             try:
                 async with self._turn:
                     await self._check()
-                pause = PING
+                failures = 0
             except Exception:  # whatever it was: locks that nobody seeks any more would be lost for good
                 self._broke.clear()  # it broke at once: not to be tried again at once
-                pause = _FIRST_PAUSE if pause == PING else min(2 * pause, _LONGEST_PAUSE)
-                pause *= random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+                failures += 1
 
     async def _check(self) -> None:
         if self._connection is not None and not self._connection.is_closed():

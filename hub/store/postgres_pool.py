@@ -7,20 +7,21 @@ and no more than a bounded number at a time. Knows neither tenants nor what a tr
 
 import asyncio
 import contextlib
-import random
+import itertools
 from asyncio import Future, Task
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from hub import backoff
 from hub.refusal import StoreDown
 from hub.store.postgres_link import DOWN, Connection, NoMore, typed, useless
 
 WAITERS = 16
 """Calls that may wait for each connection; beyond it, they are refused."""
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between knocks at a database that is away; each is made shorter by chance, so that replicas do not knock together."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+"""Seconds between knocks at a database that is away."""
 
 
 class Pool:
@@ -204,7 +205,7 @@ class Pool:
         except StoreDown as down:
             others = len(self._idle) + self._out - self._making
             if isinstance(down, NoMore) and others:  # it serves those who are in: ours go on, and who waits gets one of them
-                self._most, self._until = others, asyncio.get_running_loop().time() + _LONGEST_PAUSE
+                self._most, self._until = others, asyncio.get_running_loop().time() + LONGEST_PAUSE
             else:
                 self._away(down)
             raise
@@ -222,7 +223,7 @@ class Pool:
 
     def _must_be_up(self) -> None:
         if self._why is not None:
-            raise StoreDown(DOWN, retry_after=_LONGEST_PAUSE, detail=self._why)
+            raise StoreDown(DOWN, retry_after=LONGEST_PAUSE, detail=self._why)
 
     def _away(self, error: Exception) -> None:
         """The database is away: say so to all who wait, and begin to knock."""
@@ -240,13 +241,11 @@ class Pool:
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
-                turn.set_exception(StoreDown(DOWN, retry_after=_LONGEST_PAUSE, detail=why))
+                turn.set_exception(StoreDown(DOWN, retry_after=LONGEST_PAUSE, detail=why))
 
     async def _knock(self) -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 (no secret)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+        for knocks in itertools.count(1):
+            await asyncio.sleep(backoff.pause(knocks, FIRST_PAUSE, LONGEST_PAUSE))
             with contextlib.suppress(StoreDown):
                 connection = await self._connect()
                 self._idle.append(connection)

@@ -8,9 +8,9 @@ tries again after ever longer, uneven pauses; the first success opens the way fo
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Awaitable, Callable
 
+from hub import backoff
 from hub.refusal import StoreDown
 from hub.store.redis_dial import Found
 from hub.store.redis_link import MOST_WAITING, PING, Link, down
@@ -18,7 +18,7 @@ from hub.store.resp import ReplyError
 
 logger = logging.getLogger("hub.redis")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between attempts. The longest bounds how much later than others a process notices that the server is back."""
 
 BRIEF = 2.0
@@ -29,8 +29,8 @@ STEADY = 1.0
 
 
 def pause(failures: int) -> float:
-    """How long to wait after so many failures in a row: doubled each time, and drawn from its upper half so that nobody keeps step."""
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures, 10)) * random.uniform(0.5, 1.0)  # noqa: S311 (spread, not secrecy)
+    """Seconds to wait after so many failures in a row."""
+    return backoff.pause(failures, FIRST_PAUSE, LONGEST_PAUSE)
 
 
 class Place:
