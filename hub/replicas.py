@@ -4,17 +4,14 @@ Told by signals, so it is for people to look at and nothing depends on it (`hub.
 """
 
 import asyncio
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
 
-import msgspec
-from msgspec import Struct
-
 from hub.store.signals import Signals
 
 TOPIC = "configuration"
+"""A message is the hash of the configuration that its sender has in force; empty where that process ends."""
 
 EVERY = 2.0
 """Seconds after which each process says it again."""
@@ -29,17 +26,6 @@ MOST = 10_000
 """Processes that are remembered at most."""
 
 
-class _Said(Struct, frozen=True, array_like=True):
-    """`process` is at random for each life of one; `config` the hash of what it has in force, empty where it ends."""
-
-    process: bytes
-    config: str
-
-
-_encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(_Said).decode
-
-
 class Replicas:
     """`config` says which configuration is in force here, by its hash. `every` and `gone` in seconds."""
 
@@ -48,7 +34,6 @@ class Replicas:
         self._config = config
         self._every = every
         self._gone = gone
-        self._process = secrets.token_bytes(8)
         self._others: dict[bytes, tuple[str, float]] = {}
         """By process: its configuration, and when it said so (monotonic seconds)."""
         self._task: asyncio.Task[None] | None = None
@@ -77,20 +62,18 @@ class Replicas:
             config, now = self._config(), time.monotonic()
             if config != said or now >= due:
                 self._say(config)
+                self._forget()
                 said, due = config, now + self._every
             await asyncio.sleep(LOOK)
 
     def _say(self, config: str) -> None:
-        self._signals.publish(TOPIC, _encode(_Said(self._process, config)))
+        self._signals.publish(TOPIC, config.encode())
 
-    def _heard(self, data: bytes) -> None:
-        message = _decode(data)
-        if message.process == self._process:
-            self._forget()  # once in a while, and it is as good a time as any
-        elif not message.config:
-            self._others.pop(message.process, None)
-        elif message.process in self._others or len(self._others) < MOST:
-            self._others[message.process] = (message.config, time.monotonic())
+    def _heard(self, process: bytes, config: bytes) -> None:
+        if not config:
+            self._others.pop(process, None)
+        elif process in self._others or len(self._others) < MOST:
+            self._others[process] = (config.decode(), time.monotonic())
 
     def _forget(self) -> None:
         since = time.monotonic() - self._gone

@@ -5,7 +5,6 @@ them. Imported only where Redis is configured.
 """
 
 import asyncio
-import secrets
 from hashlib import blake2b
 
 import msgspec
@@ -44,7 +43,6 @@ class _Cancelled(Struct, frozen=True, array_like=True):
 class _Listed(Struct, frozen=True, array_like=True):
     """What this virtual server shows at the sender has changed; `method` is the notification that clients are owed."""
 
-    sender: bytes
     door: str
     method: str
 
@@ -52,7 +50,6 @@ class _Listed(Struct, frozen=True, array_like=True):
 class _Fetched(Struct, frozen=True, array_like=True):
     """The sender has fetched a catalogue that differs from the one it had. `digest` is over all that clients can see of it."""
 
-    sender: bytes
     upstream: str
     digest: bytes
 
@@ -77,7 +74,7 @@ class FarUnderway(Underway):
             self._signals.publish(CANCELLED, _encode(_Cancelled(session_id, request_id)))
         return False
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, sender: bytes, data: bytes) -> None:
         message = _cancelled(data)
         super().cancel(message.session, message.request)
 
@@ -108,14 +105,13 @@ class FarSwitchboard(Switchboard):
     def __init__(self, signals: Signals, *, gather: float = GATHER) -> None:
         super().__init__()
         self._signals = signals
-        self._sender = secrets.token_bytes(8)
         self._gather = gather
         self._due: dict[tuple[str, str], _Due] = {}
         signals.subscribe(LISTED, self._heard)
 
     def tell(self, door: str, method: str) -> None:
-        self._signals.publish(LISTED, _encode(_Listed(self._sender, door, method)))
-        self._shown((door, method), self._sender)
+        self._signals.publish(LISTED, _encode(_Listed(door, method)))
+        self._shown((door, method), self._signals.name)
 
     def close(self) -> None:
         for due in self._due.values():
@@ -123,10 +119,9 @@ class FarSwitchboard(Switchboard):
         self._due.clear()
         super().close()
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, sender: bytes, data: bytes) -> None:
         message = _listed(data)
-        if message.sender != self._sender:
-            self._shown((message.door, message.method), message.sender)
+        self._shown((message.door, message.method), sender)
 
     def _shown(self, at: tuple[str, str], sender: bytes) -> None:
         due = self._due.get(at)
@@ -163,7 +158,6 @@ class News:
     def __init__(self, signals: Signals, fleet: Fleet, *, again: float = AGAIN) -> None:
         self._signals = signals
         self._fleet = fleet
-        self._sender = secrets.token_bytes(8)
         self._again = again
         self._told: dict[str, Catalogue] = {}
         self._digests: dict[str, tuple[Catalogue, bytes]] = {}
@@ -176,7 +170,7 @@ class News:
         catalogues = self._fleet.catalogues
         for name, catalogue in catalogues.items():
             if self._told.get(name) is not catalogue:
-                self._signals.publish(FETCHED, _encode(_Fetched(self._sender, name, self._digest(name, catalogue))))
+                self._signals.publish(FETCHED, _encode(_Fetched(name, self._digest(name, catalogue))))
         self._told = dict(catalogues)
 
     def close(self) -> None:
@@ -185,10 +179,10 @@ class News:
             due.cancel()
         self._due.clear()
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, sender: bytes, data: bytes) -> None:
         message = _fetched(data)
         own = self._fleet.catalogues.get(message.upstream)
-        if message.sender != self._sender and own is not None and self._digest(message.upstream, own) != message.digest:
+        if own is not None and self._digest(message.upstream, own) != message.digest:
             self._look(message.upstream)
 
     def _look(self, name: str) -> None:

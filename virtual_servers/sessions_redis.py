@@ -181,7 +181,7 @@ class RedisSessions:
                 return
             del near[oldest.id]
 
-    def _heard(self, data: bytes) -> None:
+    def _heard(self, sender: bytes, data: bytes) -> None:
         self._let_go(data.decode())
 
     def _let_go(self, session_id: str) -> None:

@@ -6,7 +6,6 @@ has changed, and none is believed: whoever hears one asks the store, and then sa
 
 import asyncio
 import contextlib
-import secrets
 from functools import partial
 from math import inf
 
@@ -17,12 +16,12 @@ from hub.store.resp import ReplyError
 from hub.store.signals import Signals, publish_once
 
 CHANGED = "keys"
-"""The topic of changes. A message is eight bytes for its sender, at random for each life of a process, and eight for which change it is."""
+"""The topic of changes. A message is eight bytes for which change of its sender it is; empty where nobody waits for an answer."""
 
 TAKEN = "keys-taken"
-"""The topic of answers. A message is eight bytes for who has asked the store since, and the message that made him."""
+"""The topic of answers, by who has asked the store since. A message is the name of the sender that made him, and which change it was."""
 
-_NAME = 8
+_CHANGE = 8
 
 
 class Relay:
@@ -31,7 +30,6 @@ class Relay:
     def __init__(self, signals: Signals, identity: Identity) -> None:
         self._signals = signals
         self._identity = identity
-        self._sender = secrets.token_bytes(_NAME)
         self._changes = 0
         self._told_at = 0.0
         self._taken: dict[bytes, int] = {}
@@ -60,15 +58,14 @@ class Relay:
         self._changes += 1
         self._told_at = asyncio.get_running_loop().time()
         self._taken.clear()  # who still has to answer an earlier one answers this one too
-        self._signals.publish(CHANGED, self._sender + self._changes.to_bytes(8))
+        self._signals.publish(CHANGED, self._changes.to_bytes(_CHANGE))
 
-    def _heard(self, data: bytes) -> None:
-        if data[:_NAME] != self._sender:
-            self._identity.look(partial(self._signals.publish, TAKEN, self._sender + data[: 2 * _NAME]))
+    def _heard(self, sender: bytes, data: bytes) -> None:
+        self._identity.look(partial(self._signals.publish, TAKEN, sender + data[:_CHANGE]))
 
-    def _answered(self, data: bytes) -> None:
-        who, sender, change = data[:_NAME], data[_NAME : 2 * _NAME], int.from_bytes(data[2 * _NAME :])
-        if sender == self._sender and change <= self._changes:
+    def _answered(self, who: bytes, data: bytes) -> None:
+        change = int.from_bytes(data[-_CHANGE:])
+        if data[:-_CHANGE] == self._signals.name and change <= self._changes:
             self._taken[who] = max(change, self._taken.get(who, 0))
             self._progress.set()
 
@@ -76,4 +73,4 @@ class Relay:
 async def tell(redis: str) -> None:
     """The same from a command, which has changed the database itself. `redis` is the address; where nobody answers, the polls find it."""
     with contextlib.suppress(StoreDown, ReplyError, OSError):
-        await publish_once(Redis(redis), CHANGED, secrets.token_bytes(_NAME))
+        await publish_once(Redis(redis), CHANGED, b"")

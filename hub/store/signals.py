@@ -1,12 +1,13 @@
 """Messages between the processes of one hub, over Redis publish/subscribe: heard by whoever listens at the time, at most once.
 
 Nothing waits for a signal and nothing may depend on one: what it announces is found by other means as well, a little later. It never
-stands on the path of a request. It does not know what the messages mean.
+stands on the path of a request. It does not know what the messages mean; before each stands the name of the process that sent it.
 """
 
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -18,13 +19,18 @@ from hub.store.resp import pack
 
 logger = logging.getLogger("hub.redis")
 
-Heard = Callable[[bytes], None]
+Heard = Callable[[bytes, bytes], None]
+"""Takes the name of the sender, and what it said."""
+
+_NAME = 8
 
 
 class Signals:
     """Publishes on the connection of `redis`, listens on one of its own, which it makes again whenever it is lost."""
 
     def __init__(self, redis: Redis) -> None:
+        self.name = secrets.token_bytes(_NAME)
+        """Of this process, for as long as it lives."""
         self._redis = redis
         self._heard: dict[bytes, list[Heard]] = {}
         self._link: Link | None = None
@@ -43,12 +49,12 @@ class Signals:
                 await self._task
 
     def publish(self, topic: str, data: bytes) -> None:
-        """Tell every process that listens, this one included. Lost where Redis is away."""
+        """Tell every other process that listens. Lost where Redis is away."""
         channel = _channel(self._redis, topic)
-        self._redis.post(channel, pack("PUBLISH", channel, data))
+        self._redis.post(channel, pack("PUBLISH", channel, self.name + data))
 
     def subscribe(self, topic: str, heard: Heard) -> None:
-        """Have `heard(data)` called on the loop for each message from now on, or from when the connection is made."""
+        """Have `heard` called on the loop for each message of others from now on, or from when the connection is made."""
         channel = _channel(self._redis, topic)
         known = self._heard.setdefault(channel, [])
         known.append(heard)
@@ -56,7 +62,7 @@ class Signals:
             self._link.tell(pack("SUBSCRIBE", channel))
 
     async def listening(self, topic: str) -> int:
-        """How many processes listen, as far as the servers know. Raises `StoreDown`."""
+        """How many processes listen, this one included, as far as the servers know. Raises `StoreDown`."""
         channel = _channel(self._redis, topic)
         return sum(int(found[1]) for found in await self._redis.each("PUBSUB", "NUMSUB", channel))
 
@@ -89,18 +95,23 @@ class Signals:
         if len(message) == 3 and message[0] == b"subscribe":
             self.confirmed = int(message[2])
         elif len(message) == 3 and message[0] == b"message":
-            for heard in tuple(self._heard.get(message[1], ())):
-                try:
-                    heard(message[2])
-                except Exception:
-                    logger.exception("what was to be done on a signal failed")
+            self._said(message[1], message[2][:_NAME], message[2][_NAME:])
+
+    def _said(self, channel: bytes, sender: bytes, data: bytes) -> None:
+        if sender == self.name:
+            return
+        for heard in tuple(self._heard.get(channel, ())):
+            try:
+                heard(sender, data)
+            except Exception:
+                logger.exception("what was to be done on a signal failed")
 
 
 async def publish_once(redis: Redis, topic: str, data: bytes) -> None:
     """Tell every process that listens, as one that is none of them: `redis` need not be open. Raises `StoreDown`, `ReplyError`."""
     link = await redis.connect()
     try:
-        await link.send(pack("PUBLISH", _channel(redis, topic), data))
+        await link.send(pack("PUBLISH", _channel(redis, topic), secrets.token_bytes(_NAME) + data))
     finally:
         link.close()
 

@@ -54,7 +54,7 @@ async def process(url: str, *made: Callable[[Signals], Any]) -> AsyncIterator[An
 
 
 def listening_to(topic: str, heard: list[bytes], signals: Signals) -> None:
-    signals.subscribe(topic, heard.append)
+    signals.subscribe(topic, lambda _, data: heard.append(data))
 
 
 class Request:
@@ -282,7 +282,7 @@ async def test_a_catalogue_of_a_server_that_is_not_here_is_nobodys_business(redi
     async with looking(redis_url, tmp_path / "one", lambda: "same") as one, process(redis_url) as (signals,):
         before = one.count
         for name in ("unknown", "s"):
-            signals.publish(FETCHED, b"\x93\xc4\x01x" + bytes([0xA0 + len(name)]) + name.encode() + b"\xc4\x01y")
+            signals.publish(FETCHED, b"\x92" + bytes([0xA0 + len(name)]) + name.encode() + b"\xc4\x01y")
         await until(lambda: one.count == before + 1)
         await asyncio.sleep(0.3)
         assert one.count == before + 1

@@ -104,7 +104,7 @@ async def test_an_end_that_is_heard_while_the_session_is_on_its_way_is_not_forgo
         session = await one.open(caller("mine"), "main", VERSION)
         finding = asyncio.ensure_future(find(two, session.id, "main", "mine"))
         await asyncio.sleep(0)  # it has asked
-        two._heard(session.id.encode())
+        two._heard(b"one", session.id.encode())
         assert await finding
         assert len(two) == 0, "what it was told may have been true before the end only"
 

@@ -274,18 +274,18 @@ async def test_who_waits_for_a_server_that_leaves_the_map_is_told():
             await waiting
 
 
-async def test_a_signal_reaches_every_listener_of_a_cluster(redis_cluster: RedisCluster):
+async def test_a_signal_reaches_every_other_listener_of_a_cluster(redis_cluster: RedisCluster):
     heard: list[bytes] = []
     async with contextlib.AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(f"redis+cluster://127.0.0.1:{one.port}")) for one in redis_cluster.servers]
         signals = [Signals(store) for store in stores]
         for one in signals:
-            one.subscribe("keys", heard.append)
+            one.subscribe("keys", lambda _, data: heard.append(data))
             one.open()
         await until(lambda: all(one.confirmed for one in signals))
         for number, one in enumerate(signals):
             one.publish("keys", b"%d" % number)
-        await until(lambda: sorted(heard) == [b"0"] * 3 + [b"1"] * 3 + [b"2"] * 3)
+        await until(lambda: sorted(heard) == [b"0"] * 2 + [b"1"] * 2 + [b"2"] * 2)
         for one in signals:
             await one.close()
 
