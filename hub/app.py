@@ -260,12 +260,11 @@ def _medium(config: Config, secrets: Secrets) -> Medium:
 
 def _commons(config: Config) -> Commons:
     """What processes that serve together share. What speaks to Redis is loaded only where there may be several."""
-    redis = stores.redis(config.stores.redis)
-    if redis is None or not stores.several(config.stores):
+    if not stores.several(config.stores):
         return OnMemory()
     from hub.on_redis import OnRedis
 
-    return OnRedis(redis.address)
+    return OnRedis(config.stores.redis)
 
 
 def _text(secret: Any) -> str | None:

@@ -22,7 +22,7 @@ def made(loaded: Loaded) -> Hub | None:
     """A hub that has not started; None where that cannot be, which is logged."""
     try:
         return Hub(loaded)
-    except (OSError, ValueError) as error:  # the latter of a secret or an address that cannot be used, whose sentences are safe to show
+    except (OSError, ValueError) as error:  # the latter of a secret that cannot be used, whose sentence is safe to show
         log.error("the hub cannot start", extra=fields(reason=str(error)))
         return None
 

@@ -85,10 +85,10 @@ async def _stored(loaded: "Loaded") -> list[str]:
     from hub.config import stores
 
     given = loaded.config.stores
-    at, redis = stores.database(given.database), stores.redis(given.redis)
+    at = stores.database(given.database)
     if isinstance(at, stores.SqliteFile):
         return []
-    return [*await _database(at), *(await _redis(redis.address) if redis else [])]
+    return [*await _database(at), *(await _redis(given.redis) if given.redis.url else [])]
 
 
 async def _database(at: "PostgresDatabase") -> list[str]:

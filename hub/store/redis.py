@@ -19,13 +19,13 @@ from collections.abc import Callable, Sequence
 from hashlib import sha1
 from typing import Any, Protocol
 
+from hub.config.redis_url import Address, parse
 from hub.refusal import StoreDown
 from hub.store.redis_cluster import Cluster
-from hub.store.redis_dial import Found, dial
+from hub.store.redis_dial import Found, dial, trust
 from hub.store.redis_link import Link, down, seen
 from hub.store.redis_place import Place
 from hub.store.redis_sentinel import Sentinels
-from hub.store.redis_url import Address, parse
 from hub.store.resp import ReplyError, pack, strings
 
 logger = logging.getLogger("hub.redis")
@@ -87,7 +87,7 @@ class Redis:
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
         self._site = parse(url)
         self._patience = patience
-        self._trust = self._site.trust()
+        self._trust = trust(self._site)
         self._sentinels = Sentinels(self._site, self._trust, patience)
         self._ways: Ways = (
             Cluster(self._site, self._trust, patience, self._returned) if self._site.form == "cluster" else _One(self._place())

@@ -13,11 +13,11 @@ from binascii import crc_hqx
 from collections.abc import Callable
 from typing import Any
 
+from hub.config.redis_url import Address, Site
 from hub.refusal import StoreDown
 from hub.store.redis_dial import Found, ask, dial
 from hub.store.redis_link import down
 from hub.store.redis_place import Place
-from hub.store.redis_url import Address, Site
 
 logger = logging.getLogger("hub.redis")
 

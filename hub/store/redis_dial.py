@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from hub.config.redis_url import Address, Login, Site
 from hub.refusal import StoreDown
 from hub.store.redis_link import Link, down
-from hub.store.redis_url import Address, Login, Site
 from hub.store.resp import ReplyError, pack
 
 NAME = "countersign"
@@ -27,6 +27,16 @@ class Found(Struct, frozen=True):
     link: Link
     run: str = ""
     keeps: bool = False
+
+
+def trust(site: Site) -> ssl.SSLContext | None:
+    """What servers are trusted; None without TLS. Raises `OSError`, `ssl.SSLError` where a file cannot be used."""
+    if not site.tls:
+        return None
+    context = ssl.create_default_context(cafile=site.ca_file or None)
+    if site.certificate:
+        context.load_cert_chain(site.certificate, site.key or None)
+    return context
 
 
 async def dial(address: Address, site: Site, trust: ssl.SSLContext | None, patience: float, *, writable: bool = True) -> Found:

@@ -6,10 +6,10 @@ Source: https://redis.io/docs/latest/develop/reference/sentinel-clients/. That t
 import ssl
 from typing import Any, cast
 
+from hub.config.redis_url import Address, Site
 from hub.refusal import StoreDown
 from hub.store.redis_dial import ask
 from hub.store.redis_link import down
-from hub.store.redis_url import Address, Site
 
 
 class Sentinels:

@@ -13,7 +13,6 @@ import pytest
 from hub import alone
 from hub.config.load import load
 from hub.listen import bind
-from hub.start import made
 from tests.journeys.conftest import ALL
 from tests.support.hub import Hub, eventually, wait_for
 from tests.support.journal import records, verified
@@ -179,13 +178,6 @@ def test_an_address_that_another_took_before_this_hub_listened_is_said_and_it_st
     assert alone.run(load(None), "127.0.0.1", 0) == 1
     assert "Address already in use" in str([getattr(record, "fields", "") for record in caplog.records])
     first.close()
-
-
-def test_an_address_that_only_the_client_of_redis_finds_wrong_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = tmp_path / "hub.yaml"
-    file.write_text("stores: {database: 'postgresql://h/d', redis: 'redis://h%2d:6379'}\nsecrets: {master: '${KEY}', log: '${KEY}'}\n")
-    assert made(load(file, environ={"KEY": "A" * 43 + "="})) is None
-    assert "one of its hosts" in str([getattr(record, "fields", "") for record in caplog.records])
 
 
 async def test_a_hub_that_is_told_to_stop_without_end_stops_in_order(hub: Hub) -> None:
