@@ -27,13 +27,11 @@ MOST = 10_000
 
 
 class Replicas:
-    """`config` says which configuration is in force here, by its hash. `every` and `gone` in seconds."""
+    """`config` says which configuration is in force here, by its hash."""
 
-    def __init__(self, signals: Signals, config: Callable[[], str], *, every: float = EVERY, gone: float = GONE) -> None:
+    def __init__(self, signals: Signals, config: Callable[[], str]) -> None:
         self._signals = signals
         self._config = config
-        self._every = every
-        self._gone = gone
         self._others: dict[bytes, tuple[str, float]] = {}
         """By process: its configuration, and when it said so (monotonic seconds)."""
         self._task: asyncio.Task[None] | None = None
@@ -51,7 +49,7 @@ class Replicas:
 
     def configs(self) -> dict[str, int]:
         """How many processes have each configuration in force, by its hash: this one, and those that were heard of in the last seconds."""
-        since = time.monotonic() - self._gone
+        since = time.monotonic() - GONE
         found = Counter(config for config, at in self._others.values() if at > since)
         found[self._config()] += 1
         return dict(sorted(found.items()))
@@ -63,7 +61,7 @@ class Replicas:
             if config != said or now >= due:
                 self._say(config)
                 self._forget()
-                said, due = config, now + self._every
+                said, due = config, now + EVERY
             await asyncio.sleep(LOOK)
 
     def _say(self, config: str) -> None:
@@ -76,5 +74,5 @@ class Replicas:
             self._others[process] = (config.decode(), time.monotonic())
 
     def _forget(self) -> None:
-        since = time.monotonic() - self._gone
+        since = time.monotonic() - GONE
         self._others = {process: said for process, said in self._others.items() if said[1] > since}
