@@ -1,1 +1,1 @@
-"""Several processes as one hub: a parent that holds the listening socket, and workers that serve (docs/design/workers.md)."""
+"""Several processes as one hub: a parent with the listening socket, workers that serve, and the stdio host (docs/design/workers.md)."""

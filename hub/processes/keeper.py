@@ -68,7 +68,7 @@ class Keeper:
         """This is in force from now on."""
         self._generation = generation
         if self._host is not None:
-            self._host.tell(Take(generation.number, pack_stdio(generation.loaded)))
+            self._host.tell(Take(pack_stdio(generation.loaded)))
         elif self._keeping is None and any(spec.stdio is not None for spec in generation.loaded.config.upstreams.values()):
             self._census.host_wanted = True
             self._keeping = asyncio.create_task(self._keep(), name="stdio-host")
@@ -120,7 +120,7 @@ class Keeper:
             log.error("the stdio host could not be started", extra=fields(reason=str(error)))
             return None
         if self._generation is not generation:
-            host.tell(Take(self._generation.number, pack_stdio(self._generation.loaded)))
+            host.tell(Take(pack_stdio(self._generation.loaded)))
         self._number += 1
         self._host = self._census.host = host
         for worker in self._children():

@@ -104,9 +104,8 @@ class Hold(Message, frozen=True, tag=True):
 
 
 class Take(Message, frozen=True, tag=True):
-    """Every worker has agreed on this configuration and is about to adopt it."""
+    """Every worker has agreed on this configuration, of which it gets its part, and is about to adopt it."""
 
-    generation: int
     config: bytes
 
 

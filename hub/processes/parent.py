@@ -254,7 +254,7 @@ class Parent:
             if child.state != "starting":
                 child.tell(standings)
 
-    def _fell(self, child: Child) -> None:
+    def _fell(self) -> None:
         self._census.ends += 1
 
     # The end

@@ -14,13 +14,13 @@ log = logging.getLogger("hub")
 
 
 class Place:
-    """`start` makes a process, None where the system cannot; `see_out` has one end in order; `fell` is told of each that ended unasked."""
+    """`start` makes a process, None where the system cannot; `see_out` has one end in order; `fell` is called where one ended unasked."""
 
     def __init__(
         self,
         start: Callable[[], Awaitable[Child | None]],
         see_out: Callable[[Child], Coroutine[Any, Any, None]],
-        fell: Callable[[Child], None],
+        fell: Callable[[], None],
         stop: asyncio.Event,
     ) -> None:
         self._start = start
@@ -86,7 +86,7 @@ class Place:
             return 0.0
         again = self._pauses.after(child)
         if child is not None:
-            self._fell(child)
+            self._fell()
             said = fields(worker=child.number, pid=child.pid, how=child.how_it_ended(), again_in=again)
             log.error("a worker ended; another takes its place", extra=said)
         return again

@@ -50,16 +50,8 @@ async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
         return 1
     hub.among, hub.admin.exposition, hub.leaving = member.among, member.exposition, member.noticed
     hub.fleet.host = member.joined(begin.plug)
-    starting, started = asyncio.create_task(brought_up(hub, welcome(hub, begin.url) if begin.welcome else None)), asyncio.Event()
-    starting.add_done_callback(lambda _: started.set())
-    await either(started, member.leaving)
-    if not starting.done():
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await hub.stop()
-        return 0
-    if not starting.result():
-        return 1
+    if (code := await _start(hub, member, begin)) is not None:
+        return code
     try:
         member.ready(welcomed=begin.welcome)
         await either(member.serving, member.leaving)
@@ -77,6 +69,19 @@ async def _serve(member: Member, begin: Begin, loaded: Loaded) -> int:
         await hub.stop()
     member.farewell()
     return 1 if member.failed else 0
+
+
+async def _start(hub: Hub, member: Member, begin: Begin) -> int | None:
+    """Bring it up. An exit code where that cannot be, or where this worker is to leave before."""
+    starting, started = asyncio.create_task(brought_up(hub, welcome(hub, begin.url) if begin.welcome else None)), asyncio.Event()
+    starting.add_done_callback(lambda _: started.set())
+    await either(started, member.leaving)
+    if starting.done():
+        return None if starting.result() else 1
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await hub.stop()
+    return 0
 
 
 def _server(hub: Hub, member: Member, begin: Begin) -> Shared:
