@@ -87,23 +87,7 @@ class Pool:
                 refused = True
                 await self._permit()  # there are others, one of which becomes free
                 continue
-            if not statement:
-                return connection
-            try:
-                await connection.execute(statement)
-            except Exception as error:
-                broken = useless(connection, error)
-                connection.terminate()
-                if broken and not fresh and not isinstance(error, TimeoutError):
-                    continue  # closed while it was idle, which is to harm nobody: the next
-                self._release()
-                if broken:  # a new connection that fails, or one that hangs, says that the database is away
-                    self._away(error)
-                raise typed(error) from None
-            except BaseException:
-                self.undo(connection)
-                raise
-            else:
+            if not statement or await self._begun(connection, statement, fresh):
                 return connection
 
     def give(self, connection: Connection) -> None:
@@ -128,6 +112,24 @@ class Pool:
         task = asyncio.get_running_loop().create_task(work)
         self._tidying.add(task)
         task.add_done_callback(self._tidying.discard)
+
+    async def _begun(self, connection: Connection, statement: str, fresh: bool) -> bool:
+        """Whether `statement` has begun a transaction. Not where the connection was closed while it was idle: that is to harm nobody."""
+        try:
+            await connection.execute(statement)
+        except Exception as error:
+            broken = useless(connection, error)
+            connection.terminate()
+            if broken and not fresh and not isinstance(error, TimeoutError):
+                return False
+            self._release()
+            if broken:  # a new connection that fails, or one that hangs, says that the database is away
+                self._away(error)
+            raise typed(error) from None
+        except BaseException:
+            self.undo(connection)
+            raise
+        return True
 
     async def _permit(self) -> None:
         """Become one of `size`. Whoever came first is first."""

@@ -41,7 +41,8 @@ class Link(asyncio.Protocol):
         self._sent = self._answered = 0
         self._rest = bytearray()
         self._need = 0
-        self._heard = self._loop.time()
+        self.heard = self._loop.time()
+        """When the server last said anything, by the loop's time."""
         self._pushed: Callable[[list[Any]], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._why = "it closed the connection"
@@ -54,11 +55,6 @@ class Link(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         return self._transport is not None and not self.lost.done()
-
-    @property
-    def heard(self) -> float:
-        """The loop's time when the server last said anything."""
-        return self._heard
 
     def send(self, packed: bytes) -> asyncio.Future[Any]:
         """Send one command; the future ends with its reply, with `ReplyError`, or with `StoreDown` when the connection is lost.
@@ -111,7 +107,7 @@ class Link(asyncio.Protocol):
         self._end()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+        self.heard = self._loop.time()
         whole: bytes | bytearray = data
         if self._rest:
             self._rest += data
@@ -168,12 +164,12 @@ class Link(asyncio.Protocol):
         """Four times within the patience: whether the oldest write has waited too long, and whether there is anybody at all."""
         now = self._loop.time()
         late = now - self._asked[0][1] > self._patience if self._asked else False
-        silent = self._pushed is not None and now - self._heard > IDLE + self._patience
+        silent = self._pushed is not None and now - self.heard > IDLE + self._patience
         if late or silent:
             self.stalled = True
             self.close("no answer in time")
             return
-        if not self._waiting and now - self._heard > IDLE and self.usable:
+        if not self._waiting and now - self.heard > IDLE and self.usable:
             if self._pushed is not None:
                 self.tell(PING)
             else:

@@ -54,13 +54,7 @@ class Database:
         and OSError where the file cannot be used.
         """
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock_file)
-            self._lock_file = None
-            raise Locked(f"{self.path} is in use by another hub") from None
+        self._lock()
         try:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
@@ -86,6 +80,14 @@ class Database:
             await asyncio.to_thread(thread.join)
         self._threads.clear()
         self._unlock()
+
+    def _lock(self) -> None:
+        self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._unlock()
+            raise Locked(f"{self.path} is in use by another hub") from None
 
     def _unlock(self) -> None:
         if self._lock_file is not None:
@@ -223,7 +225,7 @@ def _gone() -> StoreDown:
 
 
 def _typed(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
         return StoreDown("the database cannot be used at the moment", detail=f"{type(error).__name__}: {error}")
     return error
 
