@@ -16,7 +16,6 @@ import msgspec
 from hub.call import Call, Chunk, Credential
 from hub.config.model import UpstreamSpec
 from hub.refusal import Internal, Refusal, UpstreamDown
-from hub.telemetry.logs import fields
 from virtual_servers.catalog import Catalogue
 from virtual_servers.guard import Guard
 from virtual_servers.hosted import digest
@@ -218,7 +217,7 @@ class Customer:
                 raise
             answer = Failed(ident, UpstreamDown.code, "the hub stopped the server", None, "")
         except Exception:
-            log.exception("a call to a stdio server failed by a fault of the hub's", extra=fields())
+            log.exception("a call to a stdio server failed by a fault of the hub's")
             answer = Failed(ident, Internal.code, "a fault of the hub", None, "")
         self.tell(answer)
 
