@@ -18,6 +18,9 @@ from virtual_servers.headers import Misplaced, Table, table
 
 ItemKind = Literal["tool", "prompt", "resource", "template"]
 
+KINDS = ("tools", "prompts", "resources")
+"""The lists whose changes are announced, as the capabilities name them."""
+
 PAGES = 200
 """Pages of one list."""
 ITEMS = 5_000

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from hub import __version__
+from virtual_servers.catalog import KINDS
 from virtual_servers.eras import MODERN, NEWEST_OLDER, OLDER
 from virtual_servers.view import View
 
@@ -13,7 +14,7 @@ GOVERNED = frozenset(
 )
 """Methods both eras have and the governed path carries."""
 
-CHANGES = {kind: f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources")}
+CHANGES = {kind: f"notifications/{kind}/list_changed" for kind in KINDS}
 
 
 class Greeting:

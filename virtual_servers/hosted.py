@@ -18,7 +18,7 @@ import msgspec
 from hub.call import Call, Chunk, Emit, Reply, Usage
 from hub.config.model import UpstreamSpec
 from hub.refusal import Internal, InvalidParams, Refusal, UpstreamDown, UpstreamFault, UpstreamTimeout
-from virtual_servers.catalog import Catalogue
+from virtual_servers.catalog import KINDS, Catalogue
 from virtual_servers.hosted_line import STUCK, Line, unfilled
 from virtual_servers.hosted_messages import (
     Answer,
@@ -53,8 +53,6 @@ LOOKED = 1.0
 
 AWAY = "the process that owns stdio servers ended, or its line to this worker"
 """For operators."""
-
-KINDS = ("tools", "prompts", "resources")
 
 _REFUSALS: dict[str, type[Refusal]] = {kind.code: kind for kind in (UpstreamDown, UpstreamTimeout, UpstreamFault, InvalidParams)}
 _status = msgspec.json.Decoder(dict[str, Any])
@@ -143,7 +141,7 @@ class StdioHost:
         for handle, server in self._servers.items():
             line.send(Use(handle, server.name, server.digest))
             if not first:
-                server.again()
+                server.missed()
         self._plugged.set()
 
     def upstream(self, name: str, spec: UpstreamSpec, on_changed: Callable[[str], None]) -> "Hosted":
@@ -297,8 +295,8 @@ class Hosted:
         """Use it no more. It ends when nobody uses it and it is configured no more."""
         self._host.leave(self._handle)
 
-    def again(self) -> None:
-        """There was nobody to say what has changed meanwhile."""
+    def missed(self) -> None:
+        """There was nobody to say what has changed meanwhile: all of it may have."""
         for kind in KINDS:
             self.on_changed(kind)
 

@@ -14,6 +14,7 @@ from msgspec import Raw
 from hub import backoff
 from hub.refusal import Unavailable
 from virtual_servers import rpc
+from virtual_servers.catalog import KINDS
 from virtual_servers.handshake import Hello
 from virtual_servers.http import HttpLink, NotOffered, SessionLost
 from virtual_servers.link import Ask
@@ -21,8 +22,6 @@ from virtual_servers.link import Ask
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 STEADY = 60.0
 """Seconds a stream must have stood for the pauses to start anew."""
-
-KINDS = ("tools", "prompts", "resources")
 
 
 def watched(hello: Hello) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from hub.egress import Egress
 from hub.refusal import InvalidParams, Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from virtual_servers import rpc
 from virtual_servers.breaker import Breaker
-from virtual_servers.catalog import Catalogue, Tables, fetch
+from virtual_servers.catalog import KINDS, Catalogue, Tables, fetch
 from virtual_servers.discretion import Discretion
 from virtual_servers.eras import MODERN, NEWEST_OLDER
 from virtual_servers.gate import Busy, Gate
@@ -305,7 +305,7 @@ class McpUpstream:
             if self.spec.idle_stop:
                 self._idle = asyncio.get_running_loop().call_later(self.spec.idle_stop, self._stop_idle)
         if again:
-            self._changed(("tools", "prompts", "resources"))
+            self._changed(KINDS)
 
     def _stop_idle(self) -> None:
         left = self._used + self.spec.idle_stop - time.monotonic()
@@ -366,7 +366,7 @@ class McpUpstream:
     def _changed(self, kinds: tuple[str, ...]) -> None:
         if self.on_changed is not None:
             for kind in kinds:
-                if kind in ("tools", "prompts", "resources"):
+                if kind in KINDS:
                     self.on_changed(kind)
 
 
