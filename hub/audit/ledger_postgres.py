@@ -1,6 +1,6 @@
 """The ledger of one of many processes, in PostgreSQL: what is pending goes in one transaction, one of which is under way at a time.
 
-    put ─► pending ─► lock the heads in order ─► place ─► one statement ─► COMMIT ─► receipts
+    put ─► pending ─► seal ─► one statement: lock the heads in order, place, write, commit ─► receipts
 
 Several processes append to one log: the head's row says where, and is locked until the commit. Each looks now and then for processes that
 died, and signs what has grown unless another is at it.
@@ -21,7 +21,7 @@ from hub.audit.entry import phase
 from hub.audit.graves import GRACE, Graves, lock_key
 from hub.audit.ledger import NO_SALT, OPERATOR, Entry, Identity, Recovered, Unknown, Waiting, down
 from hub.audit.receipt import Receipt
-from hub.audit.scribe import Choose, Doubt, Scribe
+from hub.audit.scribe import Choose, Scribe
 from hub.refusal import JournalDown, Refusal
 from hub.store.postgres import Connection, Postgres
 
@@ -222,12 +222,12 @@ class PostgresLedger:
         """Calls whose outcome is pending."""
         return {record["id"] for (_, record, _), _ in self._pending if phase(record["kind"]) == 2}
 
-    def _disown(self, doubt: Doubt) -> None:
+    def _disown(self, entries: Sequence[Entry], receipts: Sequence[Receipt]) -> None:
         """A commit took hold of which those who waited were told that it could not be written: their calls went nowhere. Close them."""
         assert self._unknown is not None
         self.changed = True
-        ending = self._ending() | {record["id"] for _, record, _ in doubt.entries if phase(record["kind"]) == 2}
-        for (org, record, _), receipt in zip(doubt.entries, doubt.receipts, strict=True):
+        ending = self._ending() | {record["id"] for _, record, _ in entries if phase(record["kind"]) == 2}
+        for (org, record, _), receipt in zip(entries, receipts, strict=True):
             if phase(record["kind"]) == 1 and record["id"] not in ending:
                 self.put(org, self._unknown(receipt.index, record), NO_SALT).add_done_callback(_seen)
 

@@ -1,9 +1,10 @@
 """The journal's tables in PostgreSQL: heads, records, salts, checkpoints, lives of processes. Functions of a connection in a transaction.
 
-Knows neither which transaction nor what records mean. Heads are always locked in the order of their numbers.
+Knows neither which transaction nor what records mean. Heads are always locked in the order of their numbers. Records are given their places
+by the database (`PLACE`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,10 +25,6 @@ class Ended(Exception):
     """This life of the process was ended by another, which took it for dead: it may write no more."""
 
 
-Head = tuple[int, bytes]
-"""Size and compact range."""
-
-
 class Log(Struct, frozen=True):
     """What never changes of a log."""
 
@@ -38,19 +35,16 @@ class Log(Struct, frozen=True):
 
 
 class Batch(Struct, frozen=True):
-    """Records of one log, each in its place from `first` on, and the head that follows."""
+    """Sealed records of one log that follow each other: (id, phase, hash, leaf).
+
+    `which` says where each stands among what is written, `n` what the writer has counted after them.
+    """
 
     log: Log
-    first: int
-    size: int
-    range: bytes
+    which: list[int]
     n: int
-    records: list[tuple[int, str, int, bytes, bytes]]
+    records: list[tuple[str, int, bytes, bytes]]
     salts: bytes
-
-    @property
-    def receipts(self) -> list[Receipt]:
-        return [Receipt(self.log.origin, index, hash_) for index, _, _, hash_, _ in self.records]
 
 
 async def name(connection: Connection, configured: str) -> str:
@@ -85,101 +79,86 @@ def _made(org: str, writer: Writer) -> tuple[str, str, str, str, bytes]:
     return org, opaque, origin, writer.signer.vkey(origin), Range().encode()
 
 
-async def heads(connection: Connection, numbers: Sequence[int], boot: str) -> dict[int, Head]:
-    """Lock the heads of these logs, by number. Raises `Ended` where `boot` may write no more.
-
-    That is seen here because the transaction has its boot's advisory lock already: who ends a boot has it alone.
-    """
-    rows = await connection.fetch(
-        """SELECT number, size, range, EXISTS (SELECT 1 FROM journal_boot WHERE boot = $2 AND ended IS NULL) AS stands
-           FROM journal_org WHERE number = ANY($1) ORDER BY number FOR UPDATE""",
-        numbers,
-        boot,
-    )
-    if not all(row["stands"] for row in rows):
-        raise Ended
-    return {row["number"]: (row["size"], row["range"]) for row in rows}
+async def lock(connection: Connection, numbers: Iterable[int]) -> None:
+    """Lock the heads of these logs."""
+    await connection.execute("SELECT 1 FROM journal_org WHERE number = ANY($1) ORDER BY number FOR UPDATE", list(numbers))
 
 
-def place(log: Log, head: Head, writer: Writer, n: int, entries: Sequence[Entry]) -> Batch:
-    """Give each record its place in the log: its index, and its count after `n`."""
-    first = index = head[0]
-    tree = Range.decode(head[1])
+def sealed(logs: Mapping[str, Log], writer: Writer, counts: Mapping[str, int], entries: Sequence[Entry]) -> list[Batch]:
+    """The batches that these entries make up, in the order of their logs' numbers. `counts`: what was counted in each log before."""
+    groups: dict[str, list[int]] = {}
+    for at, (org, _, _) in enumerate(entries):
+        groups.setdefault(org, []).append(at)
+    batches = [_sealed(logs[org], writer, counts.get(org, 0), which, entries) for org, which in groups.items()]
+    return sorted(batches, key=lambda batch: batch.log.number)
+
+
+def _sealed(log: Log, writer: Writer, n: int, which: list[int], entries: Sequence[Entry]) -> Batch:
     fixed = writer.fixed(log.id)
-    records: list[tuple[int, str, int, bytes, bytes]] = []
-    for _, record, _ in entries:
+    records: list[tuple[str, int, bytes, bytes]] = []
+    salts: list[bytes] = []
+    for at in which:
+        _, record, salt = entries[at]
         n += 1
         hash_, leaf = seal(record, fixed, n)
-        tree.append(hash_)
-        records.append((index, record["id"], phase(record["kind"]), hash_, leaf))
-        index += 1
-    salted = any(salt is not NO_SALT for _, _, salt in entries)
-    return Batch(log, first, index, tree.encode(), n, records, b"".join([salt for _, _, salt in entries]) if salted else b"")
+        records.append((record["id"], phase(record["kind"]), hash_, leaf))
+        salts.append(salt)
+    salted = any(salt is not NO_SALT for salt in salts)
+    return Batch(log, which, n, records, b"".join(salts) if salted else b"")
 
 
-APPEND = "SELECT journal_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-"""`store`, with all that goes before it, as one statement that is a transaction of its own; see the migration."""
+PLACE = "SELECT said, firsts FROM journal_place($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+"""Write batches, each where its log ends, with all that goes before it: one statement, which may be a transaction of its own.
+
+`said` and `firsts` are explained in its migration.
+"""
 
 
-def arguments(boot: str, lock: int, turn: int, batches: Sequence[Batch]) -> tuple[Any, ...]:
-    """What `APPEND` takes."""
-    return lock, boot, turn, *_columns(batches)
-
-
-def _columns(batches: Sequence[Batch]) -> tuple[Any, ...]:
-    ordered = sorted(batches, key=lambda batch: batch.log.number)
+def arguments(boot: str, key: int, turn: int | None, *, fresh: bool, batches: Sequence[Batch]) -> tuple[Any, ...]:
+    """What `PLACE` takes. `key`: the boot's advisory lock; `fresh`: the boot may not have written to all of these logs yet."""
     return (
-        [batch.log.number for batch in ordered],
-        [batch.first for batch in ordered],
-        [batch.size for batch in ordered],
-        [batch.range for batch in ordered],
-        [batch.salts for batch in ordered],
-        [batch.log.number for batch in ordered for _ in batch.records],
-        *zip(*(record for batch in ordered for record in batch.records), strict=True),
-    )
-
-
-async def store(connection: Connection, batches: Sequence[Batch]) -> None:
-    """One statement for all of it."""
-    await connection.execute(
-        """WITH head AS (
-             UPDATE journal_org AS o SET size = new.size, range = new.range
-             FROM unnest($1::integer[], $3::bigint[], $4::bytea[]) AS new (number, size, range) WHERE o.number = new.number
-           ), salt AS (
-             INSERT INTO journal_salt (org, index, salts)
-             SELECT * FROM unnest($1::integer[], $2::bigint[], $5::bytea[]) AS new (org, index, salts) WHERE new.salts <> ''
-           )
-           INSERT INTO journal_record (org, index, id, phase, hash, leaf)
-           SELECT * FROM unnest($6::integer[], $7::bigint[], $8::text[], $9::smallint[], $10::bytea[], $11::bytea[])""",
-        *_columns(batches),
-    )
-
-
-async def took_hold(connection: Connection, boot: str, batches: Sequence[Batch]) -> tuple[bool, int]:
-    """Whether a commit of which no answer came did take hold; if not, it never will. And the turn of `boot` from now on.
-
-    Its heads are locked first: if it is still under way this waits for it, and if it has not even begun it will find that its turn is
-    over. A leaf names its boot and count: the hash in the first place of a batch says for the whole transaction whose it is.
-    """
-    await connection.execute(
-        "SELECT 1 FROM journal_org WHERE number = ANY($1) ORDER BY number FOR UPDATE", [batch.log.number for batch in batches]
-    )
-    turn = await connection.fetchval("UPDATE journal_boot SET turn = turn + 1 WHERE boot = $1 RETURNING turn", boot)
-    batch = batches[0]
-    hash_ = await connection.fetchval("SELECT hash FROM journal_record WHERE org = $1 AND index = $2", batch.log.number, batch.first)
-    return hash_ == batch.records[0][3], turn
-
-
-async def enter(connection: Connection, boot: str, written: Iterable[tuple[int, int]]) -> None:
-    """Note that `boot` writes to these logs: (number, index before which it has written nothing)."""
-    numbers, floors = zip(*written, strict=True)
-    await connection.execute(
-        """INSERT INTO journal_writer (boot, org, floor)
-           SELECT $1, * FROM unnest($2::integer[], $3::bigint[]) ON CONFLICT DO NOTHING""",
+        key,
         boot,
-        numbers,
-        floors,
+        turn,
+        fresh,
+        [batch.log.number for batch in batches],
+        [batch.salts for batch in batches],
+        [at for at, batch in enumerate(batches, 1) for _ in batch.records],
+        *zip(*(record for batch in batches for record in batch.records), strict=True),
     )
+
+
+def receipts(batches: Sequence[Batch], firsts: Sequence[int]) -> list[Receipt]:
+    """One for each record, in the order in which they were given. `firsts`: the index of each batch's first record."""
+    found = {
+        at: Receipt(batch.log.origin, index, hash_)
+        for batch, first in zip(batches, firsts, strict=True)
+        for index, (at, (_, _, hash_, _)) in enumerate(zip(batch.which, batch.records, strict=True), first)
+    }
+    return [found[at] for at in range(len(found))]
+
+
+async def took_hold(connection: Connection, boot: str, batches: Sequence[Batch]) -> tuple[list[int], int | None]:
+    """The index of each batch's first record, where a commit of which no answer came did take hold; else none, and it never will.
+
+    And the turn of `boot` from now on. The heads are locked first: if the commit is still under way this waits for it, and if it has not
+    even begun it will find that its turn is over. A leaf names its boot and count: a record with the hash of one of ours is that one.
+    """
+    await lock(connection, [batch.log.number for batch in batches])
+    turn = await next_turn(connection, boot)
+    leading = [(batch.log.number, *batch.records[0][:3]) for batch in batches]
+    found = await connection.fetch(
+        """SELECT r.index
+           FROM unnest($1::integer[], $2::text[], $3::smallint[], $4::bytea[]) WITH ORDINALITY AS ours (org, id, phase, hash, at)
+           JOIN journal_record AS r USING (org, id, phase, hash) ORDER BY ours.at""",
+        *zip(*leading, strict=True),
+    )
+    return [row["index"] for row in found], turn
+
+
+async def next_turn(connection: Connection, boot: str) -> int | None:
+    """The turn of `boot` from now on: what it still has on its way will do nothing when it comes. None where there is no such boot."""
+    return await connection.fetchval("UPDATE journal_boot SET turn = turn + 1 WHERE boot = $1 RETURNING turn", boot)
 
 
 async def lower(connection: Connection, boot: str, floors: dict[int, int]) -> None:

@@ -1,12 +1,16 @@
 """One transaction at a time into the journal's tables in PostgreSQL, and what became of it. The ledger says what is written, and when.
 
+What is written is sealed here and gets its places from the database, in one statement that is a transaction of its own: whoever else
+writes to these logs, it is one way there and back.
+
 Every transaction has its boot's advisory lock, one of several; who takes a boot for dead takes it alone, and ends the boot: from then on
 nothing is written under it (`Ended`), and a new boot is begun. `n` is counted here, for nobody else writes under this boot. A commit of
 which no answer came is looked up before anything else is written.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from msgspec import Struct
 
@@ -15,7 +19,7 @@ from hub.audit.graves import lock_key
 from hub.audit.ledger import Entry, Identity, Writer, new_boot
 from hub.audit.opened import Opened
 from hub.audit.receipt import Receipt
-from hub.audit.rows_postgres import Batch, Ended, Head, Log
+from hub.audit.rows_postgres import Batch, Ended, Log
 from hub.refusal import JournalDown, StoreDown
 from hub.store.postgres import Ambiguous, Connection, Postgres
 
@@ -23,22 +27,25 @@ _TRIES = 3
 _QUICKLY = 0.3
 """Seconds: what fails sooner is tried again, for it may have been one connection only. Callers wait meanwhile."""
 
+_UNWRITABLE = "the journal cannot be written at the moment"
+
 Choose = Callable[[Connection], Awaitable[Sequence[Entry]]]
 """Says, with the heads locked, what is to be written."""
 
+Disowned = Callable[[Sequence[Entry], Sequence[Receipt]], None]
+
 
 class Doubt(Struct, frozen=True):
-    """A commit: what it holds and where. In doubt, where no answer came."""
+    """What a commit holds, which is in doubt where no answer came."""
 
-    batches: list[Batch]
     entries: Sequence[Entry]
-    receipts: list[Receipt]
+    batches: list[Batch]
 
 
 class Scribe:
     """Not to be asked for two things at once. Methods raise `StoreDown`, or `JournalDown` where this process had been taken for dead."""
 
-    def __init__(self, store: Postgres, disowned: Callable[[Doubt], None]) -> None:
+    def __init__(self, store: Postgres, disowned: Disowned) -> None:
         """`disowned` is told of a commit that took hold after its callers were told that it could not be written."""
         self.boot = new_boot()
         self.doubt: Doubt | None = None
@@ -54,11 +61,8 @@ class Scribe:
         self._logs: dict[str, Log] = {}
         self._n: dict[str, int] = {}
         self._floors: dict[str, int] = {}
-        self._turn = 0
-        self._heads: dict[str, Head] = {}
-        """Heads as our last commit left them."""
-        self._alone = False
-        """Whether nobody else wrote to these logs in between, the last time we looked."""
+        self._turn: int | None = 0
+        """Of our boot; None where the database has said that it is another."""
 
     async def begin(self, identity: Identity) -> None:
         self._identity = identity
@@ -70,17 +74,12 @@ class Scribe:
 
         With one exception: where the database goes away in the middle of a commit. That is then known before the next is begun.
         """
-
-        async def these(_: Connection) -> Sequence[Entry]:
-            return entries
-
-        orgs = {org for org, _, _ in entries}
-        return await self._persistently(lambda: self._either(orgs, entries, these))
+        return await self._persistently(lambda: self._at_once(entries))
 
     async def write_chosen(self, orgs: Iterable[str], choose: Choose) -> list[Receipt]:
         """Write what `choose` chooses into the logs of `orgs`, in the same way."""
         wanted = set(orgs)
-        return await self._persistently(lambda: self._locking(wanted, choose))
+        return await self._persistently(lambda: self._chosen(wanted, choose))
 
     async def _persistently(self, attempt: Callable[[], Awaitable[list[Receipt]]]) -> list[Receipt]:
         """Again, where it was one connection only; not, where the database is away."""
@@ -94,7 +93,7 @@ class Scribe:
                 return await self._told(attempt)
             except Ended:
                 self.begin_anew()
-                raise JournalDown("the journal cannot be written at the moment", detail="this process was taken for dead") from None
+                raise JournalDown(_UNWRITABLE, detail="this process was taken for dead") from None
             except StoreDown:
                 if last or loop.time() - started > _QUICKLY or not self._store.up:
                     raise
@@ -111,12 +110,15 @@ class Scribe:
             return receipts
 
     async def stand(self) -> None:
-        """Bring in order what an earlier failure left: the boot, and what became of a commit."""
+        """Bring in order what an earlier failure left: the boot, its turn, and what became of a commit."""
         if not self._begun:
             await self._begin_boot()
         doubt = self.doubt
-        if doubt is not None and await self._resolve() is not None:
-            self._disowned(doubt)
+        if doubt is not None and (receipts := await self._resolve()) is not None:
+            self._disowned(doubt.entries, receipts)
+        if self._turn is None:
+            boot = self.boot
+            self._turn = await self._store.write(lambda connection: rows.next_turn(connection, boot))
 
     def begin_anew(self) -> None:
         """Another ended this boot and closes its intents: what comes of those calls now would be a second outcome.
@@ -151,80 +153,65 @@ class Scribe:
     async def _begin_boot(self) -> None:
         """The lock first: others see that we live before they see that there is somebody."""
         if not await self._store.hold(lock_key(self.boot), shared=True):
-            raise StoreDown("the journal cannot be written at the moment", detail="the lock of this boot is another's")
+            raise StoreDown(_UNWRITABLE, detail="the lock of this boot is another's")
         await self._store.write(lambda connection: rows.begin(connection, self.boot))
         self._begun = True
         if self._former is not None:
             await self._store.release(self._former)
             self._former = None
 
-    async def _either(self, orgs: set[str], entries: Sequence[Entry], these: Choose) -> list[Receipt]:
-        """In one way there and back where nobody else writes to these logs, as far as we know; else with their heads locked first."""
-        if self._alone and all(org in self._heads and org in self._n for org in orgs):
-            receipts = await self._at_once(orgs, entries)
-            if receipts is not None:
-                return receipts
-        return await self._locking(orgs, these)
-
-    async def _at_once(self, orgs: set[str], entries: Sequence[Entry]) -> list[Receipt] | None:
-        """None where somebody else has written there meanwhile, and nothing was done."""
-        writer = self._writer()
-        done = self._placed(writer, self._logs, {self._logs[org].number: self._heads[org] for org in orgs}, entries)
+    async def _at_once(self, entries: Sequence[Entry]) -> list[Receipt]:
+        """In one way there and back."""
+        writing = self._sealed(await self._known({org for org, _, _ in entries}), entries)
         try:
-            said = await self._store.at_once(rows.APPEND, *rows.arguments(writer.boot, lock_key(writer.boot), self._turn, done.batches))
-        except (Ambiguous, asyncio.CancelledError):
-            self.doubt = done
+            said, firsts = await self._store.at_once(rows.PLACE, *self._arguments(writing))
+        except (Ambiguous, asyncio.CancelledError):  # who is told to stop during a commit does not hear of it either
+            self.doubt = writing
             raise
-        if said == "ended":
-            raise Ended
-        self._alone = said == "done"
-        return self._held(done) if self._alone else None
+        return self._held(writing, self._placed(writing, said, firsts))
 
-    async def _locking(self, orgs: set[str], choose: Choose) -> list[Receipt]:
-        writer = self._writer()
+    async def _chosen(self, orgs: set[str], choose: Choose) -> list[Receipt]:
+        """With the heads locked before it is said what is written."""
         logs = await self._known(orgs)
-        numbers = sorted(log.number for log in logs.values())
-        made: list[Doubt] = []
+        made: list[tuple[Doubt, Sequence[int]]] = []
 
         async def run(connection: Connection) -> None:
-            heads = await rows.heads(connection, numbers, writer.boot)
-            self._must_be_there(logs, heads)
-            self._alone = all(heads[log.number] == self._heads.get(org) for org, log in logs.items())
-            entries = await choose(connection)
-            done = self._placed(writer, logs, heads, entries)
-            if fresh := [(batch.log.number, batch.first) for batch in done.batches if batch.log.name not in self._n]:
-                await rows.enter(connection, writer.boot, fresh)
-            if done.batches:
-                await rows.store(connection, done.batches)
-            made.append(done)
+            await rows.lock(connection, [log.number for log in logs.values()])
+            if entries := await choose(connection):
+                writing = self._sealed(logs, entries)
+                said, firsts = await connection.fetchrow(rows.PLACE, *self._arguments(writing))
+                made.append((writing, self._placed(writing, said, firsts)))
 
         try:
-            await self._store.write(run, under=lock_key(writer.boot))
-        except (Ambiguous, asyncio.CancelledError):  # who is told to stop during a commit does not hear of it either
-            self.doubt = made[-1] if made and made[-1].batches else None
+            await self._store.write(run, under=lock_key(self.boot))
+        except (Ambiguous, asyncio.CancelledError):
+            self.doubt = made[0][0] if made else None
             raise
-        return self._held(made[-1])
+        return self._held(*made[0]) if made else []
 
-    def _must_be_there(self, logs: dict[str, Log], heads: Mapping[int, Head]) -> None:
-        """A database that took over from one it had not followed to the last may not have heard of a log: it is made anew."""
-        if gone := [org for org, log in logs.items() if log.number not in heads]:
-            for org in gone:
-                for known in (self._logs, self._n, self._heads):
-                    known.pop(org, None)
-            raise StoreDown("the journal cannot be written at the moment", detail="the database does not have a log that it had before")
+    def _sealed(self, logs: dict[str, Log], entries: Sequence[Entry]) -> Doubt:
+        return Doubt(entries, rows.sealed(logs, self._writer(), self._n, entries))
 
-    def _placed(self, writer: Writer, logs: dict[str, Log], heads: Mapping[int, Head], entries: Sequence[Entry]) -> Doubt:
-        groups: dict[str, list[int]] = {}
-        for at, (org, _, _) in enumerate(entries):
-            groups.setdefault(org, []).append(at)
-        batches: list[Batch] = []
-        receipts: dict[int, Receipt] = {}
-        for org, places in groups.items():
-            log = logs[org]
-            batch = rows.place(log, heads[log.number], writer, self._n.get(org, 0), [entries[at] for at in places])
-            batches.append(batch)
-            receipts.update(zip(places, batch.receipts, strict=True))
-        return Doubt(batches, entries, [receipts[at] for at in range(len(entries))])
+    def _arguments(self, writing: Doubt) -> tuple[Any, ...]:
+        fresh = any(batch.log.name not in self._n for batch in writing.batches)
+        return rows.arguments(self.boot, lock_key(self.boot), self._turn, fresh=fresh, batches=writing.batches)
+
+    def _placed(self, writing: Doubt, said: str, firsts: Sequence[int | None]) -> list[int]:
+        """The index of each batch's first record. Raises where the database says that it did nothing."""
+        match said:
+            case "done":
+                return [first for first in firsts if first is not None]
+            case "ended":
+                raise Ended
+            case "late":  # a look-up of ours is in force that we have not heard of, or one that we have heard of is not
+                self._turn = None
+                raise StoreDown(_UNWRITABLE, detail="the database counts another turn of this boot")
+            case _:  # a database that took over from one it had not followed to the last: the log is made anew
+                for batch, first in zip(writing.batches, firsts, strict=True):
+                    if first is None:
+                        self._logs.pop(batch.log.name, None)
+                        self._n.pop(batch.log.name, None)
+                raise StoreDown(_UNWRITABLE, detail="the database does not have a log that it had before")
 
     async def _resolve(self) -> list[Receipt] | None:
         """What became of the commit in doubt: its receipts, or None where it did not take hold."""
@@ -232,18 +219,17 @@ class Scribe:
         if doubt is None:
             return None
         boot = self.boot
-        held, self._turn = await self._store.write(lambda connection: rows.took_hold(connection, boot, doubt.batches))
+        firsts, self._turn = await self._store.write(lambda connection: rows.took_hold(connection, boot, doubt.batches))
         self.doubt = None
-        return self._held(doubt) if held else None
+        return self._held(doubt, firsts) if firsts else None
 
-    def _held(self, done: Doubt) -> list[Receipt]:
+    def _held(self, written: Doubt, firsts: Sequence[int]) -> list[Receipt]:
         """A commit took hold."""
-        for batch in done.batches:
-            self._n[batch.log.name] = batch.n
-            self._heads[batch.log.name] = (batch.size, batch.range)
-        for (org, record, _), receipt in zip(done.entries, done.receipts, strict=True):
+        self._n.update((batch.log.name, batch.n) for batch in written.batches)
+        receipts = rows.receipts(written.batches, firsts)
+        for (org, record, _), receipt in zip(written.entries, receipts, strict=True):
             self.opened.note(org, record, receipt)
-        return done.receipts
+        return receipts
 
     async def _known(self, orgs: set[str]) -> dict[str, Log]:
         missing = [org for org in orgs if org not in self._logs]

@@ -115,14 +115,14 @@ class Postgres:
         return result
 
     async def at_once(self, statement: str, *arguments: Any) -> Any:
-        """The value of one statement that is a transaction of its own, and sets its tenant itself; when this returns, it is durable.
+        """The row of one statement that is a transaction of its own, and sets its tenant itself; when this returns, it is durable.
 
         One way there and back instead of four. But a statement of which nobody heard, and which left no trace yet, may still take hold
         later: it has to make sure that it does nothing then. Raises as `write` does.
         """
         started = time.perf_counter()
         connection = await self._pool.begin("")
-        found = await self._last(connection, connection.fetchval(statement, *arguments, timeout=_NO_COMMAND_TIMEOUT))
+        found = await self._last(connection, connection.fetchrow(statement, *arguments, timeout=_NO_COMMAND_TIMEOUT))
         if self._observe is not None:
             self._observe(1, time.perf_counter() - started)
         return found

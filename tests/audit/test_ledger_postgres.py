@@ -18,7 +18,7 @@ from hub.store.postgres import Ambiguous, Postgres
 from tests.audit.conftest import SEED
 from tests.audit.writing import check_log, run_writer, written
 from tests.services.postgres import PostgresServer
-from tests.support.wire_cutter import COMMIT, cutter
+from tests.support.wire_cutter import COMMIT, RecordCutter, WireCutter, cutter
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ async def test_an_outcome_that_waits_when_its_process_is_taken_for_dead_is_no_se
 async def test_a_commit_in_doubt_of_a_process_taken_for_dead_is_left_to_who_took_it_for_dead(audit, finds_out, monkeypatch):
     monkeypatch.setattr(scribe, "_QUICKLY", 0.0)
     async with through(audit.path) as (proxy, store, log), audit.opened(audit.path) as (_, other):
-        await ready_to_cut(audit, log, proxy, "at once")
+        await ready_to_cut(audit, log, proxy)
         first = log.boot
         proxy.cut, proxy.then = "after", [("before", COMMIT)]
         with pytest.raises(JournalDown):
@@ -252,9 +252,9 @@ async def test_an_idle_process_taken_for_dead_finds_out(audit):
 
 
 @asynccontextmanager
-async def through(url, patience=2.0):
-    """A journal that reaches the database by way of a cutter, and is the only one that writes."""
-    async with cutter(url) as (proxy, address):
+async def through(url, patience=2.0, make=WireCutter):
+    """A journal that reaches the database by way of a cutter."""
+    async with cutter(url, make) as (proxy, address):
         store = Postgres(address, patience=patience)
         await store.open()
         log = Journal(PostgresLedger(store), Signer(SEED), build="x", checkpoint_every=60.0, sweep_every=60.0)
@@ -264,25 +264,17 @@ async def through(url, patience=2.0):
         await store.close()
 
 
-WAYS = {"locking": COMMIT, "at once": b'"kind":"mcp.tools.call'}
-"""How a batch can be written, and what the statement that commits it holds."""
-
-
-async def ready_to_cut(audit, log, proxy, way):
-    """Some calls, after which the next batch is written in that way: their receipts."""
+async def ready_to_cut(audit, log, proxy):
+    """Some calls, after which the next batch can be cut: their receipts."""
     receipts = [receipt for _ in range(3) for receipt in await audit.govern(log)]
-    writing = log._ledger._scribe
-    assert writing._alone
-    writing._alone = way == "at once"
-    proxy.at = WAYS[way]
+    proxy.at = b'"kind":"mcp.tools.call'
     return receipts
 
 
 @pytest.mark.parametrize("cut", ["after", "before", "late", "garbled"])
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, way, cut):
+async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, cut):
     async with through(audit.path) as (proxy, _, log):
-        receipts = await ready_to_cut(audit, log, proxy, way)
+        receipts = await ready_to_cut(audit, log, proxy)
         proxy.cut = cut
         asked = [asyncio.ensure_future(audit.govern(log)) for _ in range(20)]
         if cut == "late":
@@ -299,7 +291,7 @@ async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_
 async def test_a_commit_whose_look_up_breaks_as_well_is_looked_up_again_not_written_again(audit, monkeypatch):
     monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
     async with through(audit.path) as (proxy, _, log):
-        await ready_to_cut(audit, log, proxy, "at once")
+        await ready_to_cut(audit, log, proxy)
         proxy.cut, proxy.then = "after", [("before", COMMIT), ("after", COMMIT)]
         await audit.govern(log)
         assert proxy.cuts == 3
@@ -310,27 +302,52 @@ async def test_a_commit_whose_look_up_breaks_as_well_is_looked_up_again_not_writ
 
 async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit):
     async with through(audit.path) as (proxy, _, log):
-        await ready_to_cut(audit, log, proxy, "at once")
+        await ready_to_cut(audit, log, proxy)
         writing = log._ledger._scribe
         proxy.cut = "late"
         built = record.intent(audit.call(), audit.caller(), audit.allow, os.urandom(32))
         salt = built.pop(record.SALT)
         with pytest.raises(Ambiguous):
-            await writing._at_once({"acme"}, [("acme", built, salt)])
+            await writing._at_once([("acme", built, salt)])
         assert await writing._resolve() is None
         proxy.let_go.set()
         await until(lambda: b"late" in proxy.heard)
         assert len(written(audit.path)) == 6
         await audit.govern(log)
-        await audit.govern(log)
-        assert writing._alone
     verified(audit)
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, postgres, way):
+@pytest.mark.parametrize("cut", ["after", "before"])
+async def test_intents_whose_closing_nobody_heard_of_are_not_closed_again(audit, cut):
+    async with through(audit.path, make=RecordCutter) as (proxy, _, log):
+        async with killed(audit) as dying:
+            for org in ("acme", "rival", "acme"):
+                await open_intent(audit, dying, org)
+        log._ledger._graves._grace = 0.0
+        proxy.at, proxy.cut = b'"status":"unknown"', cut
+        await sweep(log)
+        assert proxy.cuts == 1
+        await audit.govern(log)
+    assert sorted(outcomes(audit)) == [("ok", 4), ("unknown", 0), ("unknown", 1)]
+    assert outcomes(audit, "rival") == [("unknown", 0)]
+    assert [(r["kind"], r["count"]) for r in written(audit.path, OPERATOR)] == [("log.recover", 3)]
+    verified(audit)
+
+
+async def test_where_the_database_counts_another_turn_the_writer_takes_it_up(audit, postgres):
+    """As a standby may that took over without having followed to the last."""
+    async with audit.opened(audit.path) as (_, log):
+        await audit.govern(log)
+        for other in (7, 0):
+            postgres.sql(f"UPDATE journal_boot SET turn = {other}", store_name(audit.path))
+            await audit.govern(log)
+    assert len(written(audit.path)) == 6
+    verified(audit)
+
+
+async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, postgres):
     async with through(audit.path, patience=0.5) as (proxy, store, log):
-        await ready_to_cut(audit, log, proxy, way)
+        await ready_to_cut(audit, log, proxy)
         proxy.cut = "after"
         doubtful = asyncio.ensure_future(open_intent(audit, log))
         await until(lambda: proxy.cuts == 1)
@@ -373,7 +390,7 @@ async def test_a_call_whose_outcome_could_not_be_written_is_closed_while_its_pro
 async def test_of_a_call_whose_caller_left_neither_an_outcome_alone_nor_a_second_one_is_written(audit, postgres):
     async with through(audit.path, patience=0.5) as (proxy, store, log):
         for cut in ("before", "after"):
-            await ready_to_cut(audit, log, proxy, "locking")
+            await ready_to_cut(audit, log, proxy)
             proxy.cut, cuts = cut, proxy.cuts
             call = audit.call()
             left = log.append("acme", record.intent(call, audit.caller(), audit.allow, os.urandom(32)))
@@ -394,24 +411,31 @@ async def test_of_a_call_whose_caller_left_neither_an_outcome_alone_nor_a_second
     verified(audit)
 
 
-async def test_one_who_writes_alone_goes_there_and_back_once_and_two_still_fit(audit, monkeypatch):
-    said = []
-    at_once = Postgres.at_once
+class Counter(WireCutter):
+    """Counts what the hub says, but for its looks after its locks."""
 
-    async def noted(self, *arguments):
-        said.append(await at_once(self, *arguments))
-        return said[-1]
+    said = 0
 
-    monkeypatch.setattr(Postgres, "at_once", noted)
-    async with audit.opened(audit.path) as (_, one), audit.opened(audit.path) as (_, two):
-        for _ in range(3):
-            await audit.govern(one)
-        assert said == ["done"] * 4
-        await audit.govern(two)
-        await audit.govern(one)
-        assert said == ["done"] * 4 + ["moved"]
-        for _ in range(10):
+    def commits(self):
+        def look(data):
+            self.said += b"SELECT 1\x00" not in data
+            return False
+
+        return look
+
+
+async def test_a_batch_goes_there_and_back_once_though_two_write_to_the_same_logs(audit):
+    commits = []
+    async with through(audit.path, make=Counter) as (near, store, one), through(audit.path, make=Counter) as (far, other, two):
+        for log in (one, two):
+            await asyncio.gather(audit.govern(log), audit.govern(log, "rival"))
+        for each in (store, other):
+            each.on_commit(lambda _, seconds: commits.append(seconds))
+        near.said = far.said = 0
+        for _ in range(20):
             await asyncio.gather(*(audit.govern(log, org) for log in (one, two) for org in ("acme", "rival")))
+        assert near.said + far.said == len(commits) >= 2 * 2 * 20
+    assert len({r["boot"] for r in written(audit.path)}) == 2
     verified(audit)
 
 
