@@ -227,7 +227,8 @@ async def test_a_commit_in_doubt_of_a_process_taken_for_dead_is_left_to_who_took
     verified(audit)
 
 
-async def test_a_log_that_a_standby_had_not_heard_of_when_it_took_over_is_begun_anew(audit, postgres):
+async def test_a_log_that_a_standby_had_not_heard_of_when_it_took_over_is_begun_anew(audit, postgres, monkeypatch):
+    monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
     async with audit.opened(audit.path) as (_, log):
         await audit.govern(log, "rival")
         await audit.govern(log)
@@ -272,7 +273,8 @@ async def ready_to_cut(audit, log, proxy):
 
 
 @pytest.mark.parametrize("cut", ["after", "before", "late", "garbled"])
-async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, cut):
+async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, cut, monkeypatch):
+    monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
     async with through(audit.path) as (proxy, _, log):
         receipts = await ready_to_cut(audit, log, proxy)
         proxy.cut = cut
@@ -318,7 +320,8 @@ async def test_a_statement_that_comes_after_it_was_looked_up_does_nothing(audit)
 
 
 @pytest.mark.parametrize("cut", ["after", "before"])
-async def test_intents_whose_closing_nobody_heard_of_are_not_closed_again(audit, cut):
+async def test_intents_whose_closing_nobody_heard_of_are_not_closed_again(audit, cut, monkeypatch):
+    monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
     async with through(audit.path, make=RecordCutter) as (proxy, _, log):
         async with killed(audit) as dying:
             for org in ("acme", "rival", "acme"):
@@ -334,8 +337,9 @@ async def test_intents_whose_closing_nobody_heard_of_are_not_closed_again(audit,
     verified(audit)
 
 
-async def test_where_the_database_counts_another_turn_the_writer_takes_it_up(audit, postgres):
+async def test_where_the_database_counts_another_turn_the_writer_takes_it_up(audit, postgres, monkeypatch):
     """As a standby may that took over without having followed to the last."""
+    monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
     async with audit.opened(audit.path) as (_, log):
         await audit.govern(log)
         for other in (7, 0):

@@ -25,6 +25,14 @@ def audit(postgres_audit):
     return postgres_audit
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """Says what a failure is repeated with."""
+    seed = random.randrange(1 << 32)
+    print("random.seed", seed)
+    random.seed(seed)
+
+
 @asynccontextmanager
 async def session(audit):
     """A connection to the tables of a hub, and a boot that may write."""
