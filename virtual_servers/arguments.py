@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import jsonschema_rs
 
+from hub import jsonscan
 from hub.refusal import InvalidParams, InvalidRequest, ParseFailed
-from virtual_servers import jsonscan
 
 MAX_SCHEMA = 256 * 1024
 MAX_WORK = 20_000

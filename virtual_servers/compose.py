@@ -11,10 +11,10 @@ from typing import Any, cast
 import msgspec
 from msgspec import Raw, Struct
 
+from hub import jsonscan
 from hub.call import Target
 from hub.config.model import Override, VirtualServerSpec
 from hub.refusal import Refusal
-from virtual_servers import jsonscan
 from virtual_servers.arguments import SchemaRefused, Validator
 from virtual_servers.catalog import Catalogue, Item
 from virtual_servers.headers import Misplaced, Table, table

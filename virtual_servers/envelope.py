@@ -9,8 +9,8 @@ from typing import Any, cast
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from hub.jsonscan import scan
 from hub.refusal import InvalidRequest
-from virtual_servers.jsonscan import scan
 
 _MAX_ID = 256
 

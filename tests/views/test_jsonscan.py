@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub.jsonscan import MAX_CONTAINERS, depth, scan
 from hub.refusal import InvalidRequest, ParseFailed, Refusal
-from virtual_servers.jsonscan import MAX_CONTAINERS, depth, scan
 
 MIB4 = 4 * 1024 * 1024
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -1,0 +1,120 @@
+"""A Messages stream, read: server-sent events in, canonical events out. Source: docs.anthropic.com/en/api/messages-streaming. Pure."""
+
+from typing import Any
+
+import orjson
+
+from hub import sse
+from hub.llm.canonical import Delta, Event, Failed, Fault, Finished, Ping, Reasoning, Refused, Started, Text, ToolCall
+from hub.llm.errors import fault_of
+from hub.llm.fields import Members
+from hub.llm.messages.reply import explained, read_block, read_usage, stop_of
+from hub.llm.seals import unseal
+from hub.llm.tracks import Track
+from hub.llm.usage import Anthropic, from_anthropic, merged
+from hub.refusal import UpstreamFault
+
+_TRUNCATED = Fault("broken", "the provider's stream ended before its answer did")
+_UNREADABLE = Fault("broken", "the provider's stream could not be read")
+_DELTAS = {"text_delta": "text", "input_json_delta": "partial_json", "thinking_delta": "thinking"}
+
+
+class Reader:
+    """Feed it one stream's events, then say that it ended. After `Finished` or `Failed` nothing more comes."""
+
+    def __init__(self) -> None:
+        self._track = Track()
+        self._block: int | None = None
+        """The provider's index of the open block."""
+        self._over = False
+        self._reason = ""
+        self._sequence = ""
+        self._usage: Anthropic | None = None
+
+    def feed(self, event: sse.Event) -> list[Event]:
+        if self._over:
+            return []
+        try:
+            value: Any = orjson.loads(event.data)
+            source = Members(value, fails=UpstreamFault)
+            return self._event(source, source.text("type", event.event))
+        except (orjson.JSONDecodeError, UpstreamFault):
+            return self._fail(_UNREADABLE)
+
+    def end(self) -> list[Event]:
+        """The bytes ended. After `message_stop` there is nothing to say; before it the answer was cut off."""
+        return [] if self._over else self._fail(_TRUNCATED)
+
+    def _fail(self, fault: Fault) -> list[Event]:
+        self._over = True
+        return [Failed(fault)]
+
+    def _event(self, source: Members, kind: str) -> list[Event]:
+        """Events of a kind nobody knew are to be let pass, says the reference."""
+        match kind:
+            case "message_start":
+                return self._start(source.members("message") or Members({}, "message", UpstreamFault))
+            case "content_block_start":
+                return self._open(source)
+            case "content_block_delta":
+                return self._delta(source)
+            case "content_block_stop":
+                self._block = None
+                return self._track.stop()
+            case "message_delta":
+                return self._end(source)
+            case "message_stop":
+                self._over = True
+                usage = from_anthropic(self._usage) if self._usage else None
+                return [*self._track.stop(), Finished(stop_of(self._reason), self._sequence, usage)]
+            case "ping":
+                return [Ping()]
+            case "error":
+                return self._fail(fault_of(source.values, 0, "anthropic"))
+            case _:
+                return []
+
+    def _start(self, message: Members) -> list[Event]:
+        self._usage = read_usage(message.any("usage"))
+        known = from_anthropic(self._usage) if self._usage else None
+        return [Started(message.text("id", ""), message.text("model", ""), 0, known)]
+
+    def _open(self, source: Members) -> list[Event]:
+        self._block = source.whole("index")
+        block = source.members("content_block") or Members({}, "content_block", UpstreamFault)
+        match read_block(block):
+            case Reasoning() as part if part.hidden:
+                return self._track.start(part)
+            case Reasoning() as part:
+                return self._opened(Reasoning(), part.text)
+            case Text() as part:
+                return self._opened(Text(""), part.text)
+            case ToolCall() as part:
+                return self._opened(ToolCall(part.id, part.name), part.arguments if block.any("input") else "")
+
+    def _opened(self, part: Text | ToolCall | Reasoning, text: str) -> list[Event]:
+        """A block begins empty; what a provider gives with its start is its first delta."""
+        events = self._track.start(part)
+        return [*events, Delta(self._track.index, text)] if text else events
+
+    def _delta(self, source: Members) -> list[Event]:
+        if self._block is None or source.whole("index") != self._block:
+            source.refuse("belongs to no open block", "index")
+        delta = source.members("delta") or Members({}, "delta", UpstreamFault)
+        kind = delta.text("type", "")
+        if kind == "signature_delta":
+            return self._track.seal(unseal(delta.text("signature"), "anthropic"))
+        if kind not in _DELTAS:
+            return []
+        text = delta.text(_DELTAS[kind], "")
+        return [Delta(self._track.index, text)] if text else []
+
+    def _end(self, source: Members) -> list[Event]:
+        delta = source.members("delta") or Members({}, "delta", UpstreamFault)
+        self._reason = delta.text("stop_reason", "") or self._reason
+        self._sequence = delta.text("stop_sequence", "") or self._sequence
+        later = read_usage(source.any("usage"))
+        if later is not None:
+            self._usage = merged(self._usage, later) if self._usage else later
+        explanation = explained(delta.members("stop_details"))
+        return [*self._track.add(Refused(), explanation), *self._track.stop()] if explanation else []

@@ -1,0 +1,218 @@
+"""What passes through in the same dialect: usage read on its way, nothing re-encoded. Pure.
+
+A chunk goes on as it came. Only events that can hold usage, an end or an error are looked into, told by a cheap search for their bytes.
+Where the hub asked a chat stream for usage and the client did not, the chunk that brings it is taken out.
+"""
+
+import re
+from typing import Any, cast
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from hub import sse
+from hub.call import Tokens
+from hub.llm.canonical import Fault
+from hub.llm.chat.reply import usage_of as usage_of_chat
+from hub.llm.errors import Dialect, fault_of
+from hub.llm.head import Kind
+from hub.llm.responses.reply import usage_of as usage_of_responses
+from hub.llm.usage import Anthropic, from_anthropic, merged
+
+MAX_EVENT = 32 * 1024 * 1024
+"""Bytes of one event; longer ones raise `hub.sse.Overflow`. Answers with images come in one."""
+
+_END = re.compile(rb"\n\n|\n\r\n|\r\r")
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_ERROR = re.compile(rb'"error"\s*:\s*[{"]')
+
+
+class _Tools(Struct):
+    web_search: Any = None
+
+
+class _Whole(Struct):
+    usage: Any = None
+    tool_usage: _Tools | None = None
+    x_groq: Any = None
+
+
+class _Message(Struct):
+    usage: Anthropic | None = None
+
+
+_whole = msgspec.json.Decoder(_Whole)
+_message = msgspec.json.Decoder(_Message)
+
+
+def usage_of(body: bytes, kind: Kind) -> Tokens | None:
+    """What a whole answer says it consumed; None where it says nothing that can be read. Everything but the usage is skipped unread."""
+    if b'"usage"' not in body:
+        return None
+    try:
+        if kind == "messages":
+            usage = _message.decode(body).usage
+            return from_anthropic(usage) if usage else None
+        found = _whole.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    value: dict[str, Any] = {"usage": found.usage, "x_groq": found.x_groq}
+    if kind == "responses":
+        return usage_of_responses(value | {"tool_usage": {"web_search": found.tool_usage.web_search}} if found.tool_usage else value)
+    return usage_of_chat(value)
+
+
+class Relay:
+    """One stream of a provider's, on its way to a client of the same dialect.
+
+    `tokens`: the usage seen so far, None before any. `ended`: the dialect's own end was seen, so nothing was cut off. `fault`: an error
+    came in band. Not every provider of chat ends with `[DONE]`.
+    """
+
+    def __init__(self, dialect: Dialect, *, strip: bool = False, limit: int = MAX_EVENT) -> None:
+        """`strip`: take out the usage chunk of a chat stream, because only the hub asked for it."""
+        self._dialect = dialect
+        self._strip = strip and dialect == "chat"
+        self._limit = limit
+        self._held: list[bytes] = []
+        self._size = 0
+        self._edge = b""
+        self._anthropic: Anthropic | None = None
+        self.tokens: Tokens | None = None
+        self.ended = False
+        self.fault: Fault | None = None
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What goes on to the client: the chunk itself, or (`strip`) the events it completed. Raises `hub.sse.Overflow`."""
+        probe = self._edge + chunk
+        cut = _last_end(probe) - len(self._edge)
+        self._edge = probe[-3:]
+        if cut <= 0:
+            self._hold(chunk)
+            return b"" if self._strip else chunk
+        whole = b"".join([*self._held, chunk[:cut]])
+        self._held, self._size = [], 0
+        self._hold(chunk[cut:])
+        kept = self._look(whole)
+        return kept if self._strip else chunk
+
+    def finish(self) -> bytes:
+        """The bytes ended: what was held goes on as it is."""
+        rest = b"".join(self._held)
+        self._held = []
+        if rest.strip():
+            self._look(rest + b"\n\n")
+        return rest if self._strip else b""
+
+    def _hold(self, rest: bytes) -> None:
+        if rest:
+            self._held.append(rest)
+            self._size += len(rest)
+            if self._size > self._limit:
+                raise sse.Overflow("event is too long")
+
+    def _look(self, block: bytes) -> bytes:
+        """Read what there is to read in whole events; give them back without what is to be stripped."""
+        telling = self._telling(block)
+        if not telling:
+            return block
+        kept: list[bytes] = []
+        for event in _split(block):
+            drop = False
+            for parsed in sse.Parser(self._limit).feed(event):
+                drop = self._event(parsed.data) or drop
+            if not drop:
+                kept.append(event)
+        return b"".join(kept)
+
+    def _telling(self, block: bytes) -> bool:
+        """Whether the bytes hold what may matter; false alarms cost a look."""
+        if b'"error"' in block or (b'"usage"' in block and _USAGE.search(block)):
+            return True
+        if self._dialect == "chat":
+            return b"[DONE]" in block
+        return b"message_stop" in block if self._dialect == "messages" else b"response.failed" in block
+
+    def _event(self, data: bytes) -> bool:
+        """Take in one event. True: the client did not ask for it."""
+        if self._dialect == "chat" and data.strip() == b"[DONE]":
+            self.ended = True
+            return False
+        if not self._may_matter(data):
+            return False
+        try:
+            value: Any = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return False
+        if not isinstance(value, dict):
+            return False
+        members = cast("dict[str, Any]", value)
+        if self._dialect == "chat":
+            return self._chat(members)
+        if self._dialect == "messages":
+            self._messages(members)
+        else:
+            self._responses(members)
+        return False
+
+    def _may_matter(self, data: bytes) -> bool:
+        return bool(_USAGE.search(data) or _ERROR.search(data)) or b"message_stop" in data or b"response.failed" in data
+
+    def _chat(self, chunk: dict[str, Any]) -> bool:
+        if chunk.get("error"):
+            self.fault = fault_of(chunk, 0, "openai")
+            return False
+        self.tokens = usage_of_chat(chunk) or self.tokens
+        return self._strip and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
+
+    def _messages(self, event: dict[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "error":
+            self.fault = fault_of(event, 0, "anthropic")
+        elif kind == "message_stop":
+            self.ended = True
+        holder: Any = event.get("message") if kind == "message_start" else event if kind == "message_delta" else None
+        if isinstance(holder, dict):
+            try:
+                later = msgspec.convert(cast("dict[str, Any]", holder).get("usage"), Anthropic)
+            except msgspec.ValidationError:
+                return
+            self._anthropic = merged(self._anthropic, later) if self._anthropic else later
+            self.tokens = from_anthropic(self._anthropic)
+
+    def _responses(self, event: dict[str, Any]) -> None:
+        kind, response = event.get("type"), event.get("response")
+        if kind == "error":
+            self.fault = fault_of(event, 0, "openai")
+        if not isinstance(response, dict):
+            return
+        members = cast("dict[str, Any]", response)
+        if kind == "response.failed":
+            self.fault = fault_of(members, 0, "openai")
+        if kind in ("response.completed", "response.incomplete", "response.failed"):
+            self.ended = True
+            self.tokens = usage_of_responses(members) or self.tokens
+
+
+def _last_end(block: bytes) -> int:
+    """Where the last whole event of a block ends; 0 where none does."""
+    at = block.rfind(b"\n\n")
+    found = at + 2 if at >= 0 else 0
+    if b"\r" in block:
+        for end in (b"\r\r", b"\n\r\n"):
+            at = block.rfind(end)
+            found = max(found, at + len(end) if at >= 0 else 0)
+    return found
+
+
+def _split(block: bytes) -> list[bytes]:
+    """The whole events of a block, each with its end."""
+    found: list[bytes] = []
+    at = 0
+    for end in _END.finditer(block):
+        found.append(block[at : end.end()])
+        at = end.end()
+    if at < len(block):
+        found.append(block[at:])
+    return found
