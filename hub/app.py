@@ -24,11 +24,14 @@ from hub.egress import Egress
 from hub.gate import Gate
 from hub.generations import Generations
 from hub.identity.authenticate import Identity
+from hub.llm.catalogue import Catalogue, compiled
+from hub.llm.edge import Edge as ModelsEdge
+from hub.llm.providers import Providers
 from hub.medium import Medium
 from hub.on_memory import OnMemory
 from hub.on_sqlite import OnSqlite
 from hub.pipeline import Steps
-from hub.policy.decide import PolicyInvalid
+from hub.policy.decide import Policy, PolicyInvalid
 from hub.refusal import Refusal
 from hub.rehearsal import dry_run
 from hub.store.secrets import KEY_PEPPER, Secrets
@@ -86,11 +89,14 @@ class Hub:
         lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
         self.generations = Generations(loaded, self.fleet, lists, medium.snapshots, self.journal, self.switchboard)
         commons.follow(self.fleet, self.generations.changed)
+        self.providers = Providers(self.egress)
+        self._catalogue: tuple[Config, Catalogue] | None = None
+        self.models = ModelsEdge(self.steps, self.clients, self.providers, self._models, config.server.max_model_body)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
         self.admin = Admin(self.steps, self.whole_status, self.not_ready, self.standing)
-        self.app = Gate(self.edge, self.admin.app, config.server)
+        self.app = Gate(self.edge, self.models, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
         self.generation = 1
@@ -118,6 +124,7 @@ class Hub:
         await self.limits.open()
         await self.egress.open()
         await self.fleet.configure(self.loaded.config.upstreams)
+        self.providers.configure(self.loaded.config.providers)
         await self.generations.swap()
         self.clients.start()
         self._first_look_ends = asyncio.get_running_loop().time() + FIRST_LOOK
@@ -145,6 +152,7 @@ class Hub:
                 log.error("a part could not be closed", extra=fields(code=refusal.code, detail=refusal.detail))
             except Exception:  # the others are to be closed all the same, the journal above all
                 log.exception("a part could not be closed")
+        self.providers.close()
         await self.medium.close()
         await asyncio.to_thread(self.guard.close)
 
@@ -188,6 +196,7 @@ class Hub:
         self.loaded = self.generations.loaded = loaded
         self.generation += 1
         self.limits.configure(loaded.config.limits)
+        self.providers.configure(loaded.config.providers)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
 
@@ -237,6 +246,15 @@ class Hub:
             **self.commons.standing(),
             **self.among(),
         }
+
+    def _models(self) -> tuple[Catalogue, Policy] | None:
+        """What the models edge resolves by: of one generation, so that policy has checked every name that is there."""
+        generation = self.generations.present
+        if generation is None:
+            return None
+        if self._catalogue is None or self._catalogue[0] is not generation.config:
+            self._catalogue = (generation.config, compiled(generation.config))
+        return self._catalogue[1], generation.policy
 
     async def _seated_again(self) -> None:
         """Nobody is let in before what another hub counted meanwhile is counted here."""

@@ -158,12 +158,18 @@ class Usage(Struct, frozen=True):
 
 
 class Reply(Struct, frozen=True):
-    """What came back: raw JSON of the result, or raw JSON of the peer's own error object. Exactly one of the two is set."""
+    """What came back: raw JSON of the result, or raw JSON of the peer's own error object. Exactly one of the two is set.
+
+    Of a stream `result` holds its last bytes alone, and `committed` what the record commits to in their place: `sha256:` and the hex
+    digest of all its bytes. `facts` are members that the record of the outcome has besides.
+    """
 
     result: bytes = b""
     error: bytes = b""
     is_error: bool = False
     usage: Usage = Usage()
+    committed: bytes = b""
+    facts: dict[str, Any] | None = None
 
 
 class Chunk(Struct, frozen=True):

@@ -86,17 +86,21 @@ class Response:
             if not taken:
                 await incoming.wait()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. Raises `UpstreamFault` when it ends early."""
+    async def some(self) -> bytes:
+        """What has arrived since the last time, at least one byte; nothing at the body's end. Raises `UpstreamFault` when it ends early."""
         incoming = self._incoming
         while True:
             parts = self._take()
             if parts:
-                yield parts[0] if len(parts) == 1 else b"".join(parts)
-            elif incoming.ended:
-                return
-            else:
-                await incoming.wait()
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if incoming.ended:
+                return b""
+            await incoming.wait()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. Raises `UpstreamFault` when it ends early."""
+        while part := await self.some():
+            yield part
 
     def finish(self) -> None:
         """The caller has what it came for: keep the connection if the stream ends within `LINGER` seconds, else close it."""

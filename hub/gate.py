@@ -21,15 +21,16 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Gate:
-    """`/mcp/…` goes to `mcp`, everything else to `operators`."""
+    """`/mcp/…` goes to `mcp`, `/v1/…` to `models`, everything else to `operators`."""
 
-    def __init__(self, mcp: App, operators: App, settings: Server) -> None:
+    def __init__(self, mcp: App, models: App, operators: App, settings: Server) -> None:
         own = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._hosts = {host.lower() for host in (*_LOOPBACK, own, *settings.allowed_hosts)}
         self._any_host = "*" in settings.allowed_hosts
         self._origins = {origin.lower().rstrip("/") for origin in settings.allowed_origins}
         self._seen: set[bytes] = set()
         self._mcp = mcp
+        self._models = models
         self._operators = operators
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -43,6 +44,8 @@ class Gate:
             await _refuse(send)
         elif scope["path"].startswith("/mcp/"):
             await self._mcp(scope, receive, send)
+        elif scope["path"].startswith("/v1/"):
+            await self._models(scope, receive, send)
         else:
             await self._operators(scope, receive, send)
 

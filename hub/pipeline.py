@@ -258,7 +258,7 @@ class Trail:
         """Make the end durable. Nothing may be answered before this has returned."""
         status: Status = "error" if reply.error or reply.is_error else "ok"
         code = "upstream_error" if reply.error else "tool_error" if reply.is_error else ""
-        receipt = await self._end(status, code, reply.error or reply.result)
+        receipt = await self._end(status, code, reply.committed or reply.error or reply.result, reply.facts)
         self._metrics.called(self.call.kind, status, self._elapsed())
         return Answer(reply, receipt, self.call)
 
@@ -287,21 +287,24 @@ class Trail:
         future = self._journal.append(self.caller.org, self._entry("aborted", code, None))
         future.add_done_callback(_seen)
 
-    async def _end(self, status: Status, code: str, reply: bytes | None) -> Receipt:
+    async def _end(self, status: Status, code: str, reply: bytes | None, facts: dict[str, Any] | None = None) -> Receipt:
         self._ended = True
         try:
-            return await self._journal.append(self.caller.org, self._entry(status, code, reply))
+            return await self._journal.append(self.caller.org, self._entry(status, code, reply, facts))
         except JournalDown:
             if self._sent:
                 raise OutcomeUnrecorded from None
             raise
 
-    def _entry(self, status: Status, code: str, reply: bytes | None) -> dict[str, Any]:
+    def _entry(self, status: Status, code: str, reply: bytes | None, facts: dict[str, Any] | None = None) -> dict[str, Any]:
         call, caller, decision, intent = self.call, self.caller, self.decision, self._intent
         salt, us = take(32), self._elapsed() // 1000
         if self._sent:
             like = self._opened
-            return record.outcome(call, caller, decision, status=status, code=code, us=us, reply=reply, salt=salt, of=intent, like=like)
+            entry = record.outcome(call, caller, decision, status=status, code=code, us=us, reply=reply, salt=salt, of=intent, like=like)
+            if facts is not None:
+                entry.update(facts)
+            return entry
         decided = None if decision is _UNDECIDED else decision
         return record.single(call, caller, decided, status=status, code=code, us=us, reply=reply, salt=salt)
 

@@ -16,12 +16,12 @@ from hub.call import Call, Chunk, Emit, Reply, Usage, timestamp
 from hub.config.model import UpstreamSpec
 from hub.egress import Egress
 from hub.refusal import InvalidParams, Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
+from hub.routing.breaker import Breaker
+from hub.routing.bulkhead import Bulkhead, Busy
 from virtual_servers import rpc
-from virtual_servers.breaker import Breaker
 from virtual_servers.catalog import KINDS, Catalogue, Tables, fetch
 from virtual_servers.discretion import Discretion
 from virtual_servers.eras import MODERN, NEWEST_OLDER
-from virtual_servers.gate import Busy, Gate
 from virtual_servers.guard import Guard
 from virtual_servers.handshake import Hello, shake
 from virtual_servers.http import HttpLink, SessionLost
@@ -74,7 +74,7 @@ class McpUpstream:
         self._listener: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
-        self._gate = Gate(spec.concurrency)
+        self._gate = Bulkhead(spec.concurrency)
         self._breaker = Breaker(spec.breaker)
         self._modern = rpc.modern_members()
         self._outgoing = {modern: Outgoing(modern=modern) for modern in (True, False)}

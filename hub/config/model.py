@@ -267,6 +267,9 @@ class ProviderSpec(Part, frozen=True):
     org: Owner = "default"
     shared: Shared = False
     api_key: Annotated[Secret | None, Meta(description="The hub's own key there. No client ever sees it.")] = None
+    like: Annotated[
+        str, Meta(description="The known provider it behaves like, such as `groq` or `vllm`; unset: told by its name, then by the host.")
+    ] = ""
     headers: Annotated[dict[str, str | Secret], Meta(description="Further headers of each request.")] = field(
         default_factory=dict[str, str | Secret]
     )

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from hub.config.model import Breaker as BreakerSpec
 from hub.refusal import UpstreamTimeout
+from hub.routing.breaker import Breaker
+from hub.routing.bulkhead import Bulkhead
 from virtual_servers import catalog, headers, mirror, rpc
-from virtual_servers.breaker import Breaker
-from virtual_servers.gate import Gate
 from virtual_servers.handshake import Hello
 
 
@@ -74,7 +74,7 @@ def test_the_breaker_opens_after_failures_in_a_row_and_tries_once():
 
 
 async def test_the_gate_serves_in_order_and_forgets_who_left():
-    gate = Gate(0)
+    gate = Bulkhead(0)
     order = []
 
     async def enter(name):
@@ -92,7 +92,7 @@ async def test_the_gate_serves_in_order_and_forgets_who_left():
 
 
 async def test_who_is_let_in_and_cancelled_at_once_gives_the_place_back():
-    gate = Gate(0)
+    gate = Bulkhead(0)
     waiting = asyncio.create_task(gate.wait(time.monotonic() + 5))
     await asyncio.sleep(0)
     gate.leave()
@@ -100,7 +100,7 @@ async def test_who_is_let_in_and_cancelled_at_once_gives_the_place_back():
     await asyncio.gather(waiting, return_exceptions=True)
     assert gate.room == 1
     with pytest.raises(UpstreamTimeout):
-        await Gate(0).wait(time.monotonic() + 0.01)
+        await Bulkhead(0).wait(time.monotonic() + 0.01)
 
 
 def answers(pages):

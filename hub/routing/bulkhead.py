@@ -14,7 +14,7 @@ class Busy(UpstreamTimeout):
     """There was no room in time. It says nothing about the server's health."""
 
 
-class Gate:
+class Bulkhead:
     """`enter` then `leave`, in one loop."""
 
     def __init__(self, room: int) -> None:

@@ -1,0 +1,64 @@
+"""How the answer to a model call goes out: whole, or as the stream it is. Knows no dialect but for the shape of an error."""
+
+from hub.audit.journal import Receipt
+from hub.call import Chunk, Reply
+from hub.edge.exchange import Exchange
+from hub.llm.errors import Answer, Dialect, in_band, refused
+from hub.pipeline import Answer as Governed
+from hub.refusal import Refusal, Unauthenticated
+
+HEADERS = list[tuple[bytes, bytes]]
+
+
+class Served(Reply, frozen=True):
+    """What a provider answered: over HTTP with this status and these headers; of a stream, its last bytes."""
+
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class Delivery:
+    """Implements `hub.pipeline.Delivery`. A stream begins with its first bytes; its last ones go out when its end is on record."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._intent: Receipt | None = None
+
+    def opened(self, receipt: Receipt) -> None:
+        self._intent = receipt
+
+    async def emit(self, chunk: Chunk) -> None:
+        exchange = self.exchange
+        if not exchange.streaming:
+            if self._intent is not None:
+                exchange.extra.append((b"hub-receipt", self._intent.header().encode()))
+            await exchange.start_stream()
+        await exchange.part(chunk.params)
+
+    async def finish(self, answer: Governed) -> None:
+        exchange, reply = self.exchange, answer.reply
+        if exchange.streaming:
+            await exchange.last(b": hub-receipt: " + answer.receipt.header().encode() + b"\n\n" + reply.result)
+            return
+        assert isinstance(reply, Served)
+        exchange.extra.append((b"hub-receipt", answer.receipt.header().encode()))
+        await exchange.whole(reply.status, list(reply.headers), reply.error or reply.result)
+
+
+async def refuse(exchange: Exchange, dialect: Dialect, refusal: Refusal, receipt: Receipt | None) -> None:
+    """Answer with a refusal in the dialect; inside a stream it is the last event, and a stream that is not on record ends without one."""
+    said = b": hub-receipt: " + receipt.header().encode() + b"\n\n" if receipt is not None else b""
+    if exchange.streaming:
+        unrecorded = refusal.code == "outcome_unrecorded"
+        await exchange.last(b"" if unrecorded else said + in_band(refusal, dialect, request_id=exchange.request_id))
+        return
+    if receipt is not None:
+        exchange.extra.append((b"hub-receipt", receipt.header().encode()))
+    if isinstance(refusal, Unauthenticated):
+        exchange.extra.append((b"www-authenticate", b'Bearer realm="hub"'))
+    answer = refused(refusal, dialect, exchange.request_id)
+    await exchange.whole(answer.status, encoded(answer), answer.body)
+
+
+def encoded(answer: Answer) -> HEADERS:
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers]

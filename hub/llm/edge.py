@@ -1,0 +1,111 @@
+"""The models edge: OpenAI's and Anthropic's APIs under `/v1`, as their SDKs speak them.
+
+It only translates: HTTP to `Call`, `Answer` to HTTP. What is decided about a call is decided on the governed path.
+"""
+
+import time
+from collections.abc import Callable
+
+from hub.audit.journal import Receipt
+from hub.call import Call, Caller, Credential
+from hub.edge import serve
+from hub.edge.clients import Clients, Running
+from hub.edge.exchange import Exchange, require_json
+from hub.llm.catalogue import Catalogue
+from hub.llm.delivery import Delivery, refuse
+from hub.llm.dispatch import Errand, Sent
+from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
+from hub.llm.head import read
+from hub.llm.listing import Listing
+from hub.llm.providers import Providers
+from hub.pipeline import Steps, govern
+from hub.policy.decide import Policy
+from hub.refusal import MethodNotFound, NotFound, Refusal
+from hub.telemetry.trace import continued
+
+CALL_TIMEOUT = 3600.0
+"""Seconds until any call is given up, whatever its provider's own limits are."""
+
+_LISTS = "/v1/models"
+
+
+class Edge(serve.Edge[Exchange]):
+    """`present` is the catalogue and the policy of the generation in force; None until there is one."""
+
+    exchange = Exchange
+
+    def __init__(
+        self,
+        steps: Steps,
+        clients: Clients,
+        providers: Providers,
+        present: Callable[[], tuple[Catalogue, Policy] | None],
+        max_body: int,
+    ) -> None:
+        super().__init__(steps, clients)
+        self._providers = providers
+        self._present = present
+        self._max_body = max_body
+
+    async def handle(self, exchange: Exchange, running: Running, caller: Caller) -> None:
+        path: str = exchange.scope["path"]
+        present = self._present()
+        if present is None:
+            raise NotFound("there are no models yet")
+        catalogue, policy = present
+        endpoint = ENDPOINTS.get(path)
+        method: str = exchange.scope["method"]
+        if endpoint is not None:
+            if method != "POST":
+                raise MethodNotFound(f"{path} takes POST only")
+            await self._ask(exchange, running, caller, endpoint, catalogue, policy)
+        elif path == _LISTS or path.startswith(_LISTS + "/"):
+            if method != "GET":
+                raise MethodNotFound(f"{_LISTS} takes GET only")
+            running.reading = False
+            listing = Listing(catalogue, policy, path[len(_LISTS) + 1 :], dialect_of(path, exchange.headers))
+            await self._govern(exchange, listing, policy, self._call(exchange, "llm.models", "", b""), caller)
+        else:
+            raise NotFound("there is no such endpoint")
+
+    async def _ask(
+        self, exchange: Exchange, running: Running, caller: Caller, endpoint: Endpoint, catalogue: Catalogue, policy: Policy
+    ) -> None:
+        require_json(exchange)
+        running.reading = True
+        body = await exchange.body(self._max_body)
+        running.reading = False
+        head = read(body, endpoint.kind)
+        call = self._call(exchange, f"llm.{endpoint.kind}", head.model[:256], body)
+        sent = Sent(exchange.headers, exchange.request_id)
+        errand = Errand(endpoint, head, sent, catalogue, policy, self._providers.places)
+        await self._govern(exchange, errand, policy, call, caller)
+
+    async def _govern(self, exchange: Exchange, resolver: Errand | Listing, policy: Policy, call: Call, caller: Caller) -> None:
+        delivery = Delivery(exchange)
+        if dialect_of(call.method, exchange.headers) == "messages":
+            exchange.extra.append((b"request-id", exchange.request_id.encode()))
+        await delivery.finish(await govern(self.steps, policy, resolver, call, caller, delivery))
+
+    def _call(self, exchange: Exchange, kind: str, name: str, payload: bytes) -> Call:
+        return Call(
+            id=exchange.request_id,
+            kind=kind,
+            method=exchange.scope["path"],
+            name=name,
+            door=name,
+            payload=payload,
+            credential=_KEPT_BACK,
+            deadline=time.monotonic() + CALL_TIMEOUT,
+            trace=continued(exchange.header(b"traceparent"), exchange.header(b"tracestate")),
+        )
+
+    def stray(self, exchange: Exchange) -> Call:
+        return self._call(exchange, "llm.request", "", b"")
+
+    async def refuse(self, exchange: Exchange, running: Running | None, refusal: Refusal, receipt: Receipt | None) -> None:
+        await refuse(exchange, dialect_of(exchange.scope["path"], exchange.headers), refusal, receipt)
+
+
+_KEPT_BACK = Credential()
+"""Callers are known before their calls are made, so calls carry no secret."""

@@ -1,0 +1,39 @@
+"""Which path asks for what: the kinds of model calls, the dialect each speaks, and where it is asked for at a provider. Pure."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from hub.llm.errors import Dialect
+
+Kind = Literal["chat", "responses", "messages", "embeddings", "moderations", "completions", "count_tokens"]
+Wire = Literal["openai", "anthropic"]
+
+
+class Endpoint(Struct, frozen=True):
+    """`wire` and `path` are of the providers that have it in the same form; `path` stands behind their `base_url`."""
+
+    kind: Kind
+    dialect: Dialect
+    wire: Wire
+    path: str
+
+
+ENDPOINTS: dict[str, Endpoint] = {
+    "/v1/chat/completions": Endpoint("chat", "chat", "openai", "/chat/completions"),
+    "/v1/responses": Endpoint("responses", "responses", "openai", "/responses"),
+    "/v1/completions": Endpoint("completions", "chat", "openai", "/completions"),
+    "/v1/embeddings": Endpoint("embeddings", "chat", "openai", "/embeddings"),
+    "/v1/moderations": Endpoint("moderations", "chat", "openai", "/moderations"),
+    "/v1/messages": Endpoint("messages", "messages", "anthropic", "/v1/messages"),
+    "/v1/messages/count_tokens": Endpoint("count_tokens", "messages", "anthropic", "/v1/messages/count_tokens"),
+}
+TALKS = {"chat": ENDPOINTS["/v1/chat/completions"], "responses": ENDPOINTS["/v1/responses"], "messages": ENDPOINTS["/v1/messages"]}
+"""Those that can be had of a provider of another dialect, in translation."""
+
+
+def dialect_of(path: str, headers: dict[bytes, bytes]) -> Dialect:
+    """In whose words a request is answered. The list of models is asked for by both families: Anthropic's SDKs name their version."""
+    if path.startswith("/v1/messages") or (path.startswith("/v1/models") and b"anthropic-version" in headers):
+        return "messages"
+    return "responses" if path.startswith("/v1/responses") else "chat"

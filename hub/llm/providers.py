@@ -1,0 +1,50 @@
+"""The providers of one process, as the configuration has them now. One that stays as it was keeps its connections and its bulkhead."""
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from hub.config.model import ProviderSpec
+from hub.egress import Egress
+from hub.llm.quirks import PROVIDERS, Quirks, quirks_of
+from hub.routing.deadlines import Deadlines
+from hub.routing.provider import Provider
+
+
+class Place(Struct, frozen=True):
+    """A provider and how it differs from the one that made its dialect."""
+
+    provider: Provider
+    quirks: Quirks
+
+
+class Providers:
+    """`configure` it, then look up `places` by name."""
+
+    def __init__(self, egress: Egress) -> None:
+        self.places: dict[str, Place] = {}
+        self._egress = egress
+        self._deadlines = Deadlines()
+
+    def configure(self, specs: Mapping[str, ProviderSpec]) -> None:
+        """Calls under way keep the provider they began with."""
+        before = self.places
+        self.places = {
+            name: before[name] if name in before and before[name].provider.spec == spec else self._place(name, spec)
+            for name, spec in specs.items()
+        }
+
+    def close(self) -> None:
+        self._deadlines.close()
+
+    def _place(self, name: str, spec: ProviderSpec) -> Place:
+        return Place(Provider(name, spec, self._egress, self._deadlines), quirks_of(known(name, spec)))
+
+
+def known(name: str, spec: ProviderSpec) -> str:
+    """Which of the known providers it is: as configured, else by its name, else by a part of its host's name. Empty: none of them."""
+    if spec.like or name in PROVIDERS:
+        return spec.like or name
+    parts = (urlsplit(spec.base_url).hostname or "").replace("-", ".").split(".")
+    return next((part for part in parts if part in PROVIDERS), "")

@@ -1,0 +1,136 @@
+"""A provider of models over HTTP: one attempt at an answer, bounded in number, time and size. It does not know what models say.
+
+What a provider says of the hub's own credentials is between the two: it is never shown to who asked.
+"""
+
+import time
+from types import TracebackType
+
+from hub.config.model import ProviderSpec, Secret
+from hub.egress import Egress, Exchange, Response
+from hub.http1_head import Fields
+from hub.refusal import UpstreamFault, UpstreamTimeout
+from hub.routing.bulkhead import Bulkhead
+from hub.routing.deadlines import Deadlines, Watch
+
+JSON, EVENTS = "application/json", "text/event-stream"
+LATE = "the provider did not answer in time"
+_REDACTED = b"***"
+
+
+class Provider:
+    """Made once for each generation of the configuration; used in one loop."""
+
+    def __init__(self, name: str, spec: ProviderSpec, egress: Egress, deadlines: Deadlines) -> None:
+        self.name = name
+        self.spec = spec
+        self.room = Bulkhead(spec.concurrency)
+        self.deadlines = deadlines
+        self._egress = egress
+        self._base = spec.base_url.rstrip("/")
+        own = {name: value.value if isinstance(value, Secret) else value for name, value in spec.headers.items()}
+        base = Fields({"content-type": JSON, "accept": f"{JSON}, {EVENTS}"}).plus(own)
+        key = spec.api_key.value if spec.api_key is not None else ""
+        self._bearer = base.plus({"authorization": f"Bearer {key}"}) if key else base
+        self._named = base.plus({"x-api-key": key}) if key else base
+        secrets = [key, *(value.value for value in spec.headers.values() if isinstance(value, Secret))]
+        self._secrets = tuple(secret.encode() for secret in secrets if secret)
+
+    def request(self, path: str, body: bytes, extra: bytes, *, bearer: bool) -> Exchange:
+        """`extra`: header lines of this request alone. `bearer`: which of the two headers bears the key."""
+        return self._egress.request("POST", self._base + path, headers=self._bearer if bearer else self._named, extra=extra, body=body)
+
+    def scrubbed(self, body: bytes) -> bytes:
+        """`body` without the hub's own secrets, should the provider have echoed one."""
+        for secret in self._secrets:
+            if secret in body:
+                body = body.replace(secret, _REDACTED)
+        return body
+
+
+class Attempt:
+    """`async with` it for the answer: its head, and the whole body or, of an event stream, the first bytes.
+
+    `status`, `headers` by lower-case name and `body` are there from then on; `streams` says that there is more, to be had by `more`.
+    Raises `UpstreamDown`, `UpstreamTimeout`, `UpstreamFault`. Leaving it before the end closes the connection.
+    """
+
+    __slots__ = ("_exchange", "_extra", "_path", "_request", "_response", "_until", "_watch", "bearer", "body", "provider", "streams")
+
+    def __init__(self, provider: Provider, path: str, request: bytes, extra: bytes, *, bearer: bool, deadline: float) -> None:
+        """`deadline`: in monotonic seconds, of the call."""
+        self.provider = provider
+        self.bearer = bearer
+        self.body = b""
+        self.streams = False
+        self._path = path
+        self._request = request
+        self._extra = extra
+        self._until = min(deadline, time.monotonic() + provider.spec.max_timeout)
+        self._exchange: Exchange | None = None
+        self._response: Response | None = None
+        self._watch: Watch | None = None
+
+    @property
+    def response(self) -> Response:
+        assert self._response is not None
+        return self._response
+
+    async def __aenter__(self) -> "Attempt":
+        provider = self.provider
+        now = time.monotonic()
+        if provider.room.room:
+            provider.room.room -= 1
+        else:
+            await provider.room.wait(min(self._until, now + provider.spec.timeout))
+        self._watch = provider.deadlines.enter(self._due(now))
+        try:
+            await self._open()
+        except BaseException as error:
+            self._leave()
+            if self._watch.ended():
+                raise UpstreamTimeout(LATE) from None
+            raise error
+        return self
+
+    async def _open(self) -> None:
+        provider = self.provider
+        exchange = provider.request(self._path, self._request, self._extra, bearer=self.bearer)
+        response = await exchange.__aenter__()
+        self._exchange, self._response = exchange, response
+        try:
+            if response.status == 200 and response.media_type == EVENTS:
+                self.streams = True
+                self.body = await response.some()
+                if not self.body:
+                    raise UpstreamFault("the provider's stream ended before it began")
+            else:
+                self.body = provider.scrubbed(await response.read(provider.spec.max_reply))
+        except BaseException as error:
+            await exchange.__aexit__(type(error), error, error.__traceback__)
+            self._exchange = None
+            raise
+
+    async def more(self) -> bytes:
+        """What has arrived of the stream since the last time; nothing at its end. Raises as entering does."""
+        assert self._watch is not None
+        self._watch.due = self._due(time.monotonic())
+        try:
+            return await self.response.some()
+        except BaseException as error:
+            if self._watch.ended():
+                raise UpstreamTimeout(LATE) from None
+            raise error
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._leave()
+        if self._exchange is not None:
+            await self._exchange.__aexit__(kind, error, trace)
+
+    def _due(self, now: float) -> float:
+        return min(self._until, now + self.provider.spec.timeout)
+
+    def _leave(self) -> None:
+        assert self._watch is not None
+        self.provider.deadlines.leave(self._watch)
+        self.provider.room.leave()
