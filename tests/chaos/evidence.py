@@ -125,8 +125,13 @@ def complete(found: Journal, answers: Iterable[Answer], *, may_be_open: bool = F
 
 def intended(found: Journal, notes: Path) -> int:
     """Nothing reached a server without its intent: every call that a server noted has one, by its trace. How many."""
+    return noted(found, notes.read_text().splitlines() if notes.exists() else [])
+
+
+def noted(found: Journal, lines: Iterable[str]) -> int:
+    """The same of lines of such notes that were read before the journal was."""
     traces = {record.says.get("trace") for record in found.records if record.phase == "intent"}
-    seen = [line.split(" ", 1)[0] for line in notes.read_text().splitlines()] if notes.exists() else []
+    seen = [line.split(" ", 1)[0] for line in lines]
     missing = [trace for trace in seen if trace not in traces]
     assert not missing, missing[:5]
     return len(seen)

@@ -1,6 +1,7 @@
 """Mixed load on several replicas: clients of both eras and of two organisations that go to the other replica when their connection breaks.
 
-A session of the older era is opened once and kept for good, whatever becomes of the process that opened it. Every answer is noted, by key.
+A session of the older era is opened once and kept for good, whatever becomes of the process that opened it, unless Redis lost its data.
+Every answer is noted, by key.
 """
 
 import asyncio
@@ -26,7 +27,10 @@ EXPECTED = frozenset(
         "draining",  # a parent was killed: its workers finish what they have
     }
 )
-"""Codes an answer may bear. Not among them: `session_not_found`, `internal`, and for a key that counts `unauthenticated`."""
+"""Codes an answer may bear. Not among them: `internal`, for a key that counts `unauthenticated`, and `session_not_found`: see `LOST`."""
+
+LOST = "session_not_found"
+"""May be heard once by each client where Redis has lost its data since the client opened its session; it opens another then."""
 
 WANDER = 0.1
 """How often a client goes to the other replica without a reason: else all would stay where nothing happens."""
@@ -68,8 +72,10 @@ class Roamer(Line):
         self.key = key
         self.pipe = {"default": "pipe", "acme": "tube"}[ORGS.get(key, "default")]
         self.over = True
-        self.asked = 0
-        """Requests begun, answered or not."""
+        self.asked: list[float] = []
+        """When requests were begun, answered or not; Unix seconds."""
+        self.opened = 0.0
+        """When its session was asked for."""
 
     async def connect(self) -> None:
         self._connection = await Connection.open(self.ways.address)
@@ -81,10 +87,12 @@ class Roamer(Line):
         await self.close()
 
     async def exchange(self, what: str, body: bytes | None, headers: Any, *, key: str = "", timeout: float = 60.0) -> Any:
-        self.asked += 1
+        self.asked.append(time.time())
         answer = await super().exchange(what, body, headers, key=key, timeout=timeout)
         if answer.headers.get("connection") == "close":
             await self.leave()
+        if answer.status == 404:  # the session is lost: the next request of the older era opens another
+            self.session = ()
         if what.startswith("call ") and answer.headers.get("content-type", "").startswith("text/event-stream"):
             *_, last = answer.events or [{}]
             if "result" in last and b"\n: hub-receipt: " not in b"\n" + answer.body:
@@ -94,6 +102,7 @@ class Roamer(Line):
     async def older(self, method: str, params: dict[str, Any], what: str = "") -> Any:
         if not self.session:
             greeting = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "load", "version": "1"}}
+            self.opened = time.time()
             answer = await self.exchange("initialize", dumps(message("initialize", greeting)), ())
             if answer.status != 200:
                 raise Unfinished  # refused, as everything is at the moment: another time
@@ -141,7 +150,7 @@ async def cancel(line: Roamer) -> None:
 
 async def walk_away(line: Roamer) -> None:
     """A client that does not wait for its answer."""
-    line.asked += 1
+    line.asked.append(time.time())
     params = modern_params({"name": f"{line.pipe}_slow", "arguments": {"text": line.text(), "seconds": 0.5}})
     await line.raw(line.client.wire(dumps(message("tools/call", params)), *modern_headers("tools/call", params)))
     await asyncio.sleep(line.random.uniform(0.0, 0.2))
@@ -194,7 +203,12 @@ ECHO: Sequence[Step] = (
     lambda line: line.call("web_echo", old=True),
     lambda line: line.modern("tools/list", {}),
 )
-CROWDED: Sequence[Step] = (lambda line: line.call("web_crowd", seconds=0.1), lambda line: line.call("web_crowd", seconds=0.1, old=True))
+CROWDED: Sequence[Step] = (
+    *[lambda line: line.call("web_crowd", seconds=0.1)] * 3,
+    *[lambda line: line.call("web_crowd", seconds=0.1, old=True)] * 3,
+    # still runs when Redis is back, having lost its count, and is over before anybody may count anew
+    lambda line: line.call("web_crowd", seconds=1.5),
+)
 READING: Sequence[Step] = tuple(
     (lambda line, path=path: line.read(path)) for path in ("/admin/v1/status", "/admin/v1/keys", "/metrics", "/health/ready")
 )
@@ -218,6 +232,8 @@ class Roaming:
         self.good: collections.Counter[tuple[str, int]] = collections.Counter()
         """Answers without a refusal, by key and replica."""
         self.wrong: list[str] = []
+        self.reopened: collections.Counter[int] = collections.Counter()
+        """How often each client, by its number, was told that its session is not known, and so had to initialize again."""
         self.broken = 0
         self.unfinished = 0
         self._world = world
@@ -227,7 +243,7 @@ class Roaming:
         for key, many, mix in CAST:
             for number in range(many):
                 ways = Ways(world.replicas, number)
-                line = Roamer(ways, key, self._noting(key, ways), seed * 1000 + len(self._lines))
+                line = Roamer(ways, key, self._noting(len(self._lines), key, ways), seed * 1000 + len(self._lines))
                 self._lines.append((line, mix))
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -253,17 +269,23 @@ class Roaming:
         assert not late, f"{len(late)} clients hang"
         assert not self.wrong, self.wrong[:5]
 
-    def asked(self, key: str) -> int:
-        """Requests begun with this key."""
-        return sum(line.asked for line, _ in self._lines if line.key == key)
+    def asked(self, key: str, since: float = 0.0) -> int:
+        """Requests begun with this key, since then (Unix seconds)."""
+        return sum(when >= since for line, _ in self._lines if line.key == key for when in line.asked)
 
     def all(self, org: str) -> list[Answer]:
         return [answer for key, answers in self.answers.items() if ORGS.get(key) == org for answer in answers]
 
-    def _noting(self, key: str, ways: Ways) -> Callable[[Answer], None]:
+    def _noting(self, number: int, key: str, ways: Ways) -> Callable[[Answer], None]:
         def note(answer: Answer) -> None:
             self.answers[key].append(answer)
             self.good[key, ways.at] += answer.status == 200 and not answer.code
+            if answer.code == LOST:
+                self.reopened[number] += 1
+                opened = self._lines[number][0].opened
+                if not any(opened < gone for gone, _ in self._world.losses):
+                    self.wrong.append(f"{key}: a session was lost: {answer}")
+                return
             strange = answer.code not in EXPECTED and not (answer.what == "stranger" and answer.code == "unauthenticated")
             if strange or answer.status not in (200, 202, 401, 429, 503):
                 self.wrong.append(f"{key}: {answer}")

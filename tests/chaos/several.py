@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from hub.audit.export import NotFound, tail
 from hub.identity.keys import parse
-from tests.chaos.world import FORBID, marked, naming, pipe, web, wrapped
+from tests.chaos.world import FORBID, SERVER, marked, naming, pipe, web, wrapped
 from tests.processes.several import BROKEN, READY
 from tests.processes.several import Several as Workers
-from tests.services.machine import children, state
+from tests.services.machine import children, die_with_us, state
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.support.hub import ROOT, eventually, wait_for
@@ -38,6 +38,9 @@ PATIENCE = 30.0
 POOL, LOCKS = 8, 1
 REDIS = 2
 """Connections of one worker at most: `Postgres`, its locks; Redis for commands and for what is announced."""
+
+STDIO_SERVERS = 2
+"""Of each replica: `pipe`, and `tube`, which is wrapped in a shell and has started a process of its own."""
 
 CROWD, DAILY, PACE, BURST = 3, 80, 240, 8
 ORGS = {"ann": "default", "paced": "default", "crowded": "default", "few": "default", "bob": "acme"}
@@ -98,6 +101,9 @@ class Replica(Workers):
         self.set_clock(0.0)
         self.environment.update(secrets, PYTHONPATH=f"{CLOCK}:{ROOT}", CHAOS_CLOCK=str(self._clock))
 
+    started = staticmethod(die_with_us)
+    """Its other processes and its servers end when it does (`hub/processes`)."""
+
     def set_clock(self, ahead: float) -> None:
         """Have its wall clock run `ahead` seconds from ours, from now on."""
         descriptor = os.open(self._clock, os.O_RDWR | os.O_CREAT)
@@ -141,6 +147,13 @@ class Replica(Workers):
         return False
 
 
+class Brief(NamedTuple):
+    """A key made over the admin API."""
+
+    name: str
+    secret: str
+
+
 class Descriptors(NamedTuple):
     """What one process holds open, by where it leads."""
 
@@ -152,7 +165,10 @@ class Descriptors(NamedTuple):
 
 
 class World:
-    """All of it. `outages`: from when to when Redis was away, in Unix seconds; the end is not known before all is well again."""
+    """All of it. `outages`: from when to when Redis was away, in Unix seconds; the end is not known before all is well again.
+
+    `losses`: the same for each time that it came back without its data, there from when it goes; the end is infinite until it is back.
+    """
 
     def __init__(
         self, notes: Path, postgres: PostgresServer, redis: RedisServer, name: str, proxy: RecordCutter, ports: tuple[int, int]
@@ -165,6 +181,9 @@ class World:
         self.notes = notes
         self.replicas: list[Replica] = []
         self.outages: list[tuple[float, float]] = []
+        self.losses: list[tuple[float, float]] = []
+        self.revoked: list[Brief] = []
+        """Keys that were revoked: nobody is let in with one ever again."""
         self.boots: set[str] = set()
         """Of every worker that was ever seen."""
         self._proxy_port, self._web_port = ports
@@ -302,6 +321,16 @@ def descendants(roots: set[int]) -> set[int]:
 def stdio_hosts(replica: Replica) -> list[int]:
     """The processes of a replica that own the pipes of its stdio servers for all its workers, by their command lines."""
     return [pid for pid in replica.family() if _module(pid) in STDIO_HOST]
+
+
+def modules(replica: Replica) -> dict[str, int]:
+    """How many of the hub's own processes of a replica run what."""
+    return dict(Counter(name for pid in replica.family() if (name := _module(pid)).startswith("hub.")))
+
+
+def servers(replica: Replica) -> int:
+    """How many stdio servers of a replica run."""
+    return sum(SERVER in _arguments(pid)[:2] for pid in replica.family())
 
 
 @contextlib.contextmanager

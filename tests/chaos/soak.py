@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import functools
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.chaos.during import Watch
 from tests.chaos.evidence import gapless, journal, signed
 from tests.chaos.load import Answer, Load, Step
 from tests.chaos.roamers import Roaming
@@ -82,11 +84,11 @@ async def strikes_on_several(folder: Path, rounds: int, seed: int) -> list[Row]:
         postgres.start()
         redis.start()
         with world(folder, postgres, redis, postgres.create_database()) as made:
-            roaming, rest = Roaming(made, seed), dict[int, int]()
+            watch = Watch(made, Roaming(made, seed))
             made.remember()
             for number in range(rounds):
                 some = [drawn(draw) for _ in range(draw.randint(1, 3))]
-                found = await round_of_strikes(made, roaming, rest, some, draw)
+                found = await round_of_strikes(watch, some, draw)
                 rows.append(Row(f"several {number + 1}", found, True))
                 show(rows[-1])
             stopped(made)
@@ -177,6 +179,12 @@ async def run(what: str, part: Callable[[Path, int], Coroutine[Any, Any, list[Ro
             return False
 
 
+def told_to_end(*_: object) -> None:
+    """Unwinds whatever is under way, so that hubs, servers and stores are ended. (Where nobody asks first they end by `die_with_us`.)"""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Strikes on several replicas, kills of one hub, then many calls. Takes 15 to 30 minutes.")
     parser.add_argument("--several", type=int, default=30)
@@ -184,6 +192,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=200_000)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, told_to_end)
     several = functools.partial(strikes_on_several, seed=options.seed)
     parts: list[tuple[str, Any, int]] = [
         ("several", several, options.several),

@@ -6,6 +6,7 @@ by itself; whoever strikes waits afterwards until all is well again.
 
 import asyncio
 import contextlib
+import math
 import os
 import random
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
+from tests.chaos.revoked import brief_key, revoke
 from tests.chaos.several import STDIO_HOST, Replica, World, stdio_hosts
 from tests.services.machine import state
 from tests.support.hub import eventually
@@ -108,6 +110,20 @@ async def kill_redis(world: World, draw: random.Random) -> str:
     return "Redis"
 
 
+async def lose_redis(world: World, draw: random.Random) -> str:
+    """It is killed and its files removed: it comes back empty. A key that was revoked meanwhile is to stay revoked."""
+    key = await brief_key(world)
+    began = time.time()
+    world.losses.append((began, math.inf))
+    world.redis.kill()
+    await revoke(world, key)
+    await asyncio.sleep(draw.uniform(0.0, 0.5))
+    world.redis.restart(forget=True)  # not in a thread: the server dies with the thread that started it
+    world.losses[-1] = (began, time.time())
+    world.outages.append((began, time.time() + AFTER))
+    return f"Redis for {world.losses[-1][1] - began:.1f} s"
+
+
 async def stop_processes(world: World, draw: random.Random) -> str:
     """SIGSTOP, and SIGCONT later: a worker, a parent, or a whole replica."""
     replica, what, seconds = running(world, draw), draw.choice(["worker", "parent", "replica"]), draw.uniform(0.5, LONGEST)
@@ -167,6 +183,7 @@ STRIKES: Sequence[Strike] = (
     Strike("kill the stdio host", kill_stdio_host, "hub", of=STDIO_HOST),
     Strike("kill PostgreSQL", kill_postgres, "store"),
     Strike("kill Redis", kill_redis, "store"),
+    Strike("kill Redis and remove its data", lose_redis, "store"),
     Strike("stop and resume processes", stop_processes),
     Strike("stop and resume a store", stop_store, "store"),
     Strike("cut commits", cut_commits),

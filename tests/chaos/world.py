@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.services.machine import die_with_us
 from tests.support.hub import ROOT, START, Hub, wait_for
 
 SERVER = str(Path(__file__).with_name("server.py"))
@@ -35,6 +36,7 @@ class Victim(Hub):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=die_with_us,  # noqa: PLW1509 (one call into libc, which takes no lock)
             )
         return at
 
@@ -89,7 +91,12 @@ def victim(folder: Path, config: dict[str, Any], prefix: Sequence[str] = (), mak
 @contextlib.contextmanager
 def web(notes: Path) -> Generator[tuple[str, "subprocess.Popen[str]"]]:
     """The abused server over HTTP: its URL and its process."""
-    process = subprocess.Popen([sys.executable, SERVER, "http", str(notes)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, SERVER, "http", str(notes)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_us,  # noqa: PLW1509 (one call into libc, which takes no lock)
+    )
     assert process.stdout is not None
     try:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}/mcp", process

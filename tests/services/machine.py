@@ -1,7 +1,9 @@
 """What the services, and tests that watch processes, need of the machine: its processes, its packages, and patience."""
 
 import contextlib
+import ctypes
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -32,6 +34,11 @@ def children(parent: int) -> list[int]:
                 if int(fields[1]) == parent:
                     found.append(int(entry.name))
     return found
+
+
+def die_with_us() -> None:
+    """For a process between fork and exec: SIGKILL when the thread that started it ends, whatever ends it (PR_SET_PDEATHSIG, prctl(2))."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def until(condition: Callable[[], bool], otherwise: str) -> None:

@@ -5,7 +5,6 @@ to it (`redis`) is undone after it. `RedisSentinels` and `RedisCluster` are sets
 """
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
@@ -20,7 +19,7 @@ from typing import Any
 import pytest
 import redis as client
 
-from tests.services.machine import STANDS, install, state, unpack, until
+from tests.services.machine import STANDS, die_with_us, install, state, unpack, until
 
 CACHE = Path(__file__).parents[2] / ".cache" / "tests" / "redis"
 _PACKAGES = ("redis-tools", "libjemalloc2", "liblzf1", "libatomic1")
@@ -122,7 +121,7 @@ class RedisServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_us,  # noqa: PLW1509 (one call into libc, which takes no lock)
+                preexec_fn=die_with_us,  # noqa: PLW1509 (one call into libc, which takes no lock)
             )
         until(self._answers, "it does not answer")
 
@@ -237,10 +236,6 @@ def _found() -> str | None:
 def _environment() -> dict[str, str]:
     own = {"LD_LIBRARY_PATH": ":".join(map(str, CACHE.glob("usr/lib/*-linux-gnu")))} if program().startswith(str(CACHE)) else {}
     return {"PATH": os.environ["PATH"], "LC_ALL": "C", "TZ": "UTC", **own}
-
-
-def _die_with_us() -> None:
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _text(info: object) -> str:

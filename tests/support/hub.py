@@ -68,6 +68,9 @@ class Hub(Reached):
     `postgres` and `redis` are the addresses of its stores; the hub gets them by its environment. Without, it has SQLite in its folder.
     """
 
+    started: Callable[[], None] | None = None
+    """What the process does before it becomes the hub."""
+
     def __init__(self, folder: Path, config: dict[str, Any], *, postgres: str = "", redis: str = "") -> None:
         self.folder = folder
         self.cwd = folder
@@ -142,6 +145,7 @@ class Hub(Reached):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=self.started,  # noqa: PLW1509 (at most one call into libc, which takes no lock)
             )
         return at
 
