@@ -121,7 +121,7 @@ class Redis:
         await self._ways.close()
 
     def on_return(self, call: Callable[[bool], None]) -> None:
-        """Have `call(whole)` called when a server is back, before anybody else sends it anything.
+        """Have `call(whole)` called when a server is back, or has just started when it is first met, before anybody else sends it anything.
 
         `whole`: it is the same run of the same server, and it was away for so short a time that nothing it held can have run out.
         """

@@ -6,6 +6,7 @@ It makes one connection and keeps none. Whatever goes wrong is `StoreDown`, with
 import asyncio
 import ssl
 from collections.abc import Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -21,12 +22,13 @@ NAME = "countersign"
 class Found(Struct, frozen=True):
     """A connection and who answers it. `run` changes when the server starts again; `keeps`: whether it writes what it holds to a log.
 
-    Both are empty and False where the server does not let us ask.
+    `age`: whole seconds since it started. Where the server does not let us ask they are empty, False and infinite.
     """
 
     link: Link
     run: str = ""
     keeps: bool = False
+    age: float = inf
 
 
 def trust(site: Site) -> ssl.SSLContext | None:
@@ -101,7 +103,12 @@ async def _greet(link: Link, site: Site, writable: bool) -> Found:
             raise down(f"it cannot serve: {answer.code}")
     if writable and isinstance(role, Sequence) and role and role[0] != b"master":
         raise down("the server is a replica")
-    return Found(link, _field(server, b"run_id:").decode(errors="replace"), _field(persistence, b"aof_enabled:") == b"1")
+    return Found(
+        link,
+        run=_field(server, b"run_id:").decode(errors="replace"),
+        keeps=_field(persistence, b"aof_enabled:") == b"1",
+        age=float(_field(server, b"uptime_in_seconds:") or inf),
+    )
 
 
 def _field(answer: object, name: bytes) -> bytes:

@@ -24,6 +24,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 BRIEF = 2.0
 """Seconds of silence after which what the server was told to forget by itself may be gone."""
 
+YOUNG = 2.0
+"""Seconds of a server's life within which whom it had served before comes back (`LONGEST_PAUSE`, and the time of one failed attempt)."""
+
 STEADY = 1.0
 """Seconds a link must have lasted for the next pause to be short again."""
 
@@ -57,9 +60,14 @@ class Place:
         self.keeps = False
 
     async def open(self) -> None:
-        """Connect for the first time and keep at it from then on. Raises `StoreDown`."""
+        """Connect for the first time and keep at it from then on. Raises `StoreDown`.
+
+        To a server that has only just started others may be about to come back: it holds nothing of theirs before that.
+        """
         found = await self._connect()
         self._take(found)
+        if found.age < YOUNG:
+            self._returned(False)
         self._task = asyncio.create_task(self._keep(found.link))
 
     def begin(self) -> None:

@@ -89,7 +89,6 @@ async def test_what_comes_while_the_file_is_waited_for_has_its_own_time(audit):
         await audit.govern(log)
         foreign = sqlite3.connect(audit.path, isolation_level=None)
         foreign.execute("BEGIN IMMEDIATE")
-        asyncio.get_running_loop().call_later(2.3, foreign.execute, "ROLLBACK")
         first = log.append("acme", record.event("admin.test"))
         later: list[asyncio.Future] = []
         for _ in range(18):
@@ -97,6 +96,7 @@ async def test_what_comes_while_the_file_is_waited_for_has_its_own_time(audit):
             later.append(log.append("acme", record.event("admin.test")))
         with pytest.raises(JournalDown):
             await first
+        foreign.execute("ROLLBACK")
         receipts = await asyncio.gather(*later)
         foreign.close()
         assert [receipt.index for receipt in receipts] == list(range(2, 20))
@@ -109,9 +109,9 @@ async def test_of_a_call_whose_caller_left_no_outcome_is_written_alone(audit):
         await audit.govern(log)
         foreign = sqlite3.connect(audit.path, isolation_level=None)
         foreign.execute("BEGIN IMMEDIATE")
-        asyncio.get_running_loop().call_later(2.3, foreign.execute, "ROLLBACK")
         call = audit.call()
         left = log.append("acme", record.intent(call, audit.caller(), audit.allow, os.urandom(32)))
+        beside = log.append("acme", record.event("admin.test"))
         other = audit.call()
         await asyncio.sleep(1)
         left.cancel()
@@ -119,6 +119,9 @@ async def test_of_a_call_whose_caller_left_no_outcome_is_written_alone(audit):
         kept = log.append("acme", record.intent(other, audit.caller(), audit.allow, os.urandom(32)))
         kept.cancel()
         closed = log.append("acme", outcome(audit, other))
+        with pytest.raises(JournalDown):
+            await beside
+        foreign.execute("ROLLBACK")
         with pytest.raises(JournalDown):
             await ended
         await closed

@@ -91,7 +91,7 @@ async def test_records_that_a_killed_process_left_unsigned_are_signed_by_the_nex
     await asyncio.to_thread(process.stdout.readline)
     process.kill()
     process.communicate()
-    async with audit.opened(audit.path, checkpoint_every=0.02), asyncio.timeout(10):
+    async with audit.opened(audit.path, checkpoint_every=0.02), asyncio.timeout(30):
         while any(log.signed < log.size for log in export.logs(audit.path)):
             await asyncio.sleep(0.01)
 

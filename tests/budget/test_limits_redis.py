@@ -338,3 +338,33 @@ async def test_the_counts_of_an_organisation_are_in_one_place_of_a_cluster(redis
         hold.release()
         await enter(limits, who)
     await store.close()
+
+
+async def test_who_starts_when_redis_has_just_lost_its_data_gives_no_place_before_the_others_are_back(
+    redis_url: str, redis: RedisServer, store: Redis
+):
+    async with limits_of(store, rule(concurrency=1)) as one:
+        running = await enter(one, caller())
+        redis.kill()
+        await until(lambda: not store.up)
+        redis.restart(forget=True)
+        late = Redis(redis_url)
+        newcomer = RedisLimits(late, (rule(concurrency=1),))
+        await late.open()
+        await newcomer.open()
+        try:
+            with pytest.raises(StoreDown):  # whether or not the other is back already: this one cannot know
+                await enter(newcomer, caller())
+            await until(lambda: redis.ask("ZCARD", FLYING) == 1)
+            async with asyncio.timeout(30):
+                while True:
+                    with contextlib.suppress(StoreDown):
+                        await refusal(enter(newcomer, caller()))
+                        break
+                    await asyncio.sleep(0.005)
+            running.release()
+            await until(lambda: redis.ask("ZCARD", FLYING) == 0)
+            (await enter(newcomer, caller())).release()
+        finally:
+            await newcomer.close()
+            await late.close()

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import json
+import time
 from typing import Any
 
 from hub.audit.reader import snapshot
@@ -35,13 +36,14 @@ class Watch:
 
     async def look(self) -> dict[str, Any]:
         """After one strike, under load: all that was answered by now is recorded once, nothing is exceeded, nothing is left over. Figures."""
-        reopened = self._new_sessions()
+        began, reopened = time.monotonic(), self._new_sessions()
         told = {key: list(answers) for key, answers in self.roaming.answers.items()}  # before the journal is read
         figures = await asyncio.to_thread(self._read, told)
         await none(lambda: next(filter(None, map(misfit, self.world.replicas)), ""), 30.0)
         await self.world.no_orphans()
         await none(lambda: too_many_connections(self.world, self.world.descriptors()))
-        return {**figures, "reopened": reopened, "revoked": await stay_revoked(self.world)}
+        revoked = await stay_revoked(self.world)
+        return {**figures, "reopened": reopened, "revoked": revoked, "seconds": round(time.monotonic() - began, 1)}
 
     async def examine(self) -> dict[str, Any]:
         """When the round is over and nobody is calling: everything, offline."""

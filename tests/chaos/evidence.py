@@ -52,7 +52,7 @@ async def signed(database: Path | str) -> None:
         found = logs(database)
         return bool(found) and all(log.signed == log.size for log in found)
 
-    await eventually(all_signed, 15)
+    await eventually(all_signed)
 
 
 def journal(database: Path | str, org: str = "default", receipt: str = "") -> Journal:

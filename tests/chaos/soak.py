@@ -89,6 +89,9 @@ async def strikes_on_several(folder: Path, rounds: int, seed: int) -> list[Row]:
             for number in range(rounds):
                 some = [drawn(draw) for _ in range(draw.randint(1, 3))]
                 found = await round_of_strikes(watch, some, draw)
+                looks = found.pop("looks")
+                found["initialized again"] = [look["reopened"] for look in looks]
+                found["looked for"] = f"{sum(look['seconds'] for look in looks):.1f} s"
                 rows.append(Row(f"several {number + 1}", found, True))
                 show(rows[-1])
             stopped(made)

@@ -3,18 +3,18 @@
 import collections
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tests.chaos.evidence import examine
 from tests.chaos.load import Load, Step
 from tests.chaos.world import Victim, settings, victim, web
-from tests.support.hub import eventually
+from tests.support.hub import PATIENCE, eventually
 
 DOWN = {"upstream_unavailable", "upstream_fault", "upstream_timeout"}
-BRISK: dict[str, Any] = {"timeout": 1.0, "breaker": {"failures": 20, "open_for": 0.3}}
+BRISK = 3.0
+"""Seconds after which a call to one of the servers named so times out; others have half a minute, as much as a busy machine could need."""
 PIPE: list[Step] = [
     lambda line: line.call("pipe_echo"),
     lambda line: line.call("pipe_jitter", old=True),
@@ -28,7 +28,7 @@ WEB: list[Step] = [
 
 
 async def disturbed(
-    folder: Path, mix: list[Step], disturb: Callable[[Victim, Load, int], Awaitable[None]], *, calm: str
+    folder: Path, mix: list[Step], disturb: Callable[[Victim, Load, int], Awaitable[None]], *, calm: str, brisk: Sequence[str] = ()
 ) -> collections.Counter[tuple[str, str]]:
     """Put `mix` on the hub while `disturb(hub, load, pid of the HTTP server)` goes on; what was answered, by tool and code.
 
@@ -37,8 +37,8 @@ async def disturbed(
     notes = folder / "notes"
     config = settings("", notes)
     config["limits"] = [limit for limit in config["limits"] if limit["name"] == "day"]
-    for upstream in config["upstreams"].values():
-        upstream.update(BRISK)
+    for name, upstream in config["upstreams"].items():
+        upstream.update(timeout=BRISK if name in brisk else PATIENCE, breaker={"failures": 20, "open_for": 0.3})
     with web(notes) as (url, server):
         config["upstreams"]["web"]["url"] = url
         with victim(folder, config) as hub:
@@ -46,7 +46,7 @@ async def disturbed(
             load = Load(hub, 32, 5, mix=mix).start()
             await load.busy(200)
             await disturb(hub, load, server.pid)
-            await load.ended(stop=True, seconds=10)
+            await load.ended(stop=True)
             assert load.unfinished == 0
             found = await examine(hub.database, notes, load.answers)
             assert hub.stop() == 0, hub.tail
@@ -56,7 +56,7 @@ async def disturbed(
     assert set(found["outcomes"]) <= {"ok", "error", "aborted"}, found  # aborted: the streams that the clients left
     assert {answer.code for answer in load.answers if answer.what.startswith(f"call {calm}_")} == {""}
     slowest = max(answer.took for answer in load.answers if answer.what.startswith("call"))
-    assert slowest < 8, slowest
+    assert slowest < 20, slowest  # nobody waits for a server that is gone until the time for an answer is over
     return collections.Counter((answer.what, answer.code) for answer in load.answers if answer.what.startswith("call"))
 
 
@@ -64,13 +64,13 @@ async def test_a_stdio_server_killed_in_mid_call_fails_its_calls_only_and_comes_
     async def kill_three_times(hub: Victim, load: Load, _: int) -> None:
         killed: set[int] = set()
         for _ in range(3):
-            pid = await eventually(lambda: _another(hub, killed), 15)
+            pid = await eventually(lambda: _another(hub, killed))
             killed.add(pid)
             failed = _failed(load)
             os.kill(pid, signal.SIGKILL)
-            await eventually(partial(_more_failed, load, failed), 10)
+            await eventually(partial(_more_failed, load, failed))
         before = len(load.answers)
-        await eventually(lambda: any(a.what == "call pipe_echo" and not a.code for a in load.answers[before:]), 15)
+        await eventually(lambda: any(a.what == "call pipe_echo" and not a.code for a in load.answers[before:]))
 
     codes = await disturbed(tmp_path, [*PIPE, *WEB], kill_three_times, calm="web")
     assert {code for _, code in codes} == {"", "upstream_unavailable"}, codes
@@ -80,16 +80,16 @@ async def test_an_http_server_that_stands_still_times_out_and_delays_no_other(tm
     async def stop_and_go(hub: Victim, load: Load, server: int) -> None:
         os.kill(server, signal.SIGSTOP)
         try:
-            await eventually(lambda: sum(1 for answer in load.answers if answer.code == "upstream_timeout") > 16, 15)
+            await eventually(lambda: sum(1 for answer in load.answers if answer.code == "upstream_timeout") > 16)
             before = len(load.answers)
-            await eventually(lambda: sum(1 for a in load.answers[before:] if a.what == "call pipe_echo") > 50, 15)
-            assert max(answer.took for answer in load.answers[before:] if answer.what == "call pipe_echo") < 1
+            await eventually(lambda: sum(1 for a in load.answers[before:] if a.what == "call pipe_echo") > 50)
+            assert max(answer.took for answer in load.answers[before:] if answer.what == "call pipe_echo") < BRISK
         finally:
             os.kill(server, signal.SIGCONT)
         before = len(load.answers)
-        await eventually(lambda: sum(1 for a in load.answers[before:] if a.what == "call web_echo" and not a.code) > 50, 15)
+        await eventually(lambda: sum(1 for a in load.answers[before:] if a.what == "call web_echo" and not a.code) > 50)
 
-    codes = await disturbed(tmp_path, [*PIPE, WEB[0]], stop_and_go, calm="pipe")
+    codes = await disturbed(tmp_path, [*PIPE, WEB[0]], stop_and_go, calm="pipe", brisk=["web"])
     assert {code for _, code in codes} <= {"", "upstream_timeout", "upstream_unavailable"}, codes
 
 
@@ -105,7 +105,7 @@ async def test_servers_that_die_in_mid_answer_or_flood_never_mix_up_answers(tmp_
     async def wait(hub: Victim, load: Load, _: int) -> None:
         await load.busy(2500, 60)
 
-    codes = await disturbed(tmp_path, [*PIPE, *WEB, *rude], wait, calm="pipe")
+    codes = await disturbed(tmp_path, [*PIPE, *WEB, *rude], wait, calm="pipe", brisk=["web", "wrapped"])
     assert {code for _, code in codes} <= {"", *DOWN}, codes
     assert codes["call web_half", ""] == 0, codes
     assert codes["call wrapped_half", ""] == 0, codes

@@ -38,6 +38,7 @@ async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(p
         "absent": {"url": f"http://127.0.0.1:{closed_port()}/mcp"},
         "missing": {"stdio": {"command": "/no/such/program"}},
         "silent": stdio("-c", "import time; time.sleep(600)", start_timeout=2),
+        "mute": stdio("-c", "import time; time.sleep(600)", start_timeout=600),
         "quitter": stdio("-c", "raise SystemExit(3)"),
         "babbler": stdio("-c", "while True: print('not MCP')"),
     }
@@ -47,15 +48,13 @@ async def test_a_good_server_beside_broken_and_slow_ones_is_served_as_if_alone(p
         started = time.monotonic()
         called = await ann.call("echo", {"text": "alone"})
         assert called.result["content"][0]["text"] == "alone"
-        assert time.monotonic() - started < 2
         session = await ann.session()
         for _ in range(20):
             assert (await session.call("echo", {"text": "x"})).status == 200
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10, "on a busy machine, but none of them has waited for anything"
         await eventually(lambda: hub.status()["upstreams"]["silent"]["state"] == "failed")
-        listing = time.monotonic()
         assert len((await ann.modern("tools/list")).result["tools"]) == 11
-        assert time.monotonic() - listing < 1
+        assert hub.status()["upstreams"]["mute"]["state"] not in ("ready", "failed"), "nobody has waited for it: it has ten minutes"
         shown = hub.status()["upstreams"]
         assert shown["good"]["state"] == "ready"
         assert all(shown[name]["state"] != "ready" for name in bad)

@@ -11,7 +11,7 @@ import mcp_types as types
 import pytest
 
 from tests.journeys.conftest import ALL, Place, connected
-from tests.support.hub import Hub, eventually
+from tests.support.hub import PATIENCE, Hub, eventually
 from tests.support.journal import records
 from tests.support.mcp import Client, Session, dumps, message, modern_headers, modern_params
 from tests.support.servers import HttpServer
@@ -69,13 +69,13 @@ async def test_an_edit_of_the_file_is_announced_on_both_eras_streams(own: Hub, d
     older, newer, spare = await streaming(session), await subscribed(ann), await subscribed(Client(own, "ann", "spare"))
     assert len((await ann.modern("tools/list")).result["tools"]) > 2
     own.configure(config(downstream.url, tools=["echo", "add"]))
-    heard = await within(5, anext(newer.messages()))
+    heard = await within(PATIENCE, anext(newer.messages()))
     assert heard == {
         "jsonrpc": "2.0",
         "method": "notifications/tools/list_changed",
         "params": {"_meta": {"io.modelcontextprotocol/subscriptionId": "sub"}},
     }
-    assert await within(5, anext(older.messages())) == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+    assert await within(PATIENCE, anext(older.messages())) == {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
     for answer in (await ann.modern("tools/list"), await session.request("tools/list")):
         assert [tool["name"] for tool in answer.result["tools"]] == ["echo", "add"]
     assert (await ann.call("meta")).code == -32602
@@ -89,7 +89,7 @@ async def test_only_what_was_asked_for_is_announced(own: Hub, downstream: HttpSe
     ann = Client(own, "ann")
     only = await subscribed(ann, {"promptsListChanged": True, "toolsListChanged": False})
     own.configure(config(downstream.url, tools=["echo"], prompts=["plain"]))
-    assert (await within(5, anext(only.messages())))["method"] == "notifications/prompts/list_changed"
+    assert (await within(PATIENCE, anext(only.messages())))["method"] == "notifications/prompts/list_changed"
     await only.close()
 
 
@@ -105,11 +105,11 @@ async def test_the_official_client_hears_of_an_edit(own: Hub, downstream: HttpSe
         if mode == "legacy":
             await eventually(lambda: own.status()["streams"] > 0)
             own.configure(config(downstream.url, tools=["add"]))
-            await within(5, heard.wait())
+            await within(PATIENCE, heard.wait())
         else:
             async with client.listen(tools_list_changed=True) as changes:
                 own.configure(config(downstream.url, tools=["add"]))
-                await within(5, anext(changes))
+                await within(PATIENCE, anext(changes))
         assert [tool.name for tool in (await client.list_tools()).tools] == ["add"]
 
 

@@ -20,13 +20,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Generator[Hub]:
     folder = tmp_path_factory.mktemp("demo")
     hub = Hub(folder, {})
     hub.file, hub.cwd, hub.environment = ROOT / "demo" / "hub.yaml", ROOT, {"HUB_STATE": str(folder / ".hub")}
-    hub.start()
-    first = (folder / ".hub" / "first-run").read_text()
-    admin, key = re.findall(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", first)[:2]
-    hub.keys = {"root": admin, "ann": key}
-    assert "claude mcp add" in first
-    yield hub.settled("time", "git", "everything")
-    assert hub.stop() == 0
+    try:
+        hub.start()
+        first = (folder / ".hub" / "first-run").read_text()
+        admin, key = re.findall(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}", first)[:2]
+        hub.keys = {"root": admin, "ann": key}
+        assert "claude mcp add" in first
+        yield hub.settled("time", "git", "everything")
+    finally:
+        code = hub.stop()
+    assert code == 0
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -132,7 +132,7 @@ async def until_answered(hub: Hub, key: str, code: int) -> None:
     async def so() -> bool:
         return await status(hub, key) == code
 
-    await eventually(so, 5)
+    await eventually(so)
 
 
 async def test_daily_counts_outlive_the_hub(hub: Hub) -> None:
@@ -234,7 +234,7 @@ async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
         await running.close()
     finally:
         await thief.close()
-    await eventually(lambda: readiness(hub)["http"] == 200, 10)
+    await eventually(lambda: readiness(hub)["http"] == 200)
     assert await echo(hub, "after") == "after"
 
 
@@ -284,7 +284,7 @@ async def test_a_database_that_dies_is_refused_quickly_and_calls_go_on_when_it_i
     assert await status(hub, "ann") == 503
     assert time.monotonic() - started < 3
     postgres.restart()
-    await eventually(lambda: readiness(hub)["http"] == 200, 15)
+    await eventually(lambda: readiness(hub)["http"] == 200)
     assert await echo(hub, "after") == "after"
     hub.stop()
     assert verified(hub.database)["default"] > 0

@@ -8,7 +8,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from tests.journeys.conftest import MODES, WAYS, connected
-from tests.support.hub import Hub, eventually
+from tests.support.hub import PATIENCE, Hub, eventually
 from tests.support.servers import HttpServer
 
 TOOLS = ["echo", "add", "picture", "links", "fail", "error", "count", "wait", "grow", "routed", "meta"]
@@ -129,11 +129,11 @@ async def test_a_tool_that_comes_at_the_server_is_announced_and_can_be_called(hu
         if mode == "legacy":
             await eventually(lambda: hub.status()["streams"] > 0)
             await client.call_tool("grow", {"name": new})
-            await asyncio.wait_for(heard.wait(), 10)
+            await asyncio.wait_for(heard.wait(), PATIENCE)
         else:
             async with client.listen(tools_list_changed=True) as changes:
                 await client.call_tool("grow", {"name": new})
-                await asyncio.wait_for(anext(changes), 10)
+                await asyncio.wait_for(anext(changes), PATIENCE)
         await eventually(lambda: _listed(client, new))
         await eventually(lambda: _called(client, new))
 

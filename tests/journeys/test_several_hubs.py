@@ -79,7 +79,7 @@ async def test_both_serve_what_one_of_them_was_told_and_the_journal_of_both_veri
     async def answered(code: int) -> bool:
         return await status(two, made["key"]) == code
 
-    await eventually(lambda: answered(200), 2)
+    await eventually(lambda: answered(200))
     await asyncio.gather(*(status(hub, "ann") for hub in hubs for _ in range(20)))
     started = time.monotonic()
     await asyncio.to_thread(two.admin, "DELETE", "/admin/v1/keys/bob")
@@ -102,7 +102,7 @@ async def test_a_count_of_the_day_is_one_for_both(hubs: tuple[Hub, Hub]) -> None
         listed = (await Client(hubs[1], made["key"]).modern("tools/list")).status
         return listed == 200
 
-    await eventually(known, 2)
+    await eventually(known)
     used = 1
     answers = await asyncio.gather(*(status(hubs[n % 2], made["key"]) for n in range(20)))
     assert sorted(set(answers)) == [200, 429]

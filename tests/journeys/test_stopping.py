@@ -34,9 +34,11 @@ def config(url: str, drain: float) -> dict[str, Any]:
 
 @pytest.fixture
 def hub(tmp_path: Path, downstream: HttpServer) -> Generator[Hub]:
-    hub = Hub(tmp_path, config(downstream.url, 5)).start().settled("good", "pipe")
-    yield hub
-    hub.stop()
+    hub = Hub(tmp_path, config(downstream.url, 5))
+    try:
+        yield hub.start().settled("good", "pipe")
+    finally:
+        hub.stop()
 
 
 def alive(pid: int) -> bool:
@@ -58,18 +60,22 @@ async def asked_to_stop(hub: Hub) -> None:
     await eventually(lambda: closed(hub))
 
 
-async def test_a_call_under_way_is_answered_and_a_new_one_is_told_to_go(hub: Hub, downstream: HttpServer) -> None:
-    ann = Client(hub, "ann")
+async def test_a_call_under_way_is_answered_and_a_new_one_is_told_to_go(hub: Hub, downstream: HttpServer, tmp_path: Path) -> None:
+    hub.stop()
+    hub.configure(config(downstream.url, 30))
+    hub.start().settled("good", "pipe")
+    ann, release = Client(hub, "ann"), tmp_path / "release"
     async with await Connection.open(hub.address) as kept:
         await kept.send(ann.wire(LIST, *modern_headers("tools/list", {})))
         assert (await kept.response()).status == 200
-        running = asyncio.create_task(ann.call("wait", {"mark": "drained", "seconds": 1.0}))
+        running = asyncio.create_task(ann.call("wait", {"mark": "drained", "until": str(release)}))
         await eventually(lambda: "began drained" in downstream.noted())
         await asked_to_stop(hub)
         await kept.send(ann.wire(LIST, *modern_headers("tools/list", {})))
         refused = await kept.response()
         assert (refused.status, refused.code, refused.why) == (503, -31503, "draining")
         assert refused.headers["retry-after"] == "1"
+        release.touch()
         assert (await running).result["content"][0]["text"] == "waited"
     assert hub.stop() == 0
     assert verified(hub.database)["default"] > 3

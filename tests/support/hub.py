@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 START = 30.0
 """Seconds a hub may take to be ready, on a machine that is busy with other things."""
 
+PATIENCE = 30.0
+"""Seconds for anything else that is waited for, where no promise of the hub's says how soon it must come."""
+
 
 class Reached:
     """A hub as it is spoken to at its address, however many processes serve there. `keys` are its keys by name, `log` is what it has said."""
@@ -186,16 +189,16 @@ class Hub(Reached):
 @contextlib.contextmanager
 def running(folder: Path, config: dict[str, Any], **stores: str) -> Generator[Hub]:
     """A hub for the length of a block. It must have stopped in order at the end, without an error in its log."""
-    hub = Hub(folder, config, **stores).start()
+    hub = Hub(folder, config, **stores)
     try:
-        yield hub
+        yield hub.start()
     finally:
         code = hub.stop()
     assert code == 0, f"exit code {code}:\n{hub.log.read_text()[-4000:]}"
     assert "Traceback" not in hub.log.read_text(), hub.log.read_text()[-8000:]
 
 
-def wait_for(look: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> Any:
+def wait_for(look: Callable[[], Any], seconds: float = PATIENCE, every: float = 0.02) -> Any:
     """Ask `look` until what it says is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not (found := look()):
@@ -204,7 +207,7 @@ def wait_for(look: Callable[[], Any], seconds: float = 10.0, every: float = 0.02
     return found
 
 
-async def eventually(look: Callable[[], Any], seconds: float = 10.0, every: float = 0.02) -> Any:
+async def eventually(look: Callable[[], Any], seconds: float = PATIENCE, every: float = 0.02) -> Any:
     """The same inside a loop. What `look` returns may be awaitable."""
     end = time.monotonic() + seconds
     while True:

@@ -51,7 +51,11 @@ TOOLS = [
     types.Tool(
         name="count", description="Reports progress.", input_schema=schema(("steps",), steps="integer", pause="number", size="integer")
     ),
-    types.Tool(name="wait", description="Waits until cancelled.", input_schema=schema(("mark",), mark="string", seconds="number")),
+    types.Tool(
+        name="wait",
+        description="Waits until cancelled, or until a file exists.",
+        input_schema=schema(("mark",), mark="string", seconds="number", until="string"),
+    ),
     types.Tool(name="grow", description="Offers one tool more.", input_schema=schema(("name",), name="string")),
     types.Tool(
         name="routed",
@@ -129,12 +133,21 @@ async def wait(arguments: dict[str, Any]) -> types.CallToolResult:
     mark = arguments["mark"]
     note(f"began {mark}")
     try:
-        await anyio.sleep(arguments.get("seconds", 60))
+        with anyio.move_on_after(arguments.get("seconds", 60)):
+            await released(arguments.get("until"))
     except BaseException:
         note(f"cancelled {mark}")
         raise
     note(f"ended {mark}")
     return types.CallToolResult(content=[text("waited")])
+
+
+async def released(file: str | None) -> None:
+    """Wait until the file exists; without one for ever."""
+    if file is None:
+        await anyio.sleep_forever()
+    while not await anyio.Path(file).exists():
+        await anyio.sleep(0.01)
 
 
 async def grow(name: str) -> None:
