@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from hub.audit.export import NotFound, tail
 from hub.identity.keys import parse
-from tests.chaos.world import FORBID, SERVER, marked, naming, pipe, web, wrapped
+from tests.chaos.world import FORBID, SERVER, bearing, naming, pipe, web, wrapped
 from tests.processes.several import BROKEN, READY
 from tests.processes.several import Several as Workers
-from tests.services.machine import children, die_with_us, state
+from tests.services.machine import die_with_us, families, state
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.support.hub import ROOT, eventually, wait_for
@@ -214,8 +214,8 @@ class World:
     def orphans(self) -> set[int]:
         """Servers and guards of processes that are gone."""
         living = descendants({replica.pid for replica in self.replicas if replica.alive})
-        ours = {pid for boot in self.boots for pid in (*naming(boot), *marked(f"HUB_BOOT={boot}"))}
-        return (ours | set(marked(f"CHAOS={self.notes}"))) - living
+        marks = {f"CHAOS={self.notes}", *(f"HUB_BOOT={boot}" for boot in self.boots)}
+        return {*bearing(marks), *naming(*self.boots)} - living
 
     async def no_orphans(self) -> None:
         await eventually(lambda: asyncio.to_thread(lambda: not self.orphans()), 15.0, 0.1)
@@ -311,9 +311,9 @@ def stopped(made: World) -> None:
 
 def descendants(roots: set[int]) -> set[int]:
     """These and all they have started that still hang together."""
-    found, edge = set(roots), set(roots)
+    found, edge, started = set(roots), set(roots), families()
     while edge:
-        edge = {child for pid in edge for child in children(pid)} - found
+        edge = {child for pid in edge for child in started.get(pid, ())} - found
         found |= edge
     return found
 

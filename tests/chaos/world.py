@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +138,22 @@ def settings(url: str, notes: Path, **more: Any) -> dict[str, Any]:
 
 def marked(entry: str) -> list[int]:
     """The processes that carry `entry` (`NAME=value`) in their environment, but for those that are only waiting to be reaped."""
-    return [pid for pid in _all() if entry.encode() in _read(pid, "environ").split(b"\0") and not _dead(pid)]
+    return bearing({entry})
 
 
-def naming(word: str) -> list[int]:
-    """The processes that have `word` among their arguments."""
-    return [pid for pid in _all() if word.encode() in _read(pid, "cmdline").split(b"\0") and not _dead(pid)]
+def bearing(entries: Iterable[str]) -> list[int]:
+    """The same of those that carry any one of these."""
+    return _having("environ", entries)
+
+
+def naming(*words: str) -> list[int]:
+    """The processes that have one of `words` among their arguments."""
+    return _having("cmdline", words)
+
+
+def _having(what: str, words: Iterable[str]) -> list[int]:
+    wanted = {word.encode() for word in words}
+    return [pid for pid in _all() if not wanted.isdisjoint(_read(pid, what).split(b"\0")) and not _dead(pid)]
 
 
 def no_orphans(notes: Path, boot: str, seconds: float = 10.0) -> float:

@@ -26,13 +26,17 @@ def state(pid: int) -> str:
 
 def children(parent: int) -> list[int]:
     """The processes that `parent` started and that are still there."""
-    found: list[int] = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+    return families().get(parent, [])
+
+
+def families() -> dict[int, list[int]]:
+    """The processes there are, by who started them."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
             with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(") ")[2].split()
-                if int(fields[1]) == parent:
-                    found.append(int(entry.name))
+                fields = Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2].split()
+                found.setdefault(int(fields[1]), []).append(int(name))
     return found
 
 
