@@ -32,8 +32,8 @@ from tests.support.wire_cutter import RecordCutter, cutter
 
 REPLICAS, WORKERS = 2, 2
 CLOCK = Path(__file__).with_name("clock")
-PATIENCE = 30.0
-"""Seconds until the hub must be whole again after whatever was done to it."""
+PATIENCE = 60.0
+"""Seconds until the hub must be whole again after whatever was done to it, on a machine that is busy with other things."""
 
 POOL, LOCKS = 8, 1
 REDIS = 2
@@ -218,7 +218,7 @@ class World:
         return {*bearing(marks), *naming(*self.boots)} - living
 
     async def no_orphans(self) -> None:
-        await eventually(lambda: asyncio.to_thread(lambda: not self.orphans()), 15.0, 0.1)
+        await eventually(lambda: asyncio.to_thread(lambda: not self.orphans()), PATIENCE, 0.1)
 
     def shows_a_jump(self, seconds: float) -> bool:
         """Whether two neighbours among the newest records are so far apart in time: the order is the tree's, whatever a clock says."""
@@ -289,7 +289,7 @@ def world(folder: Path, postgres: PostgresServer, redis: RedisServer, database: 
             for replica in made.replicas:
                 if replica.process is not None and replica.alive:
                     replica.kill()
-            wait_for(lambda: not made.orphans(), 15)
+            wait_for(lambda: not made.orphans(), PATIENCE)
 
 
 def stopped(made: World) -> None:
@@ -302,8 +302,8 @@ def stopped(made: World) -> None:
     for replica in made.replicas:
         assert replica.process is not None
         assert replica.process.wait(PATIENCE) == 0, replica.log.read_text()[-4000:]
-    wait_for(lambda: all(state(pid) in "XZ" for pid in pids) and not made.orphans(), 15)
-    wait_for(lambda: made.connections() == (0, 0), 15)
+    wait_for(lambda: all(state(pid) in "XZ" for pid in pids) and not made.orphans(), PATIENCE)
+    wait_for(lambda: made.connections() == (0, 0), PATIENCE)
     for replica in made.replicas:
         log = replica.log.read_text()
         assert "Traceback" not in log, log[log.index("Traceback") - 500 :][:6000]
@@ -349,7 +349,7 @@ def _proxy(url: str) -> Iterator[tuple[RecordCutter, str]]:
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(run()), name="wire-cutter", daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE)
     try:
         yield made[0]
     finally:

@@ -57,7 +57,7 @@ async def kill_worker(world: World, draw: random.Random) -> str:
     victim = draw.choice(replica.pids() or [0])
     if victim:
         os.kill(victim, signal.SIGKILL)
-        await eventually(lambda: state(victim) in "XZ", 10)
+        await eventually(lambda: state(victim) in "XZ")
     return f"worker {victim} of {world.replicas.index(replica)}"
 
 
@@ -85,10 +85,10 @@ async def kill_parent(world: World, draw: random.Random) -> str:
 async def kill_stdio_host(world: World, draw: random.Random) -> str:
     """The process that owns the pipes of a replica's stdio servers."""
     replica = running(world, draw)
-    victims = await eventually(lambda: stdio_hosts(replica), 20)
+    victims = await eventually(lambda: stdio_hosts(replica))
     os.kill(victims[0], signal.SIGKILL)
-    await eventually(lambda: state(victims[0]) in "XZ", 10)
-    await eventually(lambda: bool(stdio_hosts(replica)), 20)
+    await eventually(lambda: state(victims[0]) in "XZ")
+    await eventually(lambda: bool(stdio_hosts(replica)))
     return f"stdio host {victims[0]} of {world.replicas.index(replica)}"
 
 
@@ -156,11 +156,11 @@ async def cut_commits(world: World, draw: random.Random) -> str:
         wanted = proxy.cuts + 1
         proxy.let_go.clear()
         proxy.cut = cut  # type: ignore[assignment]  # one of its ways
-        await eventually(lambda wanted=wanted: proxy.cuts >= wanted, 20)
+        await eventually(lambda wanted=wanted: proxy.cuts >= wanted)
         if cut == "late":
             await asyncio.sleep(draw.uniform(0.0, 2.5))
             proxy.loop.call_soon_threadsafe(proxy.let_go.set)
-            await eventually(proxy.let_go.is_set, 10)
+            await eventually(proxy.let_go.is_set)
         done.append(cut)
         await asyncio.sleep(draw.uniform(0.0, 0.5))
     return ", ".join(done)

@@ -53,7 +53,7 @@ class Elsewhere(Victim):
                 return all(log.size == log.signed for log in logs(copy))
             return False
 
-        await eventually(quiet, 15, 0.2)
+        await eventually(quiet, every=0.2)
         return copy
 
 

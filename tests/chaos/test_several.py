@@ -43,7 +43,7 @@ async def round_of_strikes(watch: Watch, some: Sequence[Sequence[Strike]], draw:
         raise AssertionError(f"after {done}: {error}") from error
 
 
-@pytest.mark.timeout(300)  # about 80 s where nothing else runs
+@pytest.mark.timeout(480)  # about 80 s where nothing else runs
 async def test_whatever_befalls_two_replicas_no_promise_is_broken(
     tmp_path: Path, postgres: PostgresServer, redis: RedisServer, database_name: str
 ) -> None:

@@ -30,7 +30,7 @@ async def ended(hub: Victim, seconds: float) -> float:
 
 async def test_sigterm_under_load_finishes_what_is_under_way_and_refuses_what_comes(tmp_path: Path):
     notes = tmp_path / "notes"
-    config = settings("", notes, server={"drain": 20})
+    config = settings("", notes, server={"drain": 60})
     with web(notes) as (url, _):
         config["upstreams"]["web"]["url"] = url
         with victim(tmp_path, config) as hub:
@@ -38,12 +38,12 @@ async def test_sigterm_under_load_finishes_what_is_under_way_and_refuses_what_co
             load = Load(hub, 32, 7).start()
             await load.busy(500)
             hub.process.send_signal(signal.SIGTERM)
-            took = await ended(hub, 15)
+            took = await ended(hub, 60)
             await load.ended()
             no_orphans(notes, boot)
             found = await examine(hub.database, notes, load.answers)
             assert repeated(journal(hub.database, "-"), load.answers) > 0
-    assert took < 10, took  # far less than the drain time: nothing that was under way lasts as long
+    assert took < 30, took  # far less than the drain time: nothing that was under way lasts as long
     codes = collections.Counter((answer.status, answer.code) for answer in load.answers if answer.status not in (200, 401, 429))
     assert set(codes) <= {(503, "draining")}, codes
     assert codes, "nobody was told that the hub is stopping"
@@ -70,11 +70,11 @@ async def test_a_call_longer_than_the_drain_time_is_cut_recorded_as_aborted_and_
         )
         await eventually(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2)
         hub.process.send_signal(signal.SIGTERM)
-        took = await ended(hub, 20)
+        took = await ended(hub, 60)
         cut, stream = await plain, await streamed
         no_orphans(notes, boot)
         found = journal(hub.database)
-    assert took < 12, took
+    assert took < 20, took  # not for as long as the calls or the stubborn server would go on
     assert (cut.status, cut.why) == (503, "draining")
     assert stream.status == 200
     assert all("result" not in event for event in stream.events), stream  # it ends, but not as if it had been answered
@@ -102,13 +102,13 @@ async def test_a_new_request_on_a_kept_connection_is_told_that_the_hub_is_stoppi
         refused = await connection.response()
         assert (refused.status, refused.why) == (503, "draining")
         assert refused.headers["retry-after"] == "1"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):  # less than the drain time: it does not wait for the call that is held
             assert await connection.reader.read() == b""  # and is left no connection to try again on
         await connection.close()
         release.touch()
         answer = await held
         assert answer.result["content"][0]["text"] == "x"
-        await ended(hub, 15)
+        await ended(hub, 30)
 
 
 def _accepts(hub: Victim) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.services.machine import die_with_us
-from tests.support.hub import ROOT, START, Hub, wait_for
+from tests.support.hub import PATIENCE, ROOT, START, Hub, wait_for
 
 SERVER = str(Path(__file__).with_name("server.py"))
 FORBID = 'forbid(principal, action == Hub::Action::"call_tool:web/forbidden", resource);'
@@ -156,7 +156,7 @@ def _having(what: str, words: Iterable[str]) -> list[int]:
     return [pid for pid in _all() if not wanted.isdisjoint(_read(pid, what).split(b"\0")) and not _dead(pid)]
 
 
-def no_orphans(notes: Path, boot: str, seconds: float = 10.0) -> float:
+def no_orphans(notes: Path, boot: str, seconds: float = PATIENCE) -> float:
     """Wait until nothing that a hub of this boot started is left: servers by their environment, its guard by its arguments."""
     began = time.monotonic()
     wait_for(lambda: not marked(f"CHAOS={notes}") and not marked(f"HUB_BOOT={boot}") and not naming(boot), seconds)

@@ -13,6 +13,7 @@ import pytest
 from tests.journeys.conftest import ALL, Place, connected
 from tests.support.hub import PATIENCE, Hub, eventually
 from tests.support.journal import records
+from tests.support.late import lateness
 from tests.support.mcp import Client, Session, dumps, message, modern_headers, modern_params
 from tests.support.servers import HttpServer
 from tests.support.wire import Connection
@@ -153,14 +154,15 @@ async def test_revoking_a_key_cuts_its_streams_and_calls_within_a_second(own: Hu
     streamed, status, _ = await ann.stream(dumps(message("tools/call", counting)), *modern_headers("tools/call", counting))
     assert status == 200
     await eventually(lambda: "began revoked" in downstream.noted())
-    started = time.monotonic()
-    own.admin("DELETE", "/admin/v1/keys/ann")
-    for connection in (older, newer, streamed):
-        async for _ in connection.messages():
-            pass
-    cut = await plain
-    assert (cut.status, cut.why) == (401, "unauthenticated")
-    assert time.monotonic() - started < 1.0
+    with lateness() as late:
+        started = time.monotonic()
+        own.admin("DELETE", "/admin/v1/keys/ann")
+        for connection in (older, newer, streamed):
+            async for _ in connection.messages():
+                pass
+        cut = await plain
+        assert (cut.status, cut.why) == (401, "unauthenticated")
+        assert time.monotonic() - started < 1.0 + late.allowed
     assert (await ann.call("echo", {"text": "x"})).status == 401
     assert (await session.request("tools/list")).status == 401
     await eventually(lambda: "cancelled revoked" in downstream.noted())
@@ -201,7 +203,7 @@ async def test_revoking_cuts_a_client_that_has_stopped_reading(own: Hub) -> None
 
         await eventually(stuck, every=0.3)
         own.admin("DELETE", "/admin/v1/keys/ann")
-        await eventually(lambda: own.total("hub_inflight_requests") == 0, 2)
+        await eventually(lambda: own.total("hub_inflight_requests") == 0)
 
 
 async def test_a_key_made_over_the_admin_api_works_until_it_is_revoked(own: Hub) -> None:

@@ -24,6 +24,7 @@ from tests.journeys.conftest import ALL, FORBID, connected
 from tests.services.postgres import PostgresServer
 from tests.support.hub import Hub, eventually
 from tests.support.journal import records, verified
+from tests.support.late import lateness
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.servers import HttpServer
 from tests.support.wire import Connection
@@ -223,13 +224,17 @@ async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
         await eventually(lambda: postgres.sql(f"SELECT 1 FROM pg_locks WHERE objid = {KEY} AND NOT granted", database_name))
         postgres.sql(f"SELECT pg_terminate_backend(({holder} AND granted))", database_name)
         await waiting
-        await eventually(lambda: readiness(hub)["http"] == 503, 2)
+        with lateness() as late:
+            started = time.monotonic()
+            await eventually(lambda: readiness(hub)["http"] == 503)
+            assert time.monotonic() - started < 2.0 + late.allowed
         assert readiness(hub)["reasons"] == ["another hub may have this one's place on the database"]
         assert await status(hub, "ann") == 503
         await revoked_elsewhere(database_url, "bob")
-        started = time.monotonic()
-        await ended(going)
-        assert time.monotonic() - started < 1.0, "what runs is cut when its key is revoked, whoever has the lock"
+        with lateness() as late:
+            started = time.monotonic()
+            await ended(going)
+            assert time.monotonic() - started < 1.0 + late.allowed, "what runs is cut when its key is revoked, whoever has the lock"
         assert (await anext(running.messages()))["method"] == "notifications/progress", "and goes on where it is not"
         await running.close()
     finally:
@@ -250,10 +255,11 @@ async def test_a_hub_cut_off_from_its_database_ends_what_it_streams_since_keys_m
             plain = asyncio.create_task(Client(hub, bob).call("wait", {"mark": "cut off"}))
             await eventually(lambda: "began cut off" in downstream.noted())
             proxy.passing.clear()
-            started = time.monotonic()
-            await revoked_elsewhere(database_url, "bob")
-            await asyncio.gather(*(ended(stream) for stream in streams))
-            assert time.monotonic() - started < 1.5  # a second since it last heard, and what a busy machine adds
+            with lateness() as late:
+                started = time.monotonic()
+                await revoked_elsewhere(database_url, "bob")
+                await asyncio.gather(*(ended(stream) for stream in streams))
+                assert time.monotonic() - started < 1.5 + late.allowed  # a second since it last heard, and a little
             assert not plain.done()
             proxy.passing.set()
             answer = await plain
@@ -278,11 +284,14 @@ async def answers(hub: Hub, key: str, code: int) -> bool:
 async def test_a_database_that_dies_is_refused_quickly_and_calls_go_on_when_it_is_back(hub: Hub, postgres: PostgresServer) -> None:
     assert await echo(hub, "before") == "before"
     postgres.kill()
-    await eventually(lambda: readiness(hub)["reasons"] == ["the database is away"], 3)
-    assert readiness(hub)["http"] == 503
-    started = time.monotonic()
-    assert await status(hub, "ann") == 503
-    assert time.monotonic() - started < 3
+    with lateness() as late:
+        started = time.monotonic()
+        await eventually(lambda: readiness(hub)["reasons"] == ["the database is away"])
+        assert time.monotonic() - started < 3 + late.allowed
+        assert readiness(hub)["http"] == 503
+        started = time.monotonic()
+        assert await status(hub, "ann") == 503
+        assert time.monotonic() - started < 3 + late.allowed
     postgres.restart()
     await eventually(lambda: readiness(hub)["http"] == 200)
     assert await echo(hub, "after") == "after"

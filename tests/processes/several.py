@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import json
 import os
 import re
 import signal
@@ -13,7 +12,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from tests.chaos.world import marked, pipe
 from tests.services.machine import children, state
@@ -52,11 +50,6 @@ class Several(Hub):
         super().start()
         wait_for(lambda: [one["state"] for one in self.standing()["workers"]] == ["serving"] * self.workers)
         return self
-
-    def standing(self) -> dict[str, Any]:
-        """What `/health/ready` says, whoever answers."""
-        with urlopen(self.url + "/health/ready", timeout=10) as answer:
-            return json.loads(answer.read())
 
     async def ask(self) -> Response:
         async with await Connection.open(self.address) as connection:

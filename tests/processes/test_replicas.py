@@ -93,7 +93,8 @@ async def test_with_redis_away_it_holds_everywhere_within_a_second_and_readiness
     assert {hub.standing()["redis"]["up"] for hub in replicas} == {True}
     assert await cut_everywhere(replicas, "unheard", redis.stop_answering) < 1.0
     for hub in replicas:
-        await eventually(lambda hub=hub: hub.standing()["redis"] == {"up": False})  # and it is ready all the same
+        await eventually(lambda hub=hub: hub.standing()["redis"] == {"up": False})
+        assert hub.standing()["status"] == "ready"
     redis.resume()
     for hub in replicas:
         await eventually(lambda hub=hub: hub.standing()["redis"] == {"up": True}, 30)

@@ -11,7 +11,6 @@ from collections.abc import Generator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from tests.support.balancer import Balancer, balanced
 from tests.support.hub import START, Hub, Reached, wait_for
@@ -42,7 +41,7 @@ class Cluster(Reached):
 
     def configure(self, config: dict[str, Any]) -> None:
         """Edit every replica's file. Returns when each has put the edit in force, or refused it, as a deployment waits for its replicas."""
-        before = [(replica, standing(replica)["generation"], said(replica, REFUSED)) for replica in self.replicas]
+        before = [(replica, replica.standing()["generation"], said(replica, REFUSED)) for replica in self.replicas]
         first, *others = self.replicas
         first.configure(several_of(config))
         for replica in others:
@@ -135,27 +134,27 @@ def several_of(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def standing(replica: Hub) -> dict[str, Any]:
-    with urlopen(replica.url + "/health/ready", timeout=10) as answer:
-        return json.loads(answer.read())
-
-
 def said(replica: Hub, text: str) -> int:
     return replica.log.read_text().count(text)
 
 
 def _in_force_since(replica: Hub, generation: int) -> bool:
-    workers = standing(replica)["workers"]
+    workers = replica.standing()["workers"]
     states = {(worker["state"], worker["generation"]) for worker in workers}
     return len(workers) == WORKERS and len(states) == 1 and all(state == "serving" and now > generation for state, now in states)
 
 
 def _ask(line: HTTPConnection, secret: str) -> dict[str, Any]:
-    line.request("GET", "/admin/v1/status", headers={"authorization": f"Bearer {secret}"})
-    answer = line.getresponse()
-    text = answer.read()
-    assert answer.status == 200, text
-    return json.loads(text)
+    """Asked again where nobody is let in at the moment: the worker has not heard from its database for a second."""
+
+    def answered() -> bytes:
+        line.request("GET", "/admin/v1/status", headers={"authorization": f"Bearer {secret}"})
+        answer = line.getresponse()
+        text = answer.read()
+        assert answer.status in (200, 503), text
+        return text if answer.status == 200 else b""
+
+    return json.loads(wait_for(answered))
 
 
 def _running(of: list[dict[str, Any]]) -> int:

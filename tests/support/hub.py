@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Self
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from hub.identity.keys import mint
@@ -39,6 +40,15 @@ class Reached:
     def status(self, key: str = "root") -> dict[str, Any]:
         return self.admin("GET", "/admin/v1/status", key=key)
 
+    def standing(self) -> dict[str, Any]:
+        """What `/health/ready` says, ready or not, whoever answers."""
+        try:
+            with urlopen(self.url + "/health/ready", timeout=10) as answer:
+                return json.loads(answer.read())
+        except HTTPError as error:
+            with contextlib.closing(error):
+                return json.loads(error.read())
+
     def admin(self, method: str, path: str, body: Any = None, *, key: str = "root") -> Any:
         data = None if body is None else json.dumps(body).encode()
         headers = {"authorization": f"Bearer {self.keys.get(key, key)}", "content-type": "application/json"}
@@ -55,8 +65,13 @@ class Reached:
         """Wait until the catalogues of these upstreams are there: none of the virtual servers lacks them any more."""
 
         def there() -> bool:
-            absent = {name for door in self.status()["virtual_servers"].values() for name in door["absent"]}
-            return not absent & set(upstreams)
+            try:
+                doors = self.status()["virtual_servers"].values()
+            except HTTPError as error:
+                if error.code != 503:  # nobody is let in at the moment: it has not heard from its database for a second
+                    raise
+                return False
+            return not {name for door in doors for name in door["absent"]} & set(upstreams)
 
         try:
             wait_for(there, START)
