@@ -251,8 +251,8 @@ class World:
         ports = {self._proxy_port: "postgres", self.redis.port: "redis", self._web_port: "web"}
         own = {replica.address[1] for replica in self.replicas}
         found: dict[int, Descriptors] = {}
+        leads = {inode: (local, remote) for local, remote, inode in _sockets() if inode}
         for pid in {pid for replica in self.replicas for pid in replica.family() if _module(pid).startswith("hub.")}:
-            leads = {inode: (local, remote) for local, remote, inode in _sockets(pid) if inode}
             kinds: Counter[str] = Counter()
             for inode in _open(pid):
                 local, remote = leads.get(inode, (0, 0))
@@ -379,9 +379,9 @@ def _open(pid: int) -> Iterator[int]:
             yield int(target[8:-1]) if target.startswith("socket:[") else 0
 
 
-def _sockets(pid: int) -> Iterator[tuple[int, int, int]]:
-    """(local port, remote port, inode) of every TCP connection; the remote port of one that listens is 0."""
-    for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+def _sockets() -> Iterator[tuple[int, int, int]]:
+    """(local port, remote port, inode) of every TCP connection of the machine; the remote port of one that listens is 0."""
+    for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
         yield int(fields[1].rpartition(":")[2], 16), int(fields[2].rpartition(":")[2], 16), int(fields[9])
 
