@@ -275,7 +275,7 @@ async def ready_to_cut(audit, log, proxy):
 @pytest.mark.parametrize("cut", ["after", "before", "late", "garbled"])
 async def test_a_commit_of_which_nobody_heard_is_looked_up_before_it_is_written_again(audit, cut, monkeypatch):
     monkeypatch.setattr(scribe, "_QUICKLY", 10.0)
-    async with through(audit.path) as (proxy, _, log):
+    async with through(audit.path, patience=15.0) as (proxy, _, log):
         receipts = await ready_to_cut(audit, log, proxy)
         proxy.cut = cut
         asked = [asyncio.ensure_future(audit.govern(log)) for _ in range(20)]
