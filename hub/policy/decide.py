@@ -40,7 +40,7 @@ class _Entry(Struct):
 class Policy:
     """Decides calls. Make one with `compile` or `from_snapshot`."""
 
-    def __init__(self, source: Source, snapshot: bytes, parsed: list[Rule], pending: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, snapshot: bytes, parsed: list[Rule], pending: tuple[str, ...], *, checked: bool) -> None:
         self._snapshot = snapshot
         self._default = source.default
         self._targets = {each.target: each for each in source.targets}
@@ -50,6 +50,8 @@ class Policy:
         self._rules = [*parsed, rules.built_in()] if source.default == "grants" else parsed
         self._orgs = {rule.org: [r for r in self._rules if r.org in ("*", rule.org)] for rule in self._rules}
         self._everyone = [r for r in self._rules if r.org == "*"]
+        self._checked = frozenset({rule.id for rule in self._rules} - set(pending) if checked else ())
+        """Ids of policies that passed strict validation against the schema in force."""
         self._slices: dict[tuple[str, ...], Slice] = {}
         self._decisions: dict[Ruling, Decision] = {}
         self._entries: OrderedDict[Any, _Entry] = OrderedDict()
@@ -78,13 +80,13 @@ class Policy:
             schema = cedarpy.Schema.from_str(_schema_text(source), release_gil=True)  # compiled off the loop, which goes on
         except ValueError as error:
             raise PolicyInvalid([f"the tools' schemas cannot be expressed for policies: {error}"]) from None
-        return Policy(source, source.encode(), parsed, check(parsed, source, schema))
+        return Policy(source, source.encode(), parsed, check(parsed, source, schema), checked=True)
 
     @staticmethod
     def from_snapshot(snapshot: bytes) -> "Policy":
         """The policy whose `snapshot()` this is, with the same hash. Raises `PolicyInvalid`."""
         source = decode(snapshot)
-        return Policy(source, snapshot, rules.parse(source.sets), ())
+        return Policy(source, snapshot, rules.parse(source.sets), (), checked=False)
 
     def snapshot(self) -> bytes:
         """Canonical JSON of all that decides. With a caller's identity, a door, a target and arguments, it decides again the same."""
@@ -124,7 +126,7 @@ class Policy:
         entry = self._ask(caller, door, target, endpoint)
         if entry.decision is not None:
             return entry.decision
-        return self._decision(engine.rule(_asked(entry), arguments))
+        return self._decision(engine.rule(_asked(entry), arguments, plainly=True))
 
     def reads_arguments(self, caller: Caller, door: str, target: Target | None, endpoint: str = "") -> bool:
         """Whether a policy that applies to these reads an argument, so that deciding again takes the arguments."""
@@ -167,7 +169,8 @@ class Policy:
         if ruling is not None:
             return _Entry(self._decision(ruling))
         part = self._slice(applying)
-        question = engine.question(who, action, what, {"door": door, "key": caller.key_id}, shape, part)
+        checked = applying if self._checked.issuperset(rule.id for rule in applying) else ()
+        question = engine.question(who, action, what, {"door": door, "key": caller.key_id}, shape, part, checked)
         return _Entry(question=question) if part.wanted is not None else _Entry(self._decision(engine.rule(question, None)))
 
     def _owner(self, door: str, endpoint: str) -> str | None:

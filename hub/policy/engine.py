@@ -5,6 +5,7 @@ denies, as does an argument that a policy reads and that Cedar cannot hold. Ceda
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import cedarpy
@@ -13,7 +14,7 @@ import orjson
 from cedarpy import _internal, pst  # pyright: ignore[reportPrivateUsage] - see _judge
 from msgspec import Struct
 
-from hub.policy import cedar
+from hub.policy import cedar, quick
 from hub.policy.cedar import Node
 from hub.policy.context import Reading, Wanted
 from hub.policy.rules import NO_PERMIT, POLICY_ERROR, Rule
@@ -72,6 +73,8 @@ class Question(Struct, frozen=True):
     entities: cedarpy.Entities
     inner: Any
     """The same, as the engine itself holds it."""
+    tests: tuple[tuple[Rule, quick.Test], ...] | None = None
+    """The policies as plain functions, where all of them can be (`hub.policy.quick`)."""
 
 
 def cut(rules: list[Rule]) -> Slice:
@@ -88,12 +91,16 @@ def cut(rules: list[Rule]) -> Slice:
     )
 
 
-def question(who: Node, action: Node, what: Node, context: dict[str, str], shape: Shape, part: Slice) -> Question:
+def question(
+    who: Node, action: Node, what: Node, context: dict[str, str], shape: Shape, part: Slice, checked: Sequence[Rule] = ()
+) -> Question:
+    """`checked`: the policies of `part`, where all of them passed strict validation."""
     text = orjson.dumps(cedar.entities_json(who, action, what)).decode()
     head = {"principal": cedar.uid_json(who.uid), "action": cedar.uid_json(action.uid), "resource": cedar.uid_json(what.uid)}
     facts = {name: value for name, value in context.items() if name in part.facts}
     entities = _ENGINE.Entities.from_json_str(text)
-    return Question(head, facts, shape, part, entities, entities._inner)
+    tests = quick.tests(checked, who, action, what, shape) if checked else None
+    return Question(head, facts, shape, part, entities, entities._inner, tests)
 
 
 def evident(rules: list[Rule]) -> Ruling | None:
@@ -105,20 +112,34 @@ def evident(rules: list[Rule]) -> Ruling | None:
     return Ruling(not forbids and bool(permits), forbids or permits or (NO_PERMIT,))
 
 
-def rule(asked: Question, arguments: Any) -> Ruling:
-    """Decide. `arguments` is parsed JSON of any shape."""
+def rule(asked: Question, arguments: Any, *, plainly: bool = False) -> Ruling:
+    """Decide. `arguments` is parsed JSON of any shape. `plainly`: by Cedar itself, whatever else could."""
     context: dict[str, Any] = asked.context
     if asked.part.wanted is not None:
         reading = Reading()
         context = {**context, "args": reading.arguments(arguments, asked.shape, asked.part.wanted)}
         if reading.problems:
             return Ruling(False, (POLICY_ERROR,), tuple(reading.problems))
+    if asked.tests is not None and not plainly:
+        try:
+            return _tested(asked.tests, context)
+        except (LookupError, TypeError, RecursionError):  # nothing that was validated gets here: if it did, Cedar would have the word
+            pass
     try:
         request = {**asked.head, "context": orjson.dumps(context).decode()}
         answer = _answer.decode(_judge([request], asked.part.policies, asked.inner, None, False)[0])
     except Exception:
         return Ruling(False, (POLICY_ERROR,), ("the policy engine could not read this call",))
     return _read(answer)
+
+
+def _tested(tests: tuple[tuple[Rule, quick.Test], ...], context: dict[str, Any]) -> Ruling:
+    """What Cedar says of policies of which these are satisfied (docs.cedarpolicy.com, authorization)."""
+    satisfied = [rule for rule, test in tests if test(context)]
+    forbids = [rule.id for rule in satisfied if rule.forbids]
+    if forbids:
+        return Ruling(False, tuple(sorted(forbids)))
+    return Ruling(True, tuple(sorted([rule.id for rule in satisfied]))) if satisfied else Ruling(False, (NO_PERMIT,))
 
 
 def _read(answer: _Answer) -> Ruling:
