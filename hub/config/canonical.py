@@ -7,7 +7,7 @@ from typing import Any, cast
 from msgspec import Struct, json
 
 from hub.config.convert import Place
-from hub.config.model import Address, Config, Secret
+from hub.config.model import Address, Config, Dollars, Secret
 from hub.config.problem import Keys
 from hub.config.sensitive import holds_secret
 
@@ -27,7 +27,7 @@ def _plain(value: Any, path: Keys, places: Mapping[Keys, Place]) -> Any:
     text = place.text if place else None
     if isinstance(value, Secret):
         return {"secret": text.source if text else "***"}
-    if isinstance(value, Address):
+    if isinstance(value, Address | Dollars):
         return str(value)
     if isinstance(value, str):
         return {"secret": text.source} if text and holds_secret(text) else value

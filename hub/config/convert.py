@@ -13,10 +13,12 @@ from msgspec import Struct
 from msgspec import inspect as types
 
 from hub.config.interpolate import Expanded, expand
-from hub.config.model import Address, Secret
+from hub.config.model import Address, Dollars, Secret
 from hub.config.problem import Keys, Problem, dotted, suggestion
 from hub.config.sensitive import literal, looks_secret, url_with_literal_secret
 from hub.config.tree import Node, plain
+
+_DOLLARS = re.compile(r"([0-9](?:[0-9_]{0,13}[0-9])?)(?:\.([0-9]{1,9}))?")
 
 INVALID: Any = object()
 """Stands for a value that could not be made; whoever holds it leaves it out."""
@@ -68,6 +70,17 @@ def is_address(kind: types.Type) -> bool:
     return isinstance(kind, types.StructType) and kind.cls is Address
 
 
+def is_dollars(kind: types.Type) -> bool:
+    """Whether a value of this type is an amount of money, written as one number or text."""
+    return isinstance(kind, types.StructType) and kind.cls is Dollars
+
+
+def dollars(text: str) -> Dollars | None:
+    """The amount, or None where the text is none. No floating point is involved."""
+    found = _DOLLARS.fullmatch(text)
+    return Dollars(int(found[1].replace("_", "")) * 10**9 + int((found[2] or "").ljust(9, "0"))) if found else None
+
+
 class _Walker:
     def __init__(self, environ: Mapping[str, str], base: Path) -> None:
         self._environ = environ
@@ -86,6 +99,8 @@ class _Walker:
             case types.StructType() if is_address(kind):
                 text = self._text(node, path)
                 return INVALID if text is None else Address(text.value)
+            case types.StructType() if is_dollars(kind):
+                return self._dollars(node, path)
             case types.StructType():
                 return self._struct(node, kind, path)
             case types.DictType():
@@ -100,6 +115,15 @@ class _Walker:
     def _fault(self, node: Node, path: Keys, message: str) -> Any:
         self.problems.append(Problem(node.line, node.column, dotted(path), message))
         return INVALID
+
+    def _dollars(self, node: Node, path: Keys) -> Any:
+        if node.kind != "scalar" or isinstance(node.value, bool):
+            return self._fault(node, path, f"expected an amount of US dollars, found {node.describe()}")
+        text = self._expanded(node, path)
+        if text is None:
+            return INVALID
+        made = dollars(text.value)
+        return made or self._fault(node, path, "not an amount of US dollars: digits, and at most nine more after a point")
 
     def _struct(self, node: Node, kind: types.StructType, path: Keys) -> Any:
         if node.kind != "map":

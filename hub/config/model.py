@@ -42,6 +42,16 @@ class Address(Struct, frozen=True):
         return without_secrets(self.url)
 
 
+class Dollars(Struct, frozen=True):
+    """An amount of US dollars, exact: written as a number or a text with at most nine decimals, kept as integer nano-dollars."""
+
+    nano: int
+
+    def __str__(self) -> str:
+        whole, rest = divmod(self.nano, 1_000_000_000)
+        return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+
+
 class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every section: unknown keys are errors."""
 
@@ -168,6 +178,44 @@ class Policies(Part, frozen=True):
     sets: Annotated[dict[Name, PolicySpec], Meta(description="Policies by name of their set.")] = field(
         default_factory=dict[str, PolicySpec]
     )
+
+
+class RatesSpec(Part, frozen=True):
+    """US dollars per million tokens. A part that is not given costs what its side costs."""
+
+    input: Annotated[Dollars | None, Meta(description="What the model reads.")] = None
+    output: Annotated[Dollars | None, Meta(description="What it writes; unset: it writes nothing, as for embeddings.")] = None
+    cache_read: Annotated[Dollars | None, Meta(description="Read from the provider's cache.")] = None
+    cache_write: Annotated[Dollars | None, Meta(description="Written to it, kept for minutes.")] = None
+    cache_write_1h: Annotated[Dollars | None, Meta(description="Written to it, kept for an hour; unset: as `cache_write`.")] = None
+    audio_in: Annotated[Dollars | None, Meta(description="Sound it hears.")] = None
+    image_in: Annotated[Dollars | None, Meta(description="Images it sees.")] = None
+    reasoning: Annotated[Dollars | None, Meta(description="What it thinks.")] = None
+    audio_out: Annotated[Dollars | None, Meta(description="Sound it makes.")] = None
+
+
+class LongSpec(RatesSpec, frozen=True, kw_only=True):
+    """Rates of calls whose whole input is longer; they hold for all of its tokens."""
+
+    over: Annotated[Count, Meta(description="Tokens of input that a call must exceed.")]
+
+
+class PriceSpec(RatesSpec, frozen=True, kw_only=True):
+    """A price of your own. It wins over the table that comes with the hub. Of entries for the same `org`, `provider`, `model` and `service`
+    the one that began last holds; of others that fit, the first in the file, those of the caller's organisation before those of all."""
+
+    model: Annotated[str, Meta(description="Glob over the provider's name of the model.")]
+    provider: Annotated[str, Meta(description="Glob over the names under `providers`.")] = "*"
+    org: Annotated[str, Meta(description="Only for callers of this organisation; `*` is all.")] = "*"
+    service: Annotated[
+        Literal["", "standard", "batch", "flex", "priority", "fast", "ultrafast"],
+        Meta(description="Class of service it is about; unset: every one."),
+    ] = ""
+    effective_from: Annotated[str, Meta(description="RFC 3339 time from which it holds; unset: always.")] = ""
+    free: Annotated[bool, Meta(description="It costs nothing, and that is known: models that run on your own machines.")] = False
+    call: Annotated[Dollars | None, Meta(description="US dollars for each call, beside its tokens.")] = None
+    search: Annotated[Dollars | None, Meta(description="US dollars for each search the provider makes.")] = None
+    long: Annotated[tuple[LongSpec, ...], Meta(description="Rates of calls with long inputs.")] = ()
 
 
 class Stdio(Part, frozen=True):
@@ -329,6 +377,7 @@ class Config(Part, frozen=True):
     keys: Annotated[tuple[KeySpec, ...], Meta(description="Declared keys. `hub keys create` makes stored ones.")] = ()
     limits: Annotated[tuple[LimitSpec, ...], Meta(description="Limits on requests; every one that matches must have room.")] = ()
     policies: Policies = Policies()
+    prices: Annotated[tuple[PriceSpec, ...], Meta(description="Prices of your own for models; they win over the hub's table.")] = ()
     upstreams: Annotated[dict[Name, UpstreamSpec], Meta(description="Downstream MCP servers, by name.")] = field(
         default_factory=dict[str, UpstreamSpec]
     )

@@ -5,9 +5,9 @@ from typing import Any
 from msgspec import inspect as types
 from msgspec import json
 
-from hub.config.convert import is_address, is_secret, shape, unwrapped
+from hub.config.convert import is_address, is_dollars, is_secret, shape, unwrapped
 from hub.config.model import Config
-from hub.config.schema import default_of, described, secret_fields
+from hub.config.schema import default_of, described, is_scalar, secret_fields
 
 _INTRODUCTION = """\
 # Configuration reference
@@ -67,7 +67,7 @@ def _table(kind: types.StructType, title: str, path: str, tables: dict[str, str]
 def _inner(kind: types.Type, path: str) -> list[tuple[types.StructType, str]]:
     match unwrapped(kind):
         case types.StructType() as struct:
-            return [] if is_secret(struct) or is_address(struct) else [(struct, path)]
+            return [] if is_scalar(struct) else [(struct, path)]
         case types.DictType() as mapping:
             return _inner(mapping.value_type, f"{path}.<name>")
         case types.VarTupleType() as items:
@@ -81,7 +81,7 @@ def _inner(kind: types.Type, path: str) -> list[tuple[types.StructType, str]]:
 def _type(kind: types.Type) -> str:
     match unwrapped(kind):
         case types.StructType() as struct:
-            return "secret" if is_secret(struct) else "URL" if is_address(struct) else "section"
+            return "secret" if is_secret(struct) else "URL" if is_address(struct) else "amount" if is_dollars(struct) else "section"
         case types.DictType() as mapping:
             return f"mapping of {_type(mapping.value_type)}"
         case types.VarTupleType() as items:

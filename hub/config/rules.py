@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from hub.config import stores
 from hub.config.convert import Place
-from hub.config.model import Config, Include, KeySpec, ProviderSpec, Secret, UpstreamSpec, VirtualServerSpec
+from hub.config.model import Config, Include, KeySpec, ProviderSpec, RatesSpec, Secret, UpstreamSpec, VirtualServerSpec
 from hub.config.problem import Keys, Problem, dotted, suggestion
 
 _KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
@@ -93,6 +93,7 @@ def _orgs(checked: Checked) -> Iterator[Fault]:
     owners: list[tuple[Keys, str]] = [(("keys", i, "org"), key.org) for i, key in enumerate(checked.config.keys)]
     owners += [(("limits", i, "org"), limit.org) for i, limit in enumerate(checked.config.limits) if limit.org != "*"]
     owners += [(("policies", "sets", name, "org"), one.org) for name, one in checked.config.policies.sets.items() if one.org != "*"]
+    owners += [(("prices", i, "org"), price.org) for i, price in enumerate(checked.config.prices) if price.org != "*"]
     owners += [(("upstreams", name, "org"), one.org) for name, one in checked.config.upstreams.items()]
     owners += [(("virtual_servers", name, "org"), one.org) for name, one in checked.config.virtual_servers.items()]
     owners += [(("providers", name, "org"), one.org) for name, one in checked.config.providers.items()]
@@ -156,6 +157,23 @@ def _limits(checked: Checked) -> Iterator[Fault]:
             yield ("limits", index), "it limits nothing; give `per_minute`, `concurrency` or `per_day`"
         if limit.burst is not None and limit.per_minute is None:
             yield ("limits", index, "burst"), "it has a meaning only beside `per_minute`"
+
+
+def _prices(checked: Checked) -> Iterator[Fault]:
+    for index, price in enumerate(checked.config.prices):
+        path: Keys = ("prices", index)
+        written = [name for name in (*RatesSpec.__struct_fields__, "call", "search", "long") if getattr(price, name)]
+        if price.free and written:
+            yield (*path, "free"), f"what is free has no `{written[0]}`"
+        if not price.free and price.input is None:
+            yield path, "give `input`, in US dollars per million tokens, or `free: true`"
+        if price.effective_from and not _is_instant(price.effective_from):
+            yield (*path, "effective_from"), "not an RFC 3339 time with an offset, such as 2030-01-31T12:00:00Z"
+        for place, (before, long) in enumerate(zip((0, *(one.over for one in price.long)), price.long, strict=False)):
+            if long.over <= before:
+                yield (*path, "long", place, "over"), "each must be longer than the one before"
+            if long.input is None:
+                yield (*path, "long", place), "`input` is missing"
 
 
 def _policies(checked: Checked) -> Iterator[Fault]:
@@ -282,6 +300,6 @@ def _is_instant(text: str) -> bool:
 
 
 RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (
-    *(_stores, _orgs, _names, _keys, _limits, _policies),
+    *(_stores, _orgs, _names, _keys, _limits, _prices, _policies),
     *(_upstreams, _virtual_servers, _providers, _models),
 )

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec import NODEFAULT, Struct, json
 from msgspec import inspect as types
 
-from hub.config.convert import is_address, is_secret, shape, unwrapped
+from hub.config.convert import is_address, is_dollars, is_secret, shape, unwrapped
 from hub.config.model import Address, Config, PolicySpec, UpstreamSpec
 
 _REFERENCE = r"\$\{"
@@ -39,7 +39,12 @@ def described(kind: types.Type) -> str:
         kind = kind.type
     if isinstance(kind, types.UnionType):
         return next((text for text in map(described, kind.types) if text), "")
-    return first_line(kind.cls) if isinstance(kind, types.StructType) and not (is_secret(kind) or is_address(kind)) else ""
+    return first_line(kind.cls) if isinstance(kind, types.StructType) and not is_scalar(kind) else ""
+
+
+def is_scalar(kind: types.Type) -> bool:
+    """Whether a value of this class is written as one scalar, and no section."""
+    return is_secret(kind) or is_address(kind) or is_dollars(kind)
 
 
 def first_line(cls: type[Any]) -> str:
@@ -53,6 +58,9 @@ def _schema(kind: types.Type, definitions: dict[str, Any]) -> dict[str, Any]:
             return {"type": "string", "pattern": _REFERENCE, "writeOnly": True}
         case types.StructType() as struct if is_address(struct):
             return {"type": "string"}
+        case types.StructType() as struct if is_dollars(struct):
+            number = {"type": "string", "pattern": r"^[0-9][0-9_]*(\.[0-9]{1,9})?$"}
+            return {"anyOf": [{"type": "number", "minimum": 0}, number, {"type": "string", "pattern": _REFERENCE}]}
         case types.StructType() as struct:
             return _struct(struct, definitions)
         case types.DictType() as mapping:
@@ -89,7 +97,7 @@ def _struct(kind: types.StructType, definitions: dict[str, Any]) -> dict[str, An
 def _property(field: types.Field, definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _schema(field.type, definitions)
     kind = unwrapped(field.type)
-    section = isinstance(kind, types.StructType | types.DictType | types.VarTupleType) and not is_address(kind)
+    section = isinstance(kind, types.StructType | types.DictType | types.VarTupleType) and not is_scalar(kind)
     if section and not field.required:  # a section with nothing under it is the section left out
         schema = {"anyOf": [schema, {"type": "null"}]}
     default = default_of(field)
@@ -137,7 +145,7 @@ def _secrets(kind: types.Type, path: str) -> list[str]:
     match unwrapped(kind):
         case types.StructType() as struct if is_secret(struct):
             return [path]
-        case types.StructType() as struct if is_address(struct):
+        case types.StructType() as struct if is_scalar(struct):
             return []
         case types.StructType() as struct:
             return [found for field in struct.fields for found in _secrets(field.type, f"{path}.{field.encode_name}".lstrip("."))]
