@@ -14,6 +14,8 @@ from hub import __version__
 from hub.admin.routes import Admin
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal
+from hub.budget.price_book import PriceBook
+from hub.budget.price_desk import PriceDesk
 from hub.commons import Commons
 from hub.config import stores
 from hub.config.load import Loaded, secret_folder
@@ -79,6 +81,8 @@ class Hub:
         commons.announce(self.identity)
         commons.compare(lambda: self.loaded.hash)
         self.limits = commons.limiter(medium.days, config.limits, self.metrics.alone)
+        self.prices = PriceBook(config.prices)
+        self.price_desk = PriceDesk(medium.prices, self.prices)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
         self.egress = Egress(config.egress)
@@ -95,7 +99,7 @@ class Hub:
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
-        self.admin = Admin(self.steps, self.whole_status, self.not_ready, self.standing)
+        self.admin = Admin(self.steps, self.whole_status, self.not_ready, self.standing, prices=self.price_desk)
         self.app = Gate(self.edge, self.models, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
@@ -122,6 +126,7 @@ class Hub:
         self.identity.declare(self.loaded.config.keys)
         await self.identity.open()
         await self.limits.open()
+        await self.price_desk.open(shared=self.medium.shared)
         await self.egress.open()
         await self.fleet.configure(self.loaded.config.upstreams)
         self.providers.configure(self.loaded.config.providers)
@@ -145,7 +150,7 @@ class Hub:
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
         first = (self.generations.close, self.clients.stop, self.fleet.close, self.egress.close)
-        for close in (*first, self.identity.close, self.journal.close, self.limits.close, self.commons.close):
+        for close in (*first, self.price_desk.close, self.identity.close, self.journal.close, self.limits.close, self.commons.close):
             try:
                 await close()
             except Refusal as refusal:
@@ -197,6 +202,7 @@ class Hub:
         self.generation += 1
         self.limits.configure(loaded.config.limits)
         self.providers.configure(loaded.config.providers)
+        self.prices.declare(loaded.config.prices)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
 

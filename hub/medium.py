@@ -5,6 +5,7 @@ from typing import Protocol
 
 from hub.audit.ledger import Ledger
 from hub.budget.daily import Days
+from hub.budget.price_shelf import PriceShelf
 from hub.identity.rows import Keys
 from hub.policy.snapshots import Snapshots
 from virtual_servers.shelf import Catalogues
@@ -23,6 +24,7 @@ class Medium(Protocol):
     snapshots: Snapshots
     catalogues: Catalogues
     days: Days
+    prices: PriceShelf
     ledger: Ledger
 
     @property

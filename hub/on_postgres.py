@@ -6,6 +6,8 @@ from hub.audit.ledger import Ledger
 from hub.audit.ledger_postgres import PostgresLedger
 from hub.budget.daily import Days
 from hub.budget.daily_postgres import PostgresDays
+from hub.budget.price_shelf import PriceShelf
+from hub.budget.price_shelf_postgres import PostgresPriceShelf
 from hub.config.model import Address
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
@@ -32,6 +34,7 @@ class OnPostgres:
         self.snapshots: Snapshots = PostgresSnapshots(postgres)
         self.catalogues: Catalogues = PostgresCatalogues(postgres)
         self.days: Days = PostgresDays(postgres)
+        self.prices: PriceShelf = PostgresPriceShelf(postgres)
         self.ledger: Ledger = PostgresLedger(postgres)
 
     @property

@@ -7,6 +7,8 @@ from hub.audit.ledger import Ledger
 from hub.audit.ledger_sqlite import SqliteLedger
 from hub.budget.daily import Days
 from hub.budget.daily_sqlite import SqliteDays
+from hub.budget.price_shelf import PriceShelf
+from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
 from hub.policy.snapshots import Snapshots
@@ -27,6 +29,7 @@ class OnSqlite:
         self.snapshots: Snapshots = SqliteSnapshots(database)
         self.catalogues: Catalogues = SqliteCatalogues(database)
         self.days: Days = SqliteDays(database)
+        self.prices: PriceShelf = SqlitePriceShelf(database)
         self.ledger: Ledger = SqliteLedger(database)
 
     @property

@@ -15,7 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hub.admin.prices import Prices
 from hub.audit import record
+from hub.budget.price_desk import PriceDesk
 from hub.call import Caller, Credential, Grant
 from hub.pipeline import Steps, authenticate
 from hub.refusal import Denied, InvalidParams, InvalidRequest, Refusal
@@ -54,6 +56,7 @@ class Admin:
         status: Callable[[], Awaitable[dict[str, Any]]],
         ready: Callable[[], list[str]],
         standing: Callable[[], dict[str, Any]],
+        prices: PriceDesk,
     ) -> None:
         self._steps = steps
         self._status = status
@@ -70,6 +73,7 @@ class Admin:
                 Route("/admin/v1/keys", self._guarded(self._list_keys, "admin", "auditor"), methods=["GET"]),
                 Route("/admin/v1/keys", self._guarded(self._create_key, "admin"), methods=["POST"]),
                 Route("/admin/v1/keys/{key}", self._guarded(self._revoke_key, "admin"), methods=["DELETE"]),
+                *Prices(prices, steps.journal, self._of_hub).routes(self._guarded),
             ],
             exception_handlers={404: _not_found, 405: _not_found},
         )

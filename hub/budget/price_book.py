@@ -39,6 +39,11 @@ class PriceBook:
         return self._table
 
     @property
+    def adopted(self) -> str:
+        """The hash of the table, where it has been asked for; it is not loaded for this."""
+        return self._table.hash if self._table is not None else ""
+
+    @property
     def hash(self) -> str:
         """Which table is in force, for records. Own prices are in the hash of the configuration."""
         return self.table.hash

@@ -16,6 +16,8 @@ from hub.audit.journal import Journal
 from hub.audit.ledger import Ledger
 from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import event
+from hub.budget.price_shelf import PriceShelf
+from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.call import Grant
 from hub.cli import default_config
 from hub.commands.output import Failed
@@ -30,18 +32,35 @@ from hub.identity.rows_sqlite import SqliteKeys
 from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
 from hub.store.sqlite import Database, Locked
 
-_ACTOR = {"kind": "operator", "id": "command-line", "sub": "operator"}
+ACTOR = {"kind": "operator", "id": "command-line", "sub": "operator"}
+
+
+class _Rooms(msgspec.Struct, frozen=True):
+    """What commands change in a hub's database."""
+
+    keys: Keys
+    prices: PriceShelf
+    ledger: Ledger
 
 
 @asynccontextmanager
 async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Journal]]:
-    """Keys and journal of a hub on SQLite that is not running, or on PostgreSQL whether any runs or not. Raises `Failed`."""
+    """Keys and journal, as `opened`. Hubs that run on the database look at its keys when it is done."""
+    loaded = located(config)
+    async with opened(config) as (rooms, journal):
+        yield Admin(rooms.keys, _secrets(loaded).derive(KEY_PEPPER)), journal
+        await _tell(loaded)
+
+
+@asynccontextmanager
+async def opened(config: Path | None) -> AsyncGenerator[tuple[_Rooms, Journal]]:
+    """State and journal of a hub on SQLite that is not running, or on PostgreSQL whether any runs or not. Raises `Failed`."""
     loaded = located(config)
     secrets, audit = _secrets(loaded), loaded.config.audit
     at = stores.database(loaded.config.stores.database)
-    async with _on_sqlite(at) if isinstance(at, stores.SqliteFile) else _on_postgres(at, secrets) as (keys, ledger):
+    async with _on_sqlite(at) if isinstance(at, stores.SqliteFile) else _on_postgres(at, secrets) as rooms:
         journal = Journal(
-            ledger,
+            rooms.ledger,
             Signer(secrets.log_seed),
             origin=audit.origin,
             checkpoint_every=audit.checkpoint_every,
@@ -50,8 +69,7 @@ async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Jour
         )
         try:
             await journal.open()
-            yield Admin(keys, secrets.derive(KEY_PEPPER)), journal
-            await _tell(loaded)
+            yield rooms, journal
         finally:
             await journal.close()
 
@@ -66,22 +84,23 @@ async def _tell(loaded: Loaded) -> None:
 
 
 @asynccontextmanager
-async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[tuple[Keys, Ledger]]:
+async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[_Rooms]:
     database = Database(at.file)
     try:
         database.open()
     except Locked:
         raise Failed("the hub is running: give its admin key with --admin-key or HUB_ADMIN_KEY") from None
     try:
-        yield SqliteKeys(database), SqliteLedger(database)
+        yield _Rooms(SqliteKeys(database), SqlitePriceShelf(database), SqliteLedger(database))
     finally:
         await database.close()
 
 
 @asynccontextmanager
-async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGenerator[tuple[Keys, Ledger]]:
+async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGenerator[_Rooms]:
     """Beside running hubs: they write beside each other anyway, and notice a changed key when told, or within a poll."""
     from hub.audit.ledger_postgres import PostgresLedger
+    from hub.budget.price_shelf_postgres import PostgresPriceShelf
     from hub.identity.rows_postgres import PostgresKeys
     from hub.store.postgres_secrets import agree
 
@@ -90,7 +109,7 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
             await agree(postgres, secrets)
         except UnusableSecret as error:
             raise Failed(str(error)) from None
-        yield PostgresKeys(postgres), PostgresLedger(postgres)
+        yield _Rooms(PostgresKeys(postgres), PostgresPriceShelf(postgres), PostgresLedger(postgres))
 
 
 async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
@@ -109,7 +128,7 @@ async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
             expires=body["expires"],
             taken=[key.name for key in _declared(config)],
         )
-        await journal.append(made.key.org, event(made.kind, actor=_ACTOR, change=made.record))
+        await journal.append(made.key.org, event(made.kind, actor=ACTOR, change=made.record))
     return {"key": made.text, "info": msgspec.to_builtins(made.key)}
 
 
@@ -117,7 +136,7 @@ async def revoke(config: Path | None, name_or_id: str) -> dict[str, Any]:
     """Revoke a stored or declared key, recorded in the journal."""
     async with _administered(config) as (admin, journal):
         gone = await admin.revoke(None, name_or_id, declared=_declared(config))
-        await journal.append(gone.key.org, event(gone.kind, actor=_ACTOR, change=gone.record))
+        await journal.append(gone.key.org, event(gone.kind, actor=ACTOR, change=gone.record))
     return {"revoked": msgspec.to_builtins(gone.key)}
 
 

@@ -98,7 +98,7 @@ def _add(provider: _Provider, entry: litellm.Entry) -> None:
 
 
 def _complete(model: dict[str, Any], entries: list[litellm.Entry]) -> None:
-    """What is known of a model of genai-prices besides. Where both agree on its present price, also parts and classes it has no figure for."""
+    """What else is known of a model of genai-prices; where both agree on its present price, also parts and classes it has not."""
     if model.get("source") == "litellm":
         return
     own = [one for one in entries if one.name.lower() == model["id"].lower()]

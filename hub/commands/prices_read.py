@@ -1,0 +1,63 @@
+"""Prices as they are in force, read beside running hubs: also where there is no database yet."""
+
+import asyncio
+from pathlib import Path
+
+from msgspec import Struct
+
+from hub.budget import price_shelf_sqlite
+from hub.budget.price_shelf import Kept
+from hub.budget.price_table import BadTable, Table, embedded
+from hub.cli import default_config
+from hub.commands.output import Failed
+from hub.commands.place import connected, reading
+from hub.config import stores
+from hub.config.load import ConfigError, load
+from hub.config.model import PriceSpec
+
+_SECTIONS = ("stores", "orgs", "prices")
+
+
+class Priced(Struct, frozen=True):
+    """The table in force, how it came into force (None: with the hub), what is staged, and the configuration's own prices."""
+
+    table: Table
+    in_force: Kept | None
+    staged: Kept | None
+    own: tuple[PriceSpec, ...]
+
+
+_Found = tuple[Kept | None, Kept | None, bytes | None]
+
+
+def priced(config: Path | None) -> Priced:
+    """Raises `Failed`."""
+    try:
+        loaded = load(config or default_config(), only=_SECTIONS)
+    except ConfigError as error:
+        raise Failed("; ".join(error.lines())) from None
+    at = stores.database(loaded.config.stores.database)
+    kept, staged, body = _in_sqlite(at) if isinstance(at, stores.SqliteFile) else asyncio.run(_in_postgres(at))
+    try:
+        return Priced(embedded() if body is None else Table(body), kept, staged, loaded.config.prices)
+    except BadTable as error:
+        raise Failed(str(error)) from None
+
+
+def _in_sqlite(at: stores.SqliteFile) -> _Found:
+    if not at.file.is_file():
+        return None, None, None
+    with reading(at) as connection:
+        if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'price_tables'").fetchone()[0]:
+            return None, None, None  # of a hub of an earlier version, which had no other table
+        kept = price_shelf_sqlite.in_force(connection)
+        return kept, price_shelf_sqlite.staged(connection), price_shelf_sqlite.body(connection, kept.hash) if kept else None
+
+
+async def _in_postgres(at: stores.PostgresDatabase) -> _Found:
+    from hub.budget.price_shelf_postgres import PostgresPriceShelf
+
+    async with connected(at) as postgres:
+        shelf = PostgresPriceShelf(postgres)
+        kept = await shelf.in_force()
+        return kept, await shelf.staged(), await shelf.body(kept.hash) if kept else None
