@@ -108,8 +108,9 @@ def _overlapping(count: int, parts: tuple[tuple[int, int | None], ...]) -> int:
 
 
 def _dearest_input(rates: Rates) -> int:
-    parts = (rates.cache_read, rates.cache_write, rates.cache_write_1h, rates.audio_in, rates.image_in)
-    return max(rates.input, *(rate for rate in parts if rate is not None))
+    return max(
+        rate or 0 for rate in (rates.input, rates.cache_read, rates.cache_write, rates.cache_write_1h, rates.audio_in, rates.image_in)
+    )
 
 
 def _dearest_output(rates: Rates) -> int:

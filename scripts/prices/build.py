@@ -40,7 +40,7 @@ def snapshot(data: str, catalogue: str, sources: list[dict[str, str]], date: str
     mapped = list(litellm.entries(json.loads(catalogue, parse_float=Decimal), rounded))
     _free(found)
     _supplement(found, mapped)
-    urls = {one["api_pattern"]: one["id"] for one in theirs if one["id"] in found} | URLS
+    urls = {one["api_pattern"]: one["id"] for one in reversed(theirs) if one["id"] in found} | URLS  # of two alike the first counts
     content = {
         "format": FORMAT,
         "date": date,
