@@ -219,6 +219,7 @@ class Hub:
             "version": __version__,
             "boot": self.journal.boot,
             "config": self.loaded.hash,
+            "price_table": self.prices.hash,
             "policy_set": generation.policy.hash if generation else "",
             "problems": list(generation.problems) if generation else [],
             "upstreams": {upstream.name: upstream.status() for upstream in self.fleet.all()},

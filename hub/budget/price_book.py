@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from hub.budget.own_prices import Own, fitting, owned, price_at
-from hub.budget.price_table import Model, Phase, Table, embedded, phase_at
+from hub.budget.price_table import Model, Phase, Table, embedded, embedded_hash, phase_at
 from hub.budget.prices import Price
 from hub.config.model import PriceSpec
 
@@ -39,14 +39,9 @@ class PriceBook:
         return self._table
 
     @property
-    def adopted(self) -> str:
-        """The hash of the table, where it has been asked for; it is not loaded for this."""
-        return self._table.hash if self._table is not None else ""
-
-    @property
     def hash(self) -> str:
         """Which table is in force, for records. Own prices are in the hash of the configuration."""
-        return self.table.hash
+        return embedded_hash() if self._table is None else self._table.hash
 
     def declare(self, specs: Iterable[PriceSpec]) -> None:
         """Take up the prices of an edited configuration."""

@@ -56,7 +56,7 @@ class PriceDesk:
     async def look(self) -> None:
         """Have the book hold the table in force. Raises `StoreDown`, `BadTable`."""
         kept = await self._shelf.in_force()
-        if kept is None or kept.hash == self._book.adopted:
+        if kept is None or kept.hash == self._book.hash:
             return
         self._book.adopt(await self._read(kept))
 

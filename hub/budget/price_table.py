@@ -21,7 +21,7 @@ FORMAT = 1
 LARGEST = 64 * 1024 * 1024
 """Bytes of a snapshot, unpacked."""
 
-_SNAPSHOT = "data/prices.json.gz"
+_SNAPSHOT, _DIGEST = "data/prices.json.gz", "data/prices.json.sha256"
 
 Capability = Literal["tools", "vision", "json_schema", "reasoning", "audio", "search"]
 
@@ -166,7 +166,14 @@ def embedded() -> Table:
 
 
 def embedded_bytes() -> bytes:
+    """The same as a file."""
     return files("hub.budget").joinpath(_SNAPSHOT).read_bytes()
+
+
+@lru_cache(maxsize=1)
+def embedded_hash() -> str:
+    """Its hash, without loading it."""
+    return "sha256:" + files("hub.budget").joinpath(_DIGEST).read_text().split()[0]
 
 
 def _first(provider: Provider, name: str) -> Model | None:

@@ -10,7 +10,7 @@ from hub.budget.price_shelf import Kept
 from hub.budget.price_table import BadTable, Table, embedded
 from hub.cli import default_config
 from hub.commands.output import Failed
-from hub.commands.place import connected, reading
+from hub.commands.place import bare, connected, reading
 from hub.config import stores
 from hub.config.load import ConfigError, load
 from hub.config.model import PriceSpec
@@ -56,7 +56,11 @@ def _in_sqlite(at: stores.SqliteFile) -> _Found:
 
 async def _in_postgres(at: stores.PostgresDatabase) -> _Found:
     from hub.budget.price_shelf_postgres import PostgresPriceShelf
+    from hub.store.postgres import applied
 
+    async with bare(at) as connection:
+        if not await applied(connection):
+            return None, None, None
     async with connected(at) as postgres:
         shelf = PostgresPriceShelf(postgres)
         kept = await shelf.in_force()

@@ -165,14 +165,14 @@ def _prices(checked: Checked) -> Iterator[Fault]:
         written = [name for name in (*RatesSpec.__struct_fields__, "call", "search", "long") if getattr(price, name)]
         if price.free and written:
             yield (*path, "free"), f"what is free has no `{written[0]}`"
-        if not price.free and price.input is None:
+        if not price.free and not checked.written((*path, "input")):
             yield path, "give `input`, in US dollars per million tokens, or `free: true`"
         if price.effective_from and not _is_instant(price.effective_from):
             yield (*path, "effective_from"), "not an RFC 3339 time with an offset, such as 2030-01-31T12:00:00Z"
         for place, (before, long) in enumerate(zip((0, *(one.over for one in price.long)), price.long, strict=False)):
             if long.over <= before:
                 yield (*path, "long", place, "over"), "each must be longer than the one before"
-            if long.input is None:
+            if not checked.written((*path, "long", place, "input")):
                 yield (*path, "long", place), "`input` is missing"
 
 

@@ -66,9 +66,10 @@ def hub(tmp_path: Path) -> Shell:
 def test_help_names_every_command_and_each_has_help_with_an_example(hub: Shell) -> None:
     top = hub.program("--help")
     assert top.returncode == 0
-    for command in ("serve", "init", "check", "schema", "connect", "keys", "policy", "db", "audit"):
+    for command in ("serve", "init", "check", "schema", "connect", "keys", "policy", "prices", "db", "audit"):
         assert f"\n  {command} " in top.stdout
     lines = ["serve", "init", "check", "schema", "connect", "keys create", "keys mint", "keys list", "keys revoke", "policy explain"]
+    lines += ["prices show", "prices status", "prices diff", "prices refresh", "prices confirm", "prices reject"]
     lines += ["db status", "db migrate", "audit tail", "audit prove", "audit export", "audit verify", "audit key"]
     for line in lines:
         shown = hub(*line.split(), "--help")

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hub.budget.price_shelf import PriceShelf
+from hub.budget.price_shelf_postgres import PostgresPriceShelf
+from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
 from hub.identity.rows_sqlite import SqliteKeys
@@ -34,6 +37,7 @@ class SqliteStore:
         self.keys: Keys = SqliteKeys(self.database)
         self.snapshots: Snapshots = SqliteSnapshots(self.database)
         self.catalogues: Catalogues = SqliteCatalogues(self.database)
+        self.prices: PriceShelf = SqlitePriceShelf(self.database)
 
     async def close(self) -> None:
         await self.database.close()
@@ -81,6 +85,7 @@ class PostgresStore:
         self.keys: Keys = PostgresKeys(self.postgres)
         self.snapshots: Snapshots = PostgresSnapshots(self.postgres)
         self.catalogues: Catalogues = PostgresCatalogues(self.postgres)
+        self.prices: PriceShelf = PostgresPriceShelf(self.postgres)
 
     async def close(self) -> None:
         await self.postgres.close()

@@ -13,7 +13,7 @@ import pytest
 
 from hub.budget.price_book import PriceBook
 from hub.budget.price_rules import Rule, matches, spellings
-from hub.budget.price_table import BadTable, Phase, Table, embedded, embedded_bytes, phase_at
+from hub.budget.price_table import BadTable, Phase, Table, embedded, embedded_bytes, embedded_hash, phase_at
 from hub.budget.prices import Price, Rates
 from scripts.prices.__main__ import TARGET, built, download
 
@@ -34,6 +34,7 @@ def test_it_is_what_the_script_makes_of_the_pinned_packages(wheels: Path) -> Non
     content = gzip.decompress(embedded_bytes())
     assert built(wheels, embedded().date) == content
     assert embedded().hash == f"sha256:{sha256(content).hexdigest()}"
+    assert embedded_hash() == embedded().hash
     assert TARGET.with_suffix(".sha256").read_text().split() == [sha256(content).hexdigest(), "prices.json"]
 
 
@@ -74,6 +75,7 @@ import sys
 from hub.budget.price_book import PriceBook
 from hub.budget.price_table import embedded
 book = PriceBook()
+assert book.hash.startswith("sha256:")
 assert embedded.cache_info().currsize == 0
 assert book.find("openai", "openai", "gpt-5-mini") is not None
 assert list(book.table._decoded) == ["openai"], list(book.table._decoded)
