@@ -2,7 +2,7 @@
 # PYTHON=/path/to/python3.11 chooses the interpreter, else scripts/venv.sh does; ARGS="..." goes on to the command a target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup setup-dev setup-demo setup-test run demo test check lint types floors bench bench-peers soak docs lock clean clean-demo
+.PHONY: help setup setup-dev setup-demo setup-test run demo test check lint types floors bench bench-peers soak docs prices lock clean clean-demo
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-warn-script-location
@@ -25,7 +25,7 @@ setup-dev: $(VENV)/package $(VENV)/dev ## the same, and what the checks and test
 setup-demo: $(DEMO)/.installed ## the downstream servers of the demo, under .cache/demo
 	@if [ -f $(DEMO)/left-out ]; then cat $(DEMO)/left-out; fi
 
-setup-test: $(VENV)/package $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed # what the tests need besides Python packages
+setup-test: $(VENV)/package $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed .cache/prices/.installed # what the tests need besides Python packages
 
 run: setup setup-demo ## the hub with demo/hub.yaml on 127.0.0.1:8080
 	@exec $(BIN)/hub serve --config demo/hub.yaml $(ARGS)
@@ -62,6 +62,9 @@ soak: setup-dev ## the long run: 30 rounds of faults on two replicas, 20 kills o
 docs: setup-dev ## regenerate docs/configuration.md and docs/cli.md from the code
 	@$(BIN)/python -c 'import hub.config.reference as r; open("docs/configuration.md", "w").write(r.reference())'
 	@$(BIN)/python -m tests.docs.cli_reference > .cache/cli.md && mv .cache/cli.md docs/cli.md
+
+prices: setup-dev .cache/prices/.installed ## write the price table anew from the pinned packages
+	@$(BIN)/python -m scripts.prices --wheels .cache/prices $(ARGS)
 
 lock: setup-dev ## compile the pins in requirements/ anew
 	@sh scripts/lock.sh $(ARGS)
@@ -100,6 +103,12 @@ $(DEMO)/.installed: $(VENV)/venv requirements/demo.txt requirements/node.txt req
 .cache/tests/.installed: $(VENV)/dev $(DEMO)/.installed tests/services/install.sh tests/services/npm/package-lock.json
 	@echo "Installing the clients the tests use into .cache/tests (once) ..."
 	@sh tests/services/install.sh
+	@touch $@
+
+.cache/prices/.installed: $(VENV)/venv requirements/prices.txt scripts/prices/__main__.py
+	@echo "Downloading the price lists the price table is made of into .cache/prices (once) ..."
+	@rm -rf .cache/prices && mkdir -p .cache/prices
+	@$(BIN)/python -m pip --disable-pip-version-check download -q --no-deps --only-binary :all: --require-hashes -r requirements/prices.txt -d .cache/prices
 	@touch $@
 
 .cache/%/.installed: requirements/%.txt

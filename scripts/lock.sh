@@ -12,6 +12,7 @@ compile "$@" pyproject.toml requirements/dev.in -c requirements/run.txt -o requi
 for name in build demo node peers peer-contextforge; do
     compile "$@" "requirements/$name.in" -o "requirements/$name.txt"
 done
+compile "$@" --no-deps requirements/prices.in -o requirements/prices.txt
 for folder in requirements/npm-demo tests/services/npm; do
     # An .npmrc in each folder keeps download addresses out of the lock.
     (cd "$folder" && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error)

@@ -26,7 +26,7 @@ _SNAPSHOT, _DIGEST = "data/prices.json.gz", "data/prices.json.sha256"
 Capability = Literal["tools", "vision", "json_schema", "reasoning", "audio", "search"]
 
 
-class BadTable(Exception):
+class BadTable(ValueError):
     """What was given is no price table. The message says why, for an operator."""
 
 

@@ -76,7 +76,7 @@ def test_every_key_is_described_and_stands_in_the_reference() -> None:
     def walk(kind: types.Type) -> None:
         kind = unwrapped(kind)
         inner: list[types.Type] = []
-        if isinstance(kind, types.StructType) and kind.cls.__name__ not in ("Secret", "Address"):
+        if isinstance(kind, types.StructType) and kind.cls.__name__ not in ("Secret", "Address", "Dollars"):
             for field in kind.fields:
                 assert described(field.type), f"{kind.cls.__name__}.{field.name} has no description"
                 assert f"| `{field.encode_name}` |" in text

@@ -22,8 +22,8 @@ standard error as one sentence, and progress bars only where standard error is a
 | 2 | used wrongly, or a configuration that cannot be used |
 | 3 | `hub audit verify` only: verified, with a reservation that is printed |
 
-Commands on keys ask the running hub where they have its admin key (`--admin-key`, or `HUB_ADMIN_KEY`); where its address is given
-(`--url`, or `HUB_URL`) they must have it. Otherwise they open the database themselves; what writes there needs the hub to be stopped. Commands that read (`audit`, `policy explain`, `db status`, `keys list`) work beside a
+Commands on keys and on the price table ask the running hub where they have its admin key (`--admin-key`, or `HUB_ADMIN_KEY`); where its address is given
+(`--url`, or `HUB_URL`) they must have it. Otherwise they open the database themselves; what writes there needs the hub to be stopped. Commands that read (`audit`, `policy explain`, `db status`, `keys list`, `prices show`, `prices status`, `prices diff`) work beside a
 running hub.
 
 | environment | stands for |
