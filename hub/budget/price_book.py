@@ -1,7 +1,7 @@
 """What the hub asks for prices: an operator's own first, then the table in force. It loads the table when it is first asked.
 
-A price is asked for by the provider's name under `providers` (own prices know it by that), by its kind (the table knows it by
-that) and by the provider's own name of the model.
+A price is asked for by the provider's name under `providers` (own prices know it by that), by its kind (the table knows it by that, and
+`kind` says which it is) and by the provider's own name of the model.
 """
 
 import time
@@ -13,7 +13,7 @@ from hub.budget.price_table import Model, Phase, Table, embedded, embedded_hash,
 from hub.budget.prices import Price
 from hub.config.model import PriceSpec
 
-_STANDARD: Final = frozenset({"", "auto", "default", "standard", "on_demand"})
+_STANDARD: Final = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 _CHEAPER: Final = frozenset({"batch", "flex"})
 """Classes of service that never cost more than the standard one, whose price stands in where they have none listed."""
 
@@ -31,6 +31,7 @@ class PriceBook:
         self._own = owned(specs)
         self._table = table
         self._answers: dict[_Key, _Answer] = {}
+        self._kinds: dict[tuple[str, str, str], str] = {}
 
     @property
     def table(self) -> Table:
@@ -51,7 +52,19 @@ class PriceBook:
     def adopt(self, table: Table) -> None:
         """Put another table in force."""
         self._table = table
-        self._answers = {}
+        self._answers, self._kinds = {}, {}
+
+    def kind(self, name: str, like: str = "", url: str = "") -> str:
+        """Which provider of the table a declared one is: the one it is said to be `like`, else whose address it has, else whose name.
+
+        Empty where it is none of them, as `vllm` and `ollama`. The arguments come from `hub.yaml` alone.
+        """
+        known = self._kinds.get((name, like, url))
+        if known is None:
+            table = self.table
+            known = table.named(like) if like else table.at_url(url) or table.named(name)
+            self._kinds[name, like, url] = known
+        return known
 
     def find(self, provider: str, kind: str, model: str, *, org: str = "default", service: str = "", at: int | None = None) -> Price | None:
         """The price of a call at `at` (Unix seconds; now where it is None); None where nobody knows it.

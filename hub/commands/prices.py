@@ -22,7 +22,10 @@ _MOST_ROWS = 200
 
 @app.command("show")
 def show(
-    model: Annotated[str, typer.Argument(help="`provider:model` or `provider/model`; a model alone shows every provider that lists it.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="`provider:model`, `provider/model`, or a model of hub.yaml; any other shows every provider that lists it."),
+    ],
     org: Annotated[str, typer.Option("--org", help="Organisation whose own prices count.")] = "default",
     service: Annotated[str, typer.Option("--service", help="Class of service: batch, flex, priority, fast.")] = "",
     at: Annotated[str, typer.Option("--at", help="RFC 3339 time of the call; default: now.", show_default=False)] = "",
@@ -38,9 +41,9 @@ def show(
     from hub.commands.prices_shown import card, names
 
     found = priced(config)
-    prices, book = found.table, PriceBook(found.own, found.table)
+    prices, book = found.table, PriceBook(found.config.prices, found.table)
     instant = _instant(at)
-    cards = [card(book, *name, org=org, service=service, at=instant) for name in names(prices, model)]
+    cards = [card(book, *name, org=org, service=service, at=instant) for name in names(book, found.config, model)]
     if not any(one["price"] for one in cards):
         raise Failed(f"no price is known of {model}", data={"table": prices.hash, "models": cards})
     rows = [(f"{one['provider']}:{one['model']}", figure, dollars) for one in cards for figure, dollars in one["price"].items()]

@@ -58,6 +58,25 @@ def test_a_price_is_shown_with_what_is_known_of_the_model(hub: Shell) -> None:
     assert "RFC 3339" in hub.fails("prices", "show", "openai:gpt-5", "--at", "yesterday", code=2)
 
 
+def test_models_and_providers_of_the_file_are_known_by_their_names(hub: Shell) -> None:
+    config = json.loads((hub.folder / "hub.yaml").read_text())
+    config["prices"] = [{"model": "*", "provider": "local", "free": True}]
+    config["providers"] = {
+        "main": {"wire": "openai", "base_url": "https://api.openai.com/v1", "api_key": "${SOME_KEY}"},
+        "backup": {"wire": "openai", "base_url": "https://proxy.internal/v1", "like": "groq"},
+        "local": {"wire": "openai", "base_url": "http://127.0.0.1:8000/v1", "like": "vllm"},
+        "openai": {"wire": "openai", "base_url": "http://127.0.0.1:8001/v1", "like": "vllm"},
+    }
+    route = [("main", "gpt-5-mini"), ("backup", "llama-3.3-70b-versatile"), ("local", "qwen"), ("openai", "gpt-5-mini")]
+    config["models"] = {"fast": {"route": [{"provider": provider, "model": model} for provider, model in route]}}
+    (hub.folder / "hub.yaml").write_text(json.dumps(config))
+    cards = hub.json("prices", "show", "fast", SOME_KEY="x")["models"]
+    assert [card["price"].get("input") for card in cards] == ["0.25", "0.59", "0", None]
+    assert hub.json("prices", "show", "main:gpt-5-mini", SOME_KEY="x")["models"][0]["price"]["output"] == "2"
+    without = hub("prices", "show", "local:anything")  # and without the secrets of the file
+    assert (without.returncode, "SOME_KEY" in without.stderr) == (0, True)
+
+
 def test_a_table_goes_from_a_file_to_being_in_force_and_the_journal_says_so(hub: Shell) -> None:
     assert hub.json("prices", "status")["staged"] is None
     diff = hub.json("prices", "diff", "--from", "new.json.gz")
