@@ -68,6 +68,7 @@ _FIELDS = {
 _CANNOT_COUNT = re.compile(r"(in|out)put_cost_per_(second|character|image|pixel|query|audio_per_second|video_per_second|text_message)"
                            r"|cost_per_second|citation_cost_per_token|(ocr|annotation)_cost_per_.*")  # fmt: skip
 _SERVICES = {"batches": "batch", "flex": "flex", "priority": "priority", "ultrafast": "ultrafast"}
+_DEAREST = 1000 * 10**9
 _ABOVE = re.compile(r"_above_(\d+)k_tokens")
 _CAPABILITIES = {
     "supports_function_calling": "tools",
@@ -153,7 +154,9 @@ def _price(given: dict[str, Any], service: str, rounded: Rounded) -> dict[str, o
 
 
 def _believed(column: Column, mode: str) -> bool:
-    """Whether it has all that calls of this kind are charged for."""
+    """Whether it has all that calls of this kind are charged for, and in tokens: a figure that large was meant for another unit."""
+    if max(column["input"], column.get("output", 0)) > _DEAREST:
+        return False
     return mode in {"moderation", "embedding"} or "output" in column
 
 

@@ -46,6 +46,8 @@ def test_it_can_be_read_whole_and_is_small() -> None:
     models = [model for name in table.providers for model in table.provider(name).models]
     assert len(models) > 4000
     assert {source.licence for source in table.sources} == {"MIT"}
+    said = f"{len(table.providers)} providers, {len(models):,} models"
+    assert said in (ROOT / "docs/prices.md").read_text()
     unpriced = [model for model in models if not any(phase.price for phase in model.phases)]
     assert len(unpriced) < 80
     whole = [
