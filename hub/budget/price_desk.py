@@ -23,7 +23,7 @@ from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub.budget")
 
-EVERY = 5.0
+EVERY = 5
 """Seconds between looks at which table is in force, where other processes may confirm one."""
 
 
@@ -71,7 +71,7 @@ class PriceDesk:
     async def compare(self, body: bytes) -> Diff:
         """What would change. Raises `InvalidRequest` where `body` is no price table."""
         await self.look()
-        return diff(self._book.table, _checked(body), _now())
+        return await asyncio.to_thread(_compared, self._book.table, body)  # some tenths of a second, which calls are not to wait for
 
     async def stage(self, body: bytes, allow: Collection[str] = ()) -> tuple[Diff, Decided]:
         """Keep a table until it is confirmed. `allow`: globs over `provider/model` whose changes are meant, however large.
@@ -119,14 +119,10 @@ class PriceDesk:
                 log.error("a confirmed price table cannot be used", extra=fields(reason=str(error)))
 
 
-def _checked(body: bytes) -> Table:
+def _compared(present: Table, body: bytes) -> Diff:
     try:
         table = Table(body)
         table.check()
+        return diff(present, table, time.time_ns() // 1_000_000_000)
     except BadTable as error:
         raise InvalidRequest(str(error)) from None
-    return table
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000_000
