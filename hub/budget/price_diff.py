@@ -13,6 +13,10 @@ TOO_MUCH = 10
 """A rate that grows or shrinks by more than this factor is not believed."""
 
 _DAY = 86_400
+_PARTS = {
+    "input": ("cache_read", "cache_write", "cache_write_1h", "audio_in", "image_in"),
+    "output": ("reasoning", "audio_out"),
+}
 
 
 class Change(Struct, frozen=True):
@@ -68,10 +72,27 @@ def diff(old: Table, new: Table, at: int) -> Diff:
         added += (f"{provider}/{model}" for model in after if model not in before)
         vanished += (f"{provider}/{model}" for model in before if model not in after)
         for model in (model for model in before if model in after):
-            was, will = before[model], after[model]
-            figures = [*was, *(name for name in will if name not in was)]
-            changes += (Change(provider, model, name, was.get(name), will.get(name)) for name in figures if was.get(name) != will.get(name))
+            changes += _changes(provider, model, before[model], after[model])
     return Diff(old.hash, new.hash, new.date, tuple(changes), tuple(added), tuple(vanished))
+
+
+def _changes(provider: str, model: str, was: dict[str, int], will: dict[str, int]) -> Iterator[Change]:
+    for name in (*was, *(name for name in will if name not in was)):
+        old, new = was.get(name), will.get(name)
+        if new is None:
+            new = _instead(name, will)
+        if old != new:
+            yield Change(provider, model, name, old, new)
+
+
+def _instead(name: str, will: dict[str, int]) -> int | None:
+    """What a part costs that has no figure of its own any more: what its side costs."""
+    for side, parts in _PARTS.items():
+        for part in parts:
+            head, found, tail = name.partition(part)
+            if found and not tail.startswith("_"):
+                return will.get(head + side + tail)
+    return None
 
 
 def _priced(table: Table, provider: str, at: int) -> dict[str, dict[str, int]]:

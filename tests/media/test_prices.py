@@ -149,6 +149,18 @@ async def test_unbelievable_changes_are_refused_unless_they_are_named(store: Sto
     assert (shown["provider"], shown["figure"], shown["new"], shown["percent"], shown["absurd"]) == ("acme", "input", 11, "+10.0 %", False)
 
 
+def test_a_part_that_is_not_priced_apart_any_more_costs_what_its_side_costs() -> None:
+    rates = {"input": 100, "output": 100, "cache_read": 5, "cache_write_1h": 7, "reasoning": 100}
+    old = Table(table({"m": {"rates": rates, "long": [{"over": 9, "rates": {"input": 200, "cache_read": 15}}]}}))
+    new = Table(table({"m": {"rates": {"input": 100, "output": 100}, "long": [{"over": 9, "rates": {"input": 200}}]}}))
+    found = diff(old, new, at=0)
+    assert [(one.figure, one.old, one.new, one.absurd) for one in found.changes] == [
+        ("cache_read", 5, 100, True),
+        ("cache_write_1h", 7, 100, True),
+        ("cache_read, over 9", 15, 200, True),
+    ]
+
+
 def test_a_diff_names_new_and_vanished_models_and_what_is_to_come() -> None:
     def phases(*prices: Any) -> list[dict[str, Any]]:
         return [{"start": start, "price": {"rates": {"input": rate}}} for start, rate in prices]
