@@ -9,7 +9,7 @@ import gc
 import math
 import sys
 import time
-from typing import cast
+from typing import Protocol, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -100,7 +100,7 @@ class Client(asyncio.Protocol):
     def on_message_complete(self) -> None:
         now = time.perf_counter()
         try:
-            check(self.number, self.parser.get_status_code(), self.body)
+            self.check()
         except Wrong as error:
             self.run.fail(str(error))
             self.transport.close()
@@ -114,15 +114,28 @@ class Client(asyncio.Protocol):
             self.transport.close()
             self.run.left()
 
+    def check(self) -> None:
+        """Raises `Wrong`."""
+        check(self.number, self.parser.get_status_code(), self.body)
+
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.transport.is_closing() or exc:
             self.run.fail(f"connection lost: {exc}")
 
 
+class Asks(Protocol):
+    """What makes the bytes of the request with this number."""
+
+    host: str
+    port: int
+
+    def request(self, number: int) -> bytes: ...
+
+
 class Run:
     """What all connections share."""
 
-    def __init__(self, shape: Shape, connections: int, seconds: float) -> None:
+    def __init__(self, shape: Asks, connections: int, seconds: float) -> None:
         self.shape, self.open = shape, connections
         self.deadline = time.perf_counter() + seconds
         self.latencies: list[float] = []
@@ -158,15 +171,19 @@ async def main(url: str, connections: int, seconds: float, era: str, tool: str, 
         await asyncio.get_running_loop().create_connection(lambda: Client(run), shape.host, shape.port)
     await asyncio.wait_for(run.done, seconds + 60)
     took = time.perf_counter() - began
+    print(orjson.dumps(figures(run, took)).decode())
+
+
+def figures(run: Run, took: float) -> dict[str, float]:
+    """What a run of `took` seconds came to."""
     ordered = sorted(run.latencies)
-    figures = {
+    return {
         "calls": len(ordered),
         "seconds": took,
         "rate": len(ordered) / took,
         "p50_us": percentile(ordered, 0.5) * 1e6,
         "p99_us": percentile(ordered, 0.99) * 1e6,
     }
-    print(orjson.dumps(figures).decode())
 
 
 if __name__ == "__main__":

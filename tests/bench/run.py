@@ -147,12 +147,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one round at one concurrency")
     parser.add_argument("--peers", action="store_true", help="measure other gateways too")
     parser.add_argument("--several", action="store_true", help="instead, what only several processes show: PostgreSQL, Redis, replicas")
+    parser.add_argument("--models", action="store_true", help="instead, chat completions, whole and streamed")
     parser.add_argument("--only", default="", help="comma-separated beginnings of target names")
     options = parser.parse_args()
     if options.several:
         from tests.bench import several
 
         several.main(SCRATCH / "several", RESULTS)
+        return
+    if options.models:
+        from tests.bench import models
+
+        models.main(SCRATCH / "models", RESULTS, options.rounds, options.seconds)
         return
     wanted = [name.strip().lower() for name in options.only.split(",") if name.strip()]
     rows = [row for row in targets(options.peers) if not wanted or row.name.lower().startswith(tuple(wanted))]
