@@ -63,7 +63,6 @@ def read(body: bytes, kind: Kind = "chat") -> Head:
         raise InvalidRequest("you must provide a model", data={"param": "model"})
     options = _object(values, "stream_options")
     size, media, media_bytes = _sizes(values)
-    tools = values.get("tools")
     metadata = _object(values, "metadata")
     user = _string(values, "user") or _string(values, "safety_identifier")
     if kind in ("messages", "count_tokens") and metadata and isinstance(metadata.get("user_id"), str):
@@ -77,7 +76,7 @@ def read(body: bytes, kind: Kind = "chat") -> Head:
         max_tokens=max(bounds, default=None),
         n=_whole(values, "n") or 1,
         include_usage=bool(options and options.get("include_usage") is True),
-        tools=len(_list.decode(tools)) if tools is not None and bytes(tools[:1]) == b"[" else 0,
+        tools=_count(values, "tools"),
         user=user,
         metadata=metadata,
         prompt_bytes=size,
@@ -209,6 +208,11 @@ def _sizes(values: dict[str, Raw]) -> tuple[int, int, int]:
 def _parsed(values: dict[str, Raw], name: str) -> Any:
     raw = values.get(name)
     return None if raw is None else orjson.loads(bytes(raw))
+
+
+def _count(values: dict[str, Raw], name: str) -> int:
+    raw = bytes(values.get(name) or b"")
+    return len(_list.decode(raw)) if raw[:1] == b"[" else 0
 
 
 def _string(values: dict[str, Raw], name: str) -> str:

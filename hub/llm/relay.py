@@ -25,7 +25,7 @@ MAX_EVENT = 32 * 1024 * 1024
 
 _END = re.compile(rb"\n\n|\n\r\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
-_ERROR = re.compile(rb'"error"\s*:\s*[{"]')
+_ERROR = re.compile(rb'"error"\s*:\s*[{"]|"type"\s*:\s*"error"')
 
 
 class _Tools(Struct):

@@ -28,7 +28,7 @@ class Track:
 
     def seal(self, one: Reasoning) -> list[Event]:
         """The seal of the open reasoning; one that nothing was heard of before is opened for it."""
-        events: list[Event] = [] if isinstance(self.open, Reasoning) and not _hidden(self.open) else self.start(Reasoning())
+        events: list[Event] = [] if isinstance(self.open, Reasoning) and not _hidden(self.open) else self.start(Reasoning(id=one.id))
         events.append(Sealed(self.index, one.seal, one.origin, one.id))
         return events
 

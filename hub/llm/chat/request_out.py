@@ -92,7 +92,10 @@ def _user(turn: Turn, quirks: Quirks, dropped: list[str]) -> list[dict[str, Any]
     for part in turn.parts:
         if isinstance(part, ToolResult):
             spoken = [one.text for one in part.parts if isinstance(one, Text)]
-            rest += [one for one in part.parts if not isinstance(one, Text)]
+            moved = [one for one in part.parts if not isinstance(one, Text)]
+            rest += moved
+            if moved:
+                dropped.append("the place of an image in a tool result")
             messages.append({"role": "tool", "tool_call_id": _id(part.id, quirks), "content": "\n".join(spoken)})
             if part.is_error:
                 dropped.append("is_error")

@@ -32,7 +32,7 @@ _EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", 
 def write_request(request: Request, model: str, how: Claude | None = None) -> Written:
     """Raises `InvalidRequest` for what has no counterpart. The caller sends `how.version` as `anthropic-version`."""
     how = how or claude(model)
-    dropped: list[str] = [*request.dropped, *(name for name in request.shared if name != "safety_identifier")]
+    dropped: list[str] = [*request.dropped, *(name for name, value in request.shared.items() if name != "safety_identifier" and value)]
     system, messages = _turns(request, dropped)
     if not messages:
         raise InvalidRequest("at least one message of a user or an assistant is needed", data={"param": "messages"})
@@ -94,6 +94,8 @@ def _block(part: Part, dropped: list[str]) -> dict[str, Any] | None:
         case Text() | Refused():
             return {"type": "text", "text": part.text} if part.text else None
         case Image():
+            if part.detail not in ("", "auto"):
+                dropped.append("detail")
             return {"type": "image", "source": _source(part)}
         case Document():
             return _document(part)

@@ -147,7 +147,7 @@ def item(part: Text | ToolCall | Reasoning | Refused, answer: str, index: int) -
             }
         case Reasoning():
             return {
-                "id": part.id if part.id.startswith("rs_") and part.origin == "openai" else item_id(answer, "rs", index),
+                "id": part.id if part.id.startswith("rs_") else item_id(answer, "rs", index),
                 "type": "reasoning",
                 "summary": [{"type": "summary_text", "text": part.text}] if part.text else [],
                 "encrypted_content": marked(part, "openai"),

@@ -28,6 +28,8 @@ class Reader:
         self._track = Track()
         self._call: int | None = None
         """The provider's index of the open tool call."""
+        self._thought = Reasoning()
+        """The open item's reasoning as it begins: with its id."""
         self._heard = False
         self._calls = False
         self._over = False
@@ -81,9 +83,9 @@ class Reader:
             case "response.refusal.delta":
                 return self._track.add(Refused(), source.text("delta", ""))
             case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                return self._track.add(Reasoning(), source.text("delta", ""))
+                return self._track.add(self._thought, source.text("delta", ""))
             case "response.reasoning_summary_part.added" if source.whole("summary_index"):
-                return self._track.add(Reasoning(), "\n\n")
+                return self._track.add(self._thought, "\n\n")
             case _:
                 return []
 
@@ -93,6 +95,7 @@ class Reader:
         if kind not in _ITEMS:
             item.refuse(f"is {kind[:40]!r}", "type")
         if kind != "function_call":
+            self._thought = Reasoning(id=item.text("id", "") if kind == "reasoning" else "")
             return self._track.stop()
         self._call, self._heard, self._calls = source.whole("output_index"), False, True
         return self._track.start(ToolCall(item.text("call_id"), item.text("name")))
@@ -111,7 +114,7 @@ class Reader:
         if kind == "reasoning":
             one = thought(item)
             if one.text and not isinstance(self._track.open, Reasoning):
-                events += self._track.add(Reasoning(), one.text)
+                events += self._track.add(self._thought, one.text)
             if one.seal and one.hidden:
                 events += self._track.start(one)
             elif one.seal:

@@ -43,6 +43,7 @@ class Writer:
         self._over = False
         self._part: Text | ToolCall | Reasoning | Refused | None = None
         self._texts: list[str] = []
+        self._item = ""
         self._output: list[dict[str, Any]] = []
 
     def write(self, event: Event) -> bytes:
@@ -77,7 +78,9 @@ class Writer:
 
     def _open(self, part: Text | ToolCall | Reasoning | Refused) -> bytes:
         self._part, self._texts = part, []
-        added = self._say("response.output_item.added", output_index=len(self._output), item=self._begun(part))
+        begun = self._begun(part)
+        self._item = begun["id"]
+        added = self._say("response.output_item.added", output_index=len(self._output), item=begun)
         if isinstance(part, Text | Refused):
             return added + self._say("response.content_part.added", **self._place(), content_index=0, part=said(part))
         return added
@@ -123,7 +126,7 @@ class Writer:
                 done = b"" if text else self._say("response.function_call_arguments.delta", **place, delta="{}")
                 done += self._say("response.function_call_arguments.done", **place, name=part.name, arguments=part.arguments)
             case Reasoning():
-                part = replace(part, text=text, id=place["item_id"])
+                part = replace(part, text=text)
                 done = self._thought(place, text) if text else b""
         whole = item(part, self._head["id"], len(self._output)) | {"id": place["item_id"]}
         done += self._say("response.output_item.done", output_index=place["output_index"], item=whole)
@@ -137,11 +140,8 @@ class Writer:
         return done + self._say("response.reasoning_summary_part.done", **place, summary_index=0, part=part)
 
     def _place(self) -> dict[str, Any]:
-        """The open item. Its id is the one it began with, also where its seal named another later."""
-        part = self._part
-        bare = Reasoning() if isinstance(part, Reasoning) else part
-        begun = item(bare or Text(""), self._head["id"], len(self._output))
-        return {"item_id": begun["id"], "output_index": len(self._output)}
+        """The open item."""
+        return {"item_id": self._item, "output_index": len(self._output)}
 
     def _finish(self, event: Finished) -> bytes:
         last = self._close()
