@@ -17,9 +17,10 @@ from hub.llm import body, chat, messages, responses
 from hub.llm.canonical import Failed, Finished
 from hub.llm.endpoints import TALKS, Endpoint
 from hub.llm.errors import Answer, Dialect, family, read_fault, translated
-from hub.llm.head import Head, write
+from hub.llm.head import Head, read, write
 from hub.llm.quirks import OPENAI, Claude, Quirks, claude
 from hub.llm.relay import MAX_EVENT, Relay, usage_of
+from hub.llm.seals import foreign, purged
 from hub.refusal import UpstreamFault
 
 _ENDS = {
@@ -61,6 +62,8 @@ class Passing:
     """Front and back speak the same dialect."""
 
     def __init__(self, endpoint: Endpoint, head: Head, model: str, quirks: Quirks) -> None:
+        if foreign(head.body):
+            head = read(body.dump(purged(body.load(head.body))), endpoint.kind)
         self.path = endpoint.path
         self._endpoint = endpoint
         self._ask = endpoint.kind in ("chat", "completions") and head.stream and not head.include_usage and quirks.stream_options
@@ -122,10 +125,10 @@ class Translating:
         self.path = back.path
         self._front: Dialect = front.dialect
         self._back: Dialect = back.dialect
-        self._model = head.model
+        self._estimate = head.prompt_bytes // 4
         self._asked = _DIALECTS[self._front].read_request(body.load(head.body))
         written = _DIALECTS[self._back].write_request(self._asked, model, how)
-        self.dropped = (*self._asked.dropped, *written.dropped)
+        self.dropped = written.dropped
         self.request = body.dump(written.body)
         self.version = how.version if isinstance(how, Claude) else ""
 
@@ -157,7 +160,7 @@ class Translating:
             case "responses":
                 return responses.Writer(self._asked, now=now)
             case "messages":
-                return messages.Writer()
+                return messages.Writer(input_tokens=self._estimate)
 
 
 _JSON = (("content-type", "application/json"),)

@@ -18,8 +18,8 @@ Kind = Literal["chat", "responses", "messages", "embeddings", "moderations", "co
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _list = msgspec.json.Decoder(list[Raw])
-_SPACE = re.compile(rb"[ \t\n\r]*")
-_KEY = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_MEMBER = re.compile(rb'[ \t\n\r]*,?[ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
+_CLOSE = re.compile(rb"[ \t\n\r]*\}")
 _MEDIA = re.compile(rb'(?:;base64,|"data"\s*:\s*")([A-Za-z0-9+/=_-]{256,})')
 _PROMPT = ("messages", "input", "instructions", "system", "tools", "prompt", "response_format", "text", "functions")
 _BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -97,7 +97,7 @@ def write(head: Head, model: str, *, ask_usage: bool = False, quirks: Quirks = O
         changes.append(_asking(head))
     if quirks.max_tokens == "max_tokens" and "max_completion_tokens" in head.spans and "max_tokens" not in head.spans:
         start = head.spans["max_completion_tokens"][0]
-        changes.append((start, _key_end(head.body, start), b'"max_tokens"'))
+        changes.append((start, head.body.index(b'"', start + 1) + 1, b'"max_tokens"'))
     if not quirks.developer and "messages" in head.spans and b"developer" in head.body:
         changes += _developers(head)
     changes.sort()
@@ -122,18 +122,20 @@ def _developers(head: Head) -> list[tuple[int, int, bytes]]:
     """The role of each developer message, as `system`. Messages are found by walking along the array, as members are."""
     _, at, end = head.spans["messages"]
     found: list[tuple[int, int, bytes]] = []
+    if head.body[at : at + 1] != b"[":
+        raise InvalidRequest("messages must be an array", data={"param": "messages"})
     for raw in _list.decode(head.body[at:end]):
         message = bytes(raw)
         at = head.body.index(message, at, end)
         if b"developer" in message:
             values, spans = _top(message)
-            if "role" in values and orjson.loads(bytes(values["role"])) == "developer":
+            if "role" in values and orjson.loads(values["role"]) == "developer":
                 found.append((at + spans["role"][1], at + spans["role"][2], b'"system"'))
         at += len(message)
     return found
 
 
-def _top(body: bytes) -> tuple[dict[str, Raw], dict[str, tuple[int, int, int]]]:
+def _top(body: bytes) -> tuple[dict[str, bytes], dict[str, tuple[int, int, int]]]:
     """The members and where they stand. The values are found by walking along them in the order they came; where a key stands twice the
     walk does not end where the body does, or meets other bytes.
     """
@@ -149,54 +151,38 @@ def _top(body: bytes) -> tuple[dict[str, Raw], dict[str, tuple[int, int, int]]]:
     except (msgspec.DecodeError, RecursionError) as error:
         raise ParseFailed(f"the body is not JSON: {error}") from None
     spans: dict[str, tuple[int, int, int]] = {}
-    at = _skip(body, body.index(b"{") + 1)
+    pieces: dict[str, bytes] = {}
+    at = body.index(b"{") + 1
     for name, raw in values.items():
-        key = _KEY.match(body, at)
-        if key is None or _name(key[0]) != name:
+        key = _MEMBER.match(body, at)
+        if key is None or _name(key[1]) != name:
             _refuse_twice()
-        start = _skip(body, key.end())
-        start = _skip(body, start + 1)
-        value = bytes(raw)
-        end = start + len(value)
+        start = key.end()
+        value = pieces[name] = bytes(raw)
         if not body.startswith(value, start):
             _refuse_twice()
-        spans[name] = (at, start, end)
-        at = _skip(body, end)
-        if body[at : at + 1] == b",":
-            at = _skip(body, at + 1)
-    if body[at : at + 1] != b"}":
+        at = start + len(value)
+        spans[name] = (key.start(1), start, at)
+    if _CLOSE.match(body, at) is None:
         _refuse_twice()
-    return values, spans
+    return pieces, spans
 
 
 def _refuse_twice() -> NoReturn:
     raise InvalidRequest("an object has the same key twice")
 
 
-def _key_end(body: bytes, start: int) -> int:
-    found = _KEY.match(body, start)
-    return found.end() if found else start
-
-
 def _name(key: bytes) -> str:
     return orjson.loads(key) if b"\\" in key else key[1:-1].decode()
 
 
-def _skip(body: bytes, at: int) -> int:
-    if body[at : at + 1] > b" ":
-        return at
-    found = _SPACE.match(body, at)
-    return found.end() if found else at
-
-
-def _sizes(values: dict[str, Raw]) -> tuple[int, int, int]:
+def _sizes(values: dict[str, bytes]) -> tuple[int, int, int]:
     """(bytes of text, inline media, their bytes). Base64 is counted apart: as text it would be taken for a thousand times its tokens."""
     size = media = media_bytes = 0
     for name in _PROMPT:
-        raw = values.get(name)
-        if raw is None:
+        value = values.get(name)
+        if value is None:
             continue
-        value = bytes(raw)
         size += len(value)
         if len(value) > 256 and b"base64" in value:
             for found in _MEDIA.finditer(value):
@@ -205,31 +191,31 @@ def _sizes(values: dict[str, Raw]) -> tuple[int, int, int]:
     return size - media_bytes, media, media_bytes
 
 
-def _parsed(values: dict[str, Raw], name: str) -> Any:
+def _parsed(values: dict[str, bytes], name: str) -> Any:
     raw = values.get(name)
-    return None if raw is None else orjson.loads(bytes(raw))
+    return None if raw is None else orjson.loads(raw)
 
 
-def _count(values: dict[str, Raw], name: str) -> int:
-    raw = bytes(values.get(name) or b"")
+def _count(values: dict[str, bytes], name: str) -> int:
+    raw = values.get(name, b"")
     return len(_list.decode(raw)) if raw[:1] == b"[" else 0
 
 
-def _string(values: dict[str, Raw], name: str) -> str:
+def _string(values: dict[str, bytes], name: str) -> str:
     value = _parsed(values, name)
     if value is not None and not isinstance(value, str):
         raise InvalidRequest(f"{name} must be a string", data={"param": name})
     return value or ""
 
 
-def _flag(values: dict[str, Raw], name: str) -> bool:
+def _flag(values: dict[str, bytes], name: str) -> bool:
     value = _parsed(values, name)
     if value is not None and not isinstance(value, bool):
         raise InvalidRequest(f"{name} must be true or false", data={"param": name})
     return value or False
 
 
-def _whole(values: dict[str, Raw], name: str) -> int | None:
+def _whole(values: dict[str, bytes], name: str) -> int | None:
     value = _parsed(values, name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -238,7 +224,7 @@ def _whole(values: dict[str, Raw], name: str) -> int | None:
     return value
 
 
-def _object(values: dict[str, Raw], name: str) -> dict[str, Any] | None:
+def _object(values: dict[str, bytes], name: str) -> dict[str, Any] | None:
     value = _parsed(values, name)
     if value is not None and not isinstance(value, dict):
         raise InvalidRequest(f"{name} must be an object", data={"param": name})

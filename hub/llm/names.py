@@ -26,6 +26,11 @@ def given_id(answer: str, index: int) -> str:
     return f"call_{sha256(answer.encode()).hexdigest()[:16]}_{index}"
 
 
+def user_id(identity: str, longest: int) -> str:
+    """A user's identifier as it is; one that is longer than the provider takes, as Claude Code's are, as its digest."""
+    return identity if len(identity) <= longest else sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def anthropic_tool_id(identity: str) -> str:
     """Anthropic takes letters, digits, `_` and `-`; anything else becomes a digest, the same for call and result."""
     return identity if _ANTHROPIC.fullmatch(identity) else "toolu_" + sha256(identity.encode()).hexdigest()[:24]

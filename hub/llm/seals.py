@@ -5,7 +5,7 @@ other: that one would refuse the request. A client that speaks the other dialect
 a mark of the hub's; when it comes back, the mark says whose it is.
 """
 
-from typing import cast
+from typing import Any, cast
 
 from hub.llm.canonical import Origin, Reasoning
 
@@ -14,8 +14,64 @@ MARK = "hub-reasoning-1."
 
 
 def foreign(body: bytes) -> bool:
-    """Whether a request, as raw JSON, holds reasoning under the hub's mark: it must then be read and written, not passed through."""
+    """Whether a request, as raw JSON, holds reasoning under the hub's mark: it cannot be passed through as it is (`purged`)."""
     return MARK.encode() in body
+
+
+def purged(request: dict[str, Any]) -> dict[str, Any]:
+    """A request of any dialect without the reasoning under the hub's mark: what may go to a provider of the client's own dialect.
+
+    Where that was the thought behind calls of tools whose results are at hand now, Anthropic would refuse to think on without it.
+    """
+    found = dict(request)
+    for name in ("messages", "input"):
+        if isinstance(items := found.get(name), list):
+            found[name] = [kept for item in cast("list[Any]", items) if (kept := _purged(item)) is not None]
+    thinking: Any = found.get("thinking")
+    if (
+        isinstance(thinking, dict)
+        and cast("dict[str, Any]", thinking).get("type") == "enabled"
+        and _calls_without_thought(found.get("messages"))
+    ):
+        del found["thinking"]
+    return found
+
+
+def _purged(item: Any) -> Any:
+    """A message or an item; None where nothing is left of it."""
+    if not isinstance(item, dict):
+        return item
+    kept = dict(cast("dict[str, Any]", item))
+    if _marked(kept.get("encrypted_content")):
+        return None
+    details, content = kept.get("reasoning_details"), kept.get("content")
+    if isinstance(details, list) and any(_holds_mark(one) for one in cast("list[Any]", details)):
+        for name in ("reasoning_details", "reasoning_content", "reasoning"):
+            kept.pop(name, None)
+    if isinstance(content, list):
+        blocks = [block for block in cast("list[Any]", content) if not _holds_mark(block)]
+        if content and not blocks:
+            return None
+        kept["content"] = blocks
+    return kept
+
+
+def _calls_without_thought(messages: Any) -> bool:
+    last = next((one for one in reversed(_objects(messages)) if one.get("role") == "assistant"), None)
+    kinds = {block.get("type") for block in _objects(last.get("content"))} if last else set[Any]()
+    return "tool_use" in kinds and not kinds & {"thinking", "redacted_thinking"}
+
+
+def _objects(items: Any) -> list[dict[str, Any]]:
+    return [cast("dict[str, Any]", one) for one in cast("list[Any]", items) if isinstance(one, dict)] if isinstance(items, list) else []
+
+
+def _holds_mark(block: Any) -> bool:
+    return isinstance(block, dict) and any(_marked(cast("dict[str, Any]", block).get(name)) for name in ("signature", "data"))
+
+
+def _marked(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(MARK)
 
 
 def seal(reasoning: Reasoning, home: Origin) -> str:

@@ -52,6 +52,12 @@ def test_a_provider_gets_the_words_it_knows_and_nothing_else_changes() -> None:
     )
 
 
+def test_messages_that_are_no_array_are_a_clients_fault() -> None:
+    read = head.read(b'{"model":"m","messages":"developer"}')
+    with pytest.raises(InvalidRequest):
+        head.write(read, "m", quirks=quirks_of("vllm"))
+
+
 def test_what_the_hub_needs_to_know_is_read() -> None:
     data = "A" * 4000
     body = json.dumps(

@@ -27,7 +27,7 @@ from hub.llm.canonical import (
     Turn,
 )
 from hub.llm.quirks import OPENAI, PROVIDERS, claude, quirks_of
-from hub.llm.seals import MARK, foreign
+from hub.llm.seals import MARK, foreign, purged
 from hub.refusal import InvalidRequest, ParseFailed
 from tests.llm.cases import CHAT, MESSAGES, PERSON, RESPONSES, SIGNATURE
 from tests.llm.matrix import ROOM
@@ -230,6 +230,36 @@ def test_reasoning_of_openais_goes_home_through_messages() -> None:
     assert "reasoning" in messages.write_request(again, "claude-sonnet-4-5").dropped
 
 
+def test_what_is_passed_through_holds_no_reasoning_its_provider_did_not_make() -> None:
+    """A conversation that OpenAI answered so far goes on at Anthropic in Anthropic's own dialect, and the other way round."""
+    thought = Reasoning("hm", "c2VhbA==", "openai", id="rs_1")
+    content = messages.write_reply(Reply("x", "m", (thought, ToolCall("call_1", "f", "{}")), "tool"))["content"]
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "1"}]}
+    body: dict[str, Any] = {
+        "model": "m",
+        "max_tokens": 9000,
+        "thinking": {"type": "enabled", "budget_tokens": 2000},
+        "messages": [*USER, {"role": "assistant", "content": content}, result],
+        "unknown": 1.0,
+    }
+    assert foreign(dump(body))
+    kept = purged(body)
+    assert kept["messages"] == [*USER, {"role": "assistant", "content": content[1:]}, result]
+    assert "thinking" not in kept
+    assert (kept["unknown"], body["messages"][1]["content"]) == (1.0, content)
+    mine = {"type": "thinking", "thinking": "a", "signature": SIGNATURE}
+    own = {**body, "messages": [*USER, {"role": "assistant", "content": [mine, *content]}, result]}
+    assert purged(own)["messages"][1]["content"] == [mine, content[1]]
+    assert purged(own)["thinking"] == body["thinking"]
+
+    thought = Reasoning("hm", SIGNATURE, "anthropic")
+    output = responses.write_reply(Reply("x", "m", (thought, Text("hi"))), Request("m", ()))["output"]
+    assert purged({"model": "m", "input": [*USER, *output, *USER]})["input"] == [*USER, output[1], *USER]
+    message = chat.write_reply(Reply("x", "m", (thought, Text("hi"))))["choices"][0]["message"]
+    assert foreign(dump(message))
+    assert purged({"model": "m", "messages": [message]})["messages"] == [{"role": "assistant", "content": "hi", "refusal": None}]
+
+
 def test_a_model_amid_tools_whose_thoughts_are_gone_is_not_made_to_think() -> None:
     request = replace(chat.read_request(CHAT["tools"]), thinking=Thinking(True, "high"), max_output=9000)
     assert "thinking" not in messages.write_request(request, "claude-sonnet-4-5").body
@@ -280,6 +310,13 @@ def test_no_provider_is_told_what_it_does_not_know(name: str) -> None:
     ids = [call["id"] for call in body["messages"][2]["tool_calls"]]
     assert ids == [message["tool_call_id"] for message in body["messages"][3:5]]
     assert all(len(one) == 9 and one.isalnum() for one in ids) == quirks.nine_digit_ids
+
+
+def test_a_users_name_that_is_too_long_is_its_digest_everywhere() -> None:
+    request = replace(messages.read_request(MESSAGES["text"]), user="u" * 300)
+    for back, name in ((chat, "user"), (responses, "user")):
+        assert len(back.write_request(request, "m").body[name]) == 64
+    assert len(messages.write_request(request, "m").body["metadata"]["user_id"]) == 64
 
 
 def test_integers_of_any_length_and_odd_arguments_are_kept() -> None:

@@ -6,7 +6,7 @@ from hub.llm.canonical import Document, Image, Part, Reasoning, Refused, Request
 from hub.llm.chat.thoughts import details
 from hub.llm.fields import named
 from hub.llm.media import join
-from hub.llm.names import nine
+from hub.llm.names import nine, user_id
 from hub.llm.quirks import OPENAI, Quirks
 from hub.llm.shared import effort, file_members, titled
 from hub.refusal import InvalidRequest
@@ -208,7 +208,7 @@ def _hints(request: Request, quirks: Quirks, body: dict[str, Any], dropped: list
     elif request.thinking.enabled is False:
         dropped.append("thinking")
     if request.user and quirks.user:
-        body["user"] = request.user
+        body["user"] = user_id(request.user, 64)
     elif request.user:
         dropped.append("user")
     if request.metadata and quirks.metadata and request.shared.get("store"):

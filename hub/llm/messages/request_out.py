@@ -19,7 +19,7 @@ from hub.llm.canonical import (
     Written,
 )
 from hub.llm.fields import named
-from hub.llm.names import anthropic_tool_id
+from hub.llm.names import anthropic_tool_id, user_id
 from hub.llm.quirks import Claude, claude
 from hub.llm.schemas import closed
 from hub.llm.shared import budget, effort
@@ -50,7 +50,7 @@ def write_request(request: Request, model: str, how: Claude | None = None) -> Wr
         body["stop_sequences"] = list(request.stop)
     user = request.user or str(request.shared.get("safety_identifier") or "")
     if user:
-        body["metadata"] = {"user_id": user}
+        body["metadata"] = {"user_id": user_id(user, 256)}
     if request.metadata:
         dropped.append("metadata")
     if request.stream:

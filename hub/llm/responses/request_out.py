@@ -20,6 +20,7 @@ from hub.llm.canonical import (
 )
 from hub.llm.fields import named
 from hub.llm.media import join
+from hub.llm.names import user_id
 from hub.llm.quirks import OPENAI, Quirks
 from hub.llm.shared import effort, file_members, titled
 from hub.refusal import InvalidRequest
@@ -47,7 +48,7 @@ def write_request(request: Request, model: str, quirks: Quirks = OPENAI) -> Writ
     _bounds(request, body, dropped)
     _reasoning(request, body, dropped)
     if request.user:
-        body["user"] = request.user
+        body["user"] = user_id(request.user, 64)
     if request.metadata:
         body["metadata"] = request.metadata
     body["store"] = False
