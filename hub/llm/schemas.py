@@ -19,11 +19,10 @@ def _closed(place: dict[str, Any]) -> bool:
         return True
     properties: Any = place.get("properties") or {}
     required: Any = place.get("required") or []
-    return (
-        place.get("additionalProperties") is False
-        and isinstance(properties, dict)
-        and set(cast("dict[str, Any]", properties)) == set(required)
-    )
+    if place.get("additionalProperties") is not False or not isinstance(properties, dict) or not isinstance(required, list):
+        return False
+    names = cast("list[Any]", required)
+    return all(isinstance(name, str) for name in names) and set(cast("dict[str, Any]", properties)) == set(names)
 
 
 def _places(schema: dict[str, Any]) -> list[dict[str, Any]]:

@@ -58,8 +58,8 @@ def _purged(item: Any) -> Any:
 
 def _calls_without_thought(messages: Any) -> bool:
     last = next((one for one in reversed(_objects(messages)) if one.get("role") == "assistant"), None)
-    kinds = {block.get("type") for block in _objects(last.get("content"))} if last else set[Any]()
-    return "tool_use" in kinds and not kinds & {"thinking", "redacted_thinking"}
+    kinds = [block.get("type") for block in _objects(last.get("content"))] if last else []
+    return "tool_use" in kinds and "thinking" not in kinds and "redacted_thinking" not in kinds
 
 
 def _objects(items: Any) -> list[dict[str, Any]]:
