@@ -21,6 +21,7 @@ from hub.llm.head import Head, read, write
 from hub.llm.quirks import OPENAI, Claude, Quirks, claude
 from hub.llm.relay import MAX_EVENT, Relay, usage_of
 from hub.llm.seals import foreign, purged
+from hub.llm.toolnames import LONGEST, Names, fitted, restored, restored_event
 from hub.refusal import UpstreamFault
 
 _ENDS = {
@@ -127,7 +128,8 @@ class Translating:
         self._back: Dialect = back.dialect
         self._estimate = head.prompt_bytes // 4
         self._asked = _DIALECTS[self._front].read_request(body.load(head.body))
-        written = _DIALECTS[self._back].write_request(self._asked, model, how)
+        told, self._names = fitted(self._asked, LONGEST[self._back])
+        written = _DIALECTS[self._back].write_request(told, model, how)
         self.dropped = written.dropped
         self.request = body.dump(written.body)
         self.version = how.version if isinstance(how, Claude) else ""
@@ -136,11 +138,11 @@ class Translating:
         if status != 200:
             fault = read_fault(status, found, family(self._back))
             return Whole(translated(fault, self._front, headers, request_id), None)
-        reply = _DIALECTS[self._back].read_reply(body.load_reply(found))
+        reply = restored(_DIALECTS[self._back].read_reply(body.load_reply(found)), self._names)
         return Whole(Answer(200, _JSON, body.dump(self._written(reply))), reply.usage)
 
     def stream(self) -> Stream:
-        return _Translated(_DIALECTS[self._back].Reader(), self._writer())
+        return _Translated(_DIALECTS[self._back].Reader(), self._writer(), self._names)
 
     def _written(self, reply: Any) -> dict[str, Any]:
         now = int(time.time())
@@ -168,12 +170,13 @@ _DIALECTS: dict[str, Any] = {"chat": chat, "responses": responses, "messages": m
 
 
 class _Translated:
-    def __init__(self, reader: Any, writer: Any) -> None:
+    def __init__(self, reader: Any, writer: Any, names: Names) -> None:
         self.tokens: Tokens | None = None
         self.failed = False
         self.last = b""
         self._reader = reader
         self._writer = writer
+        self._names = names
         self._parser = sse.Parser(MAX_EVENT)
 
     def feed(self, chunk: bytes) -> bytes:
@@ -193,7 +196,7 @@ class _Translated:
         usage = getattr(event, "usage", None)
         if usage is not None:
             self.tokens = usage
-        written: bytes = self._writer.write(event)
+        written: bytes = self._writer.write(restored_event(event, self._names))
         if isinstance(event, Finished | Failed):
             self.failed = isinstance(event, Failed)
             self.last += written

@@ -8,13 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from hub.llm import chat, messages, responses
+from hub.llm import chat, messages, responses, toolnames
+from hub.llm.assemble import events
 from hub.llm.body import arguments, dump, load
 from hub.llm.canonical import (
     Choice,
     Image,
     Output,
     Part,
+    PartStarted,
     Reasoning,
     Reply,
     Request,
@@ -310,6 +312,32 @@ def test_no_provider_is_told_what_it_does_not_know(name: str) -> None:
     ids = [call["id"] for call in body["messages"][2]["tool_calls"]]
     assert ids == [message["tool_call_id"] for message in body["messages"][3:5]]
     assert all(len(one) == 9 and one.isalnum() for one in ids) == quirks.nine_digit_ids
+
+
+def test_a_long_name_of_a_tool_fits_and_comes_back_whole() -> None:
+    name, other = "mcp__" + "a" * 80, "mcp__" + "a" * 79 + "b"
+    tools = [{"name": one, "input_schema": {"type": "object"}} for one in (name, other, "f")]
+    content = [{"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}]
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [*USER, {"role": "assistant", "content": content}, *USER],
+        "tools": tools,
+        "tool_choice": {"type": "tool", "name": other},
+    }
+    request = messages.read_request(body)
+    told, names = toolnames.fitted(request, toolnames.LONGEST["chat"])
+    written = chat.write_request(told, "m").body
+    said = [tool["function"]["name"] for tool in written["tools"]]
+    assert [len(one) for one in said] == [64, 64, 1]
+    assert len(set(said)) == 3
+    assert written["messages"][1]["tool_calls"][0]["function"]["name"] == said[0]
+    assert written["tool_choice"]["function"]["name"] == said[1]
+    reply = Reply("x", "m", (Text("a"), ToolCall("c", said[1]), ToolCall("d", "f")))
+    assert [part.name for part in toolnames.restored(reply, names).parts if isinstance(part, ToolCall)] == [other, "f"]
+    streamed = [toolnames.restored_event(event, names) for event in events(reply)]
+    assert [event.part.name for event in streamed if isinstance(event, PartStarted) and isinstance(event.part, ToolCall)] == [other, "f"]
+    assert toolnames.fitted(request, toolnames.LONGEST["messages"]) == (request, {})
 
 
 def test_a_users_name_that_is_too_long_is_its_digest_everywhere() -> None:
