@@ -20,6 +20,8 @@ Dialect = Literal["chat", "responses", "messages"]
 Family = Literal["openai", "anthropic"]
 
 _LONGEST_WAIT = 60.0
+_TOO_LONG = "prompt is too long"
+"""Anthropic's words for it, by which its clients know that they have to shorten a conversation: there is no code."""
 
 
 class Answer(Struct, frozen=True):
@@ -149,7 +151,9 @@ def envelope(fault: Fault, dialect: Dialect, request_id: str = "", hub: dict[str
     words = _WORDS[fault.kind]
     extra = {"hub": hub} if hub else {}
     if family(dialect) == "anthropic":
-        error = {"type": words.anthropic[1], "message": fault.message, **extra}
+        known = fault.code != "context_length_exceeded" or _TOO_LONG in fault.message
+        message = fault.message if known else f"{_TOO_LONG}: {fault.message}"
+        error = {"type": words.anthropic[1], "message": message, **extra}
         return {"type": "error", "error": error, "request_id": request_id or None}
     code = fault.code or words.openai[2]
     return {"error": {"message": fault.message, "type": words.openai[1], "param": fault.param or None, "code": code, **extra}}
@@ -175,16 +179,19 @@ def fault_of(value: Any, status: int, source: Family) -> Fault:
     message = members.get("message")
     said, code, param = (str(members.get(name) or "") for name in ("type", "code", "param"))
     kind = _kind_of(status, said, code)
-    text = (
-        message
-        if isinstance(message, str) and message
-        else f"the provider answered with status {status}"
-        if status
-        else "the provider failed"
-    )
-    if source == "anthropic" and kind == "invalid" and "prompt is too long" in text:
+    text = _words_of(message, status)
+    if source == "anthropic" and kind == "invalid" and _TOO_LONG in text:
         code = "context_length_exceeded"
     return Fault(cast("Any", kind), text, status, "" if code.isdigit() else code, param)
+
+
+def _words_of(message: Any, status: int) -> str:
+    """The provider's words; Mistral gives an object where it lists what is wrong with a request."""
+    if isinstance(message, str) and message:
+        return message
+    if message:
+        return orjson.dumps(message).decode()
+    return f"the provider answered with status {status}" if status else "the provider failed"
 
 
 def _kind_of(status: int, said: str, code: str) -> str:

@@ -76,6 +76,11 @@ def test_every_refusal_has_its_words_in_each_dialect(kind: type[Refusal], dialec
         (400, b'{"error":"model is required"}', Fault("invalid", "model is required", 400)),
         (404, b'[{"error":{"code":404,"message":"gone","status":"NOT_FOUND"}}]', Fault("missing", "gone", 404)),
         (422, b'{"object":"error","message":"bad role","type":"invalid_request_error","code":null}', Fault("invalid", "bad role", 422)),
+        (
+            422,
+            b'{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","n"]}]},"type":"invalid_request_error"}',
+            Fault("invalid", '{"detail":[{"type":"extra_forbidden","loc":["body","n"]}]}', 422),
+        ),
         (0, b'{"error":{"type":"overloaded_error","message":"busy"}}', Fault("overloaded", "busy")),
         (418, b"null", Fault("invalid", "the provider answered with status 418", 418)),
         (429, b"", Fault("limited", "the provider answered with status 429", 429)),
@@ -90,3 +95,11 @@ def test_what_a_client_cannot_mend_is_not_worth_trying_again() -> None:
         assert ("x-should-retry", "false") in errors.refused(refusal, "chat").headers
     for refusal in (Limited("soon", retry_after=1), Unauthenticated(), InvalidRequest("bad")):
         assert "x-should-retry" not in dict(errors.refused(refusal, "chat").headers)
+
+
+def test_a_conversation_that_is_too_long_is_told_in_the_words_clients_look_for() -> None:
+    fault = Fault("invalid", "This model's maximum context length is 8 tokens.", 400, "context_length_exceeded", "messages")
+    body = json.loads(errors.translated(fault, "messages", {}).body)
+    assert body["error"]["message"] == "prompt is too long: This model's maximum context length is 8 tokens."
+    found = errors.read_fault(400, json.dumps(body).encode(), "anthropic")
+    assert json.loads(errors.translated(found, "chat", {}).body)["error"]["code"] == "context_length_exceeded"
