@@ -25,7 +25,7 @@ def load_reply(raw: bytes) -> dict[str, Any]:
         raise UpstreamFault("the provider's answer could not be read", detail=refusal.message) from None
 
 
-def dump(value: dict[str, Any]) -> bytes:
+def dump(value: Any) -> bytes:
     """The same value as JSON. The quick writer knows no integer of more than 64 bits; the other one does."""
     try:
         return orjson.dumps(value)
@@ -50,4 +50,4 @@ def arguments(text: str) -> dict[str, Any]:
 
 def arguments_text(value: Any) -> str:
     """The same the other way; empty where there are none."""
-    return dump(cast("dict[str, Any]", value)).decode() if value else ""
+    return dump(value).decode() if value else ""

@@ -13,6 +13,7 @@ import orjson
 from msgspec import Struct
 
 from hub import refusal as no
+from hub.llm.body import dump
 from hub.llm.canonical import Fault
 from hub.refusal import Refusal
 
@@ -154,7 +155,7 @@ def envelope(fault: Fault, dialect: Dialect, request_id: str = "", hub: dict[str
         known = fault.code != "context_length_exceeded" or _TOO_LONG in fault.message
         message = fault.message if known else f"{_TOO_LONG}: {fault.message}"
         error = {"type": words.anthropic[1], "message": message, **extra}
-        return {"type": "error", "error": error, "request_id": request_id or None}
+        return {"type": "error", "error": error, **({"request_id": request_id} if request_id else {})}
     code = fault.code or words.openai[2]
     return {"error": {"message": fault.message, "type": words.openai[1], "param": fault.param or None, "code": code, **extra}}
 
@@ -190,7 +191,7 @@ def _words_of(message: Any, status: int) -> str:
     if isinstance(message, str) and message:
         return message
     if message:
-        return orjson.dumps(message).decode()
+        return dump(message).decode()
     return f"the provider answered with status {status}" if status else "the provider failed"
 
 
@@ -201,7 +202,7 @@ def _kind_of(status: int, said: str, code: str) -> str:
         return _BY_STATUS[status]
     if status >= 500:
         return "broken"
-    return _BY_TYPE.get(said) or _BY_TYPE.get(code) or ("invalid" if 400 <= status < 500 else "broken")
+    return _BY_TYPE.get(code) or _BY_TYPE.get(said) or ("invalid" if 400 <= status < 500 else "broken")
 
 
 def _fault(refusal: Refusal) -> Fault:

@@ -355,6 +355,21 @@ ERRORS: dict[str, dict[str, tuple[int, Whole]]] = {
 }
 
 
+FAILURES: dict[str, Whole | str] = {
+    "chat": {"error": {"message": "Overloaded.", "type": "server_error", "param": None, "code": "overloaded"}},
+    "responses": {"type": "error", "sequence_number": 7, "code": "server_error", "message": "Overloaded.", "param": None},
+    "messages": {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded."}},
+}
+"""How each provider breaks off a stream in its midst."""
+
+
+def broken(dialect: str) -> list[Whole | str]:
+    """A stream of words that fails after the first of them."""
+    begun = STREAMS[dialect]["text"]
+    until = next(index for index, event in enumerate(begun) if "Hello" in str(event))
+    return [*begun[: until + 1], FAILURES[dialect]]
+
+
 def sse(dialect: str, events: list[Whole | str]) -> bytes:
     """The bytes a provider sends."""
     found: list[bytes] = []

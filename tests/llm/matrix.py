@@ -14,7 +14,7 @@ from hub.llm.canonical import Event, Request
 from hub.llm.errors import Dialect, Family
 from hub.refusal import InvalidRequest
 from hub.sse import Parser
-from tests.llm.answers import CASES, ERRORS, STREAMS, WHOLE, sse
+from tests.llm.answers import CASES, ERRORS, STREAMS, WHOLE, broken, sse
 from tests.llm.cases import REQUESTS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -61,8 +61,10 @@ def events(back: str, raw: bytes) -> list[Event]:
 
 
 def stream(front: str, back: str, case: str) -> bytes:
+    """`broken`: the provider fails in the midst of it."""
     target = writer(front, request_of("responses", answered(case)))
-    return b"".join(target.write(event) for event in events(back, sse(back, STREAMS[back][case])))
+    script = broken(back) if case == "broken" else STREAMS[back][case]
+    return b"".join(target.write(event) for event in events(back, sse(back, script)))
 
 
 def asked(front: str, back: str, case: str) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def files() -> Iterator[tuple[Path, str]]:
             folder = GOLDEN / f"{front}-on-{back}"
             for case in REQUESTS[front]:
                 yield folder / f"{case}.request.json", _text(asked(front, back, case))
+            yield folder / "broken.sse", stream(front, back, "broken").decode()
             for case in CASES:
                 yield folder / f"{case}.reply.json", _text({"provider": WHOLE[back][case], "client": reply(front, back, case)})
                 yield folder / f"{case}.sse", stream(front, back, case).decode()

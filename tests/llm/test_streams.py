@@ -22,9 +22,11 @@ from hub.llm.canonical import (
     Refused,
     Reply,
     Request,
+    Started,
     Text,
     ToolCall,
 )
+from hub.refusal import UpstreamFault
 from hub.sse import Event as Sse
 from hub.sse import Parser
 from tests.llm.answers import CASES, STREAMS, WHOLE, sse
@@ -243,6 +245,28 @@ def test_calls_without_ids_get_ids_that_no_other_answer_has() -> None:
 def test_usage_is_read_wherever_a_provider_puts_it(last: list[Sse]) -> None:
     assembler, _ = read(chunk({"role": "assistant", "content": "hi"}), *last)
     assert assembler.reply.usage == Tokens(5, 2)
+
+
+def test_a_first_chunk_that_says_nothing_does_not_name_the_answer() -> None:
+    azure = Sse(b'{"id":"","model":"","created":0,"object":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}')
+    assembler, found = read(azure, chunk({"content": "hi"}), chunk({}, "stop"), Sse(b"[DONE]"))
+    assert (assembler.reply.id, assembler.reply.model, assembler.reply.parts) == ("x", "m", (Text("hi"),))
+    assert [type(event) for event in found].count(Started) == 1
+
+
+def test_an_answer_that_says_it_failed_is_a_failure() -> None:
+    assembler, found = read(chunk({"content": "hi"}), chunk({}, "error"), Sse(b"[DONE]"))
+    assert assembler.fault is not None
+    assert isinstance(found[-1], Failed)
+    whole = json.loads(json.dumps(WHOLE["chat"]["text"]))
+    whole["choices"][0]["finish_reason"] = "error"
+    with pytest.raises(UpstreamFault):
+        chat.read_reply(whole)
+    with pytest.raises(UpstreamFault) as raised:
+        responses.read_reply(
+            {**WHOLE["responses"]["text"], "status": "failed", "error": {"code": "server_error", "message": "key sk-1 is bad"}}
+        )
+    assert "sk-1" not in raised.value.detail + raised.value.message
 
 
 def test_reasoning_is_read_under_every_name_and_only_once() -> None:

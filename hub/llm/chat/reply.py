@@ -3,9 +3,9 @@
 from typing import Any, cast
 
 import msgspec
-import orjson
 
 from hub.call import Tokens
+from hub.llm.body import dump
 from hub.llm.canonical import Part, Reasoning, Refused, Reply, Stop, Text, ToolCall
 from hub.llm.chat.thoughts import details, read_thoughts
 from hub.llm.fields import Members
@@ -38,6 +38,9 @@ def read_reply(body: dict[str, Any]) -> Reply:
     choice = next(source.each("choices"), None)
     if choice is None:
         source.refuse("has no choice", "choices")
+    finish = choice.text("finish_reason", "")
+    if finish == "error":
+        choice.refuse("says that the answer failed", "finish_reason")
     message = choice.members("message") or Members({}, choice.place("message"), UpstreamFault)
     identity = source.text("id", "")
     parts: list[Part] = [*read_thoughts(message)]
@@ -51,7 +54,7 @@ def read_reply(body: dict[str, Any]) -> Reply:
         id=identity,
         model=source.text("model", ""),
         parts=(*parts, *calls),
-        stop=stop_of(choice.text("finish_reason", ""), bool(calls), isinstance(stop_sequence, str)),
+        stop=stop_of(finish, bool(calls), isinstance(stop_sequence, str)),
         stop_sequence=stop_sequence if isinstance(stop_sequence, str) else "",
         usage=usage_of(body),
         created=source.whole("created") or 0,
@@ -96,7 +99,7 @@ def arguments_of(value: Any) -> str:
     """Arguments as text: a few providers give the object itself."""
     if isinstance(value, str):
         return value
-    return "" if value is None else orjson.dumps(value).decode()
+    return "" if value is None else dump(value).decode()
 
 
 def _call(item: Members, answer: str, index: int) -> ToolCall:

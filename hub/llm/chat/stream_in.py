@@ -71,7 +71,7 @@ class Reader:
     def _chunk(self, chunk: dict[str, Any]) -> list[Event]:
         source = Members(chunk, fails=UpstreamFault)
         events: list[Event] = []
-        if not self._started:
+        if not self._started and (chunk.get("id") or chunk.get("choices")):  # Azure begins with a chunk that says nothing yet
             self._started, self._id = True, source.text("id", "")
             events.append(Started(self._id, source.text("model", ""), source.whole("created") or 0))
         self._usage = usage_of(chunk) or self._usage
@@ -82,6 +82,8 @@ class Reader:
             if delta is not None:
                 events += self._delta(delta)
             self._finish = choice.text("finish_reason", "") or self._finish
+            if self._finish == "error":
+                choice.refuse("says that the answer failed", "finish_reason")
             sequence = choice.any("stop_reason")
             self._sequence = sequence if isinstance(sequence, str) else self._sequence
         return events

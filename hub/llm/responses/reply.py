@@ -24,7 +24,7 @@ def read_reply(body: dict[str, Any]) -> Reply:
     """Raises `UpstreamFault` for what is not one, and for an answer that says it failed."""
     source = Members(body, fails=UpstreamFault)
     if source.any("status") == "failed":
-        raise UpstreamFault("the provider failed to answer", detail=fault_of(body, 0, "openai").message)
+        raise UpstreamFault("the provider failed to answer", detail=f"it says {fault_of(body, 0, 'openai').code[:40]!r}")
     parts = [part for item in source.each("output") for part in _parts(item)]
     return Reply(
         id=source.text("id", ""),
