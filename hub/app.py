@@ -36,6 +36,7 @@ from hub.pipeline import Steps
 from hub.policy.decide import Policy, PolicyInvalid
 from hub.refusal import Refusal
 from hub.rehearsal import dry_run
+from hub.routing.router import Router
 from hub.store.secrets import KEY_PEPPER, Secrets
 from hub.telemetry.logs import fields
 from hub.telemetry.metrics import Metrics
@@ -94,8 +95,9 @@ class Hub:
         self.generations = Generations(loaded, self.fleet, lists, medium.snapshots, self.journal, self.switchboard)
         commons.follow(self.fleet, self.generations.changed)
         self.providers = Providers(self.egress)
+        self.router = Router()
         self._catalogue: tuple[Config, Catalogue] | None = None
-        self.models = ModelsEdge(self.steps, self.clients, self.providers, self._models, config.server.max_model_body)
+        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, self._models, config.server)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
@@ -117,6 +119,7 @@ class Hub:
         self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
+        self.metrics.attempts, self.metrics.deployments = lambda: self.router.counts, self.router.breakers
         await self.medium.open(self.identity.bar, self._seated_again)
         await self.commons.open()
         await self.journal.open()
@@ -129,7 +132,7 @@ class Hub:
         await self.price_desk.open(shared=self.medium.shared)
         await self.egress.open()
         await self.fleet.configure(self.loaded.config.upstreams)
-        self.providers.configure(self.loaded.config.providers)
+        self._configure_models(self.loaded.config)
         await self.generations.swap()
         self.clients.start()
         self._first_look_ends = asyncio.get_running_loop().time() + FIRST_LOOK
@@ -201,8 +204,8 @@ class Hub:
         self.loaded = self.generations.loaded = loaded
         self.generation += 1
         self.limits.configure(loaded.config.limits)
-        self.providers.configure(loaded.config.providers)
         self.prices.declare(loaded.config.prices)
+        self._configure_models(loaded.config)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
 
@@ -225,6 +228,7 @@ class Hub:
             "upstreams": {upstream.name: upstream.status() for upstream in self.fleet.all()},
             **({} if host is None or not host.wanted else {"stdio_host": {"up": host.up, "pid": host.pid}}),
             "virtual_servers": {name: _summary(door) for name, door in (generation.doors.items() if generation else ())},
+            "deployments": self.router.status(),
             "sessions": len(self.sessions),
             "streams": len(self.switchboard),
         }
@@ -260,8 +264,12 @@ class Hub:
         if generation is None:
             return None
         if self._catalogue is None or self._catalogue[0] is not generation.config:
-            self._catalogue = (generation.config, compiled(generation.config))
+            self._catalogue = (generation.config, compiled(generation.config, self.router.route))
         return self._catalogue[1], generation.policy
+
+    def _configure_models(self, config: Config) -> None:
+        self.providers.configure(config.providers)
+        self.router.configure(config.providers, config.models)
 
     async def _seated_again(self) -> None:
         """Nobody is let in before what another hub counted meanwhile is counted here."""

@@ -20,7 +20,7 @@ from hub.incoming import Broken, Gone, Incoming, Stalled
 from hub.pool import KEEP_ALIVE, Pool
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 
-__all__ = ["KEEP_ALIVE", "LINGER", "Egress", "Exchange", "Fields", "Headers", "Response", "is_public"]
+__all__ = ["KEEP_ALIVE", "LINGER", "Egress", "Exchange", "Fields", "Headers", "Response", "Unreached", "is_public"]
 
 FAILURES = (Broken, Gone, Stalled, OSError, ValueError)
 TOO_LARGE = "the server's answer is too large"
@@ -33,6 +33,10 @@ MOST_ROUTES = 1024
 """URLs remembered with their pools."""
 
 _Route = tuple[Target, Pool]
+
+
+class Unreached(UpstreamDown):
+    """No connection could be made: nothing was sent."""
 
 
 class ResponseHeaders(Mapping[str, str]):
@@ -249,5 +253,7 @@ def _translate(problem: Exception, *, answering: bool) -> Unavailable:
             return UpstreamDown("the server closed the connection without an answer", detail=detail)
         case Broken() | Gone():
             return UpstreamFault("the server's answer is broken off or not HTTP", detail=detail)
+        case OSError() if not answering:
+            return Unreached("the server cannot be connected to", detail=detail)
         case _:
             return UpstreamDown("the server cannot be connected to", detail=detail)

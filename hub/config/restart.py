@@ -12,6 +12,7 @@ _FIXED = (
     "server.max_body",
     "server.header_timeout",
     "server.body_timeout",
+    "server.keep_alive",
     "stores.database",
     "stores.redis",
     "secrets.master",

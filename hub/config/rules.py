@@ -8,7 +8,18 @@ from urllib.parse import urlsplit
 
 from hub.config import stores
 from hub.config.convert import Place
-from hub.config.model import Config, Include, KeySpec, ProviderSpec, RatesSpec, Secret, UpstreamSpec, VirtualServerSpec
+from hub.config.model import (
+    Config,
+    Deployment,
+    Include,
+    KeySpec,
+    ModelSpec,
+    ProviderSpec,
+    RatesSpec,
+    Secret,
+    UpstreamSpec,
+    VirtualServerSpec,
+)
 from hub.config.problem import Keys, Problem, dotted, suggestion
 
 _KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
@@ -278,18 +289,32 @@ def _providers(checked: Checked) -> Iterator[Fault]:
 
 
 def _models(checked: Checked) -> Iterator[Fault]:
-    known = checked.declared("providers")
     for name, spec in checked.config.models.items():
-        for index, deployment in enumerate(spec.route):
-            path: Keys = ("models", name, "route", index, "provider")
-            provider = checked.config.providers.get(deployment.provider)
-            if deployment.provider not in known:
-                yield path, f"no provider `{deployment.provider}` is declared{suggestion(deployment.provider, known)}"
-            elif provider and spec.shared and not provider.shared:
-                yield path, f"a shared model needs shared providers: `{deployment.provider}` is not"
-            elif provider and not provider.shared and provider.org != spec.org:
-                said = f"belongs to organisation `{provider.org}` and is not shared with `{spec.org}`"
-                yield path, f"the provider `{deployment.provider}` {said}"
+        path: Keys = ("models", name)
+        yield from _route(checked, spec, spec.route, (*path, "route"))
+        for index, rule in enumerate(spec.rules):
+            at = (*path, "rules", index)
+            yield from _route(checked, spec, rule.route, (*at, "route"))
+            if rule.prompt_over is None and rule.budget_under is None:
+                yield at, "it fits every request; give `prompt_over` or `budget_under`"
+
+
+def _route(checked: Checked, spec: ModelSpec, route: tuple[Deployment, ...], path: Keys) -> Iterator[Fault]:
+    known = checked.declared("providers")
+    seen: set[tuple[str, str]] = set()
+    for index, deployment in enumerate(route):
+        at: Keys = (*path, index, "provider")
+        provider = checked.config.providers.get(deployment.provider)
+        if deployment.provider not in known:
+            yield at, f"no provider `{deployment.provider}` is declared{suggestion(deployment.provider, known)}"
+        elif provider and spec.shared and not provider.shared:
+            yield at, f"a shared model needs shared providers: `{deployment.provider}` is not"
+        elif provider and not provider.shared and provider.org != spec.org:
+            said = f"belongs to organisation `{provider.org}` and is not shared with `{spec.org}`"
+            yield at, f"the provider `{deployment.provider}` {said}"
+        if (deployment.provider, deployment.model) in seen:
+            yield (*path, index), "it stands in this route already"
+        seen.add((deployment.provider, deployment.model))
 
 
 def _is_instant(text: str) -> bool:

@@ -1,21 +1,22 @@
 """Which models there are, and where each is to be had: aliases of the configuration, and `provider:model`. Immutable; decides nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
 from hub.call import Caller, Target
-from hub.config.model import Config
+from hub.config.model import Config, ModelSpec
 from hub.grants import may_enter
+from hub.routing.route import Deployed, Route
 
 
 class Model(Struct, frozen=True):
-    """A model as a client names it, under its one spelling. `targets` are its deployments in the order of the route."""
+    """A model as a client names it, under its one spelling, and where it is to be had."""
 
     name: str
     org: str
     shared: bool
-    targets: tuple[Target, ...]
+    route: Route
 
 
 class Owner(Struct, frozen=True):
@@ -39,15 +40,12 @@ class Catalogue(Struct, frozen=True):
             provider, found, model = name.partition(sign)
             owner = self.providers.get(provider)
             if found and owner is not None and model:
-                return Model(f"{provider}:{model}", owner.org, owner.shared, (Target(provider, "model", model),))
+                return Model(f"{provider}:{model}", owner.org, owner.shared, Route((Deployed(Target(provider, "model", model)),)))
         return None
 
 
-def compiled(config: Config) -> Catalogue:
+def compiled(config: Config, route: Callable[[ModelSpec], Route]) -> Catalogue:
     return Catalogue(
-        {
-            name: Model(name, spec.org, spec.shared, tuple(Target(one.provider, "model", one.model) for one in spec.route))
-            for name, spec in config.models.items()
-        },
+        {name: Model(name, spec.org, spec.shared, route(spec)) for name, spec in config.models.items()},
         {name: Owner(spec.org, spec.shared) for name, spec in config.providers.items()},
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from hashlib import sha256
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -13,14 +14,29 @@ from hub.llm.carry import Carrier, Stream, carrier
 from hub.llm.catalogue import Catalogue
 from hub.llm.delivery import Served
 from hub.llm.endpoints import Endpoint
+from hub.llm.errors import Dialect
 from hub.llm.head import Head
+from hub.llm.needs import question
 from hub.llm.providers import Place
 from hub.pipeline import Plan
 from hub.policy.decide import Policy
 from hub.refusal import InvalidRequest, NotFound, UpstreamFault
 from hub.routing.attempts import Attempts, Tried
+from hub.routing.deadlines import NEVER
+from hub.routing.plan import Left, Stop
 from hub.routing.provider import Attempt
+from hub.routing.route import Route
+from hub.routing.router import Router
 
+HEADERS = tuple[tuple[bytes, bytes], ...]
+KEEP_ALIVE: dict[Dialect, bytes] = {
+    "chat": b": keep-alive\n\n",
+    "responses": b": keep-alive\n\n",
+    "messages": b'event: ping\ndata: {"type": "ping"}\n\n',
+}
+"""What a client gets while its provider is silent. Only between whole events."""
+
+_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _VISIBLE = re.compile(rb"[\x20-\x7e]*")
 _RELAYED = (b"anthropic-beta", b"openai-beta", b"idempotency-key")
 _BEARERS_FROM = "2026-10-21"
@@ -47,20 +63,32 @@ class Errand(Struct, frozen=True):
     catalogue: Catalogue
     policy: Policy
     places: Mapping[str, Place]
+    router: Router
+    extra: list[tuple[bytes, bytes]]
+    """Headers of the answer to come."""
+    keep_alive: float
+    """Seconds of silence within a stream after which the client hears that it goes on; 0: never."""
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
         """Raises `NotFound` for a model that is not there for this caller, `InvalidRequest` for what none of its providers can be asked."""
         model = self.catalogue.find(self.head.model, caller)
         if model is None:
             raise NotFound("there is no such model for this key", data={"param": "model"})
-        kind = self.endpoint.kind
-        able = [target for target in model.targets if self._has(target)]
+        kind, route, router = self.endpoint.kind, model.route, self.router
+        asked = None if route.plain else question(self.head, kind, caller, model.name, route.sticky)
+        able = router.stops(router.way(route, asked, caller), self._has)
         if not able:
             raise InvalidRequest(f"no provider of this model offers {kind}", data={"param": "model"})
-        allowed = [target for target in able if self.policy.allows(caller, model.name, target, kind)] or able
-        shaped = msgspec.structs.replace(call, door=model.name, target=allowed[0])
-        run = _Run(self, tuple(allowed))
-        return Plan(shaped, dispatch=run.dispatch)
+        allowed = [stop for stop in able if self.policy.allows(caller, model.name, stop.deployed.target, kind)]
+        planned = router.plan(route, allowed or able, asked)
+        if not planned.stops:
+            lacking = ", ".join(sorted({left.why.partition(":")[2] for left in planned.left}))
+            raise InvalidRequest(f"no deployment of this model can do what is asked: {lacking}", data={"param": "model"})
+        left = planned.left
+        if allowed and len(allowed) < len(able):
+            left += tuple(Left(stop.deployed.target, "policy") for stop in able if stop not in allowed)
+        shaped = msgspec.structs.replace(call, door=model.name, target=planned.stops[0].deployed.target)
+        return Plan(shaped, dispatch=_Run(self, route, planned.stops, left).dispatch)
 
     def _has(self, target: Target) -> bool:
         place = self.places.get(target.upstream)
@@ -72,33 +100,40 @@ class Errand(Struct, frozen=True):
 class _Run:
     """A call under way."""
 
-    def __init__(self, errand: Errand, targets: tuple[Target, ...]) -> None:
+    def __init__(self, errand: Errand, route: Route, stops: tuple[Stop, ...], left: tuple[Left, ...]) -> None:
         self._errand = errand
-        self._targets = targets
-        self._carriers: dict[Target, Carrier] = {}
+        self._route = route
+        self._stops = stops
+        self._left = left
+        self._carrier: Carrier | None = None
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
-        attempts = Attempts(self._targets, lambda target: self._attempt(target, call))
+        errand, route = self._errand, self._route
+        counted = errand.router.counted
+        attempts = Attempts(route, self._stops, lambda target: self._attempt(target, call), counted, streams=errand.head.stream)
         async with attempts as attempt:
-            found = self._carriers[attempts.tried[-1].target]
+            found = self._carrier
+            assert found is not None
+            if route.strategy == "weighted":
+                errand.extra.append((b"x-hub-variant", str(attempts.stop.deployed.target).encode()))
             if attempt.streams:
-                return await self._streamed(attempt, found.stream(), emit, attempts.tried)
-            return self._whole(attempt, found, attempts.tried)
+                return await self._streamed(attempt, found.stream(), emit, attempts)
+            return self._whole(attempt, found, attempts)
 
     def _attempt(self, target: Target, call: Call) -> Attempt:
         errand, place = self._errand, self._errand.places[target.upstream]
         provider = place.provider
         found = carrier(errand.endpoint, provider.spec.wire, errand.head, target.name, place.quirks, errand.sent.version)
         if found is None:
-            raise UpstreamFault("this provider has no such endpoint")
-        self._carriers[target] = found
+            raise InvalidRequest("this provider has no such endpoint", data={"param": "model"})
+        self._carrier = found
         version = found.version or errand.sent.version or "2023-06-01"
         anthropic = provider.spec.wire == "anthropic"
         extra = _lines(errand.sent, call, version if anthropic else "")
         bearer = not anthropic or version >= _BEARERS_FROM
         return Attempt(provider, found.path, found.request, extra, bearer=bearer, deadline=call.deadline)
 
-    def _whole(self, attempt: Attempt, found: Carrier, tried: list[Tried]) -> Served:
+    def _whole(self, attempt: Attempt, found: Carrier, attempts: Attempts) -> Served:
         status = attempt.response.status
         if status in (401, 403):
             raise UpstreamFault("the provider does not take the hub's credentials", detail=f"status {status}")
@@ -108,37 +143,62 @@ class _Run:
         answer = whole.answer
         headers = tuple((name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers)
         usage = Usage(len(found.request), len(attempt.body), whole.tokens)
-        facts = _facts(tried, whole.tokens)
+        facts = _facts(attempts.tried, self._left, whole.tokens)
         if status != 200:
+            if attempts.soonest is not None:
+                headers = _waiting(headers, attempts.soonest)
             return Served(error=answer.body or b"{}", usage=usage, facts=facts, status=answer.status, headers=headers)
         return Served(result=answer.body, usage=usage, facts=facts, headers=headers)
 
-    async def _streamed(self, attempt: Attempt, stream: Stream, emit: Emit, tried: list[Tried]) -> Served:
+    async def _streamed(self, attempt: Attempt, stream: Stream, emit: Emit, attempts: Attempts) -> Served:
         digest, size = sha256(), 0
-        chunk = attempt.body
-        while chunk:
-            size += len(chunk)
-            if out := stream.feed(chunk):
+        silence = self._errand.keep_alive or NEVER
+        alive = KEEP_ALIVE[self._errand.endpoint.dialect]
+        whole_events = True
+        chunk: bytes | None = attempt.body
+        while chunk != b"":
+            if chunk is None:
+                out = alive if whole_events else b""
+            else:
+                size += len(chunk)
+                out = stream.feed(chunk)
+            if out:
+                whole_events = out.endswith(_ENDS)
                 digest.update(out)
                 await emit(Chunk("", out))
-            chunk = await attempt.more()
+            chunk = await attempt.more(silence)
         stream.finish()
         digest.update(stream.last)
-        if not size:
-            raise UpstreamFault("the provider's stream was empty")
         usage = Usage(0, size, stream.tokens)
         whole = b"sha256:" + digest.hexdigest().encode()
-        return Served(result=stream.last, is_error=stream.failed, usage=usage, facts=_facts(tried, stream.tokens), committed=whole)
+        return Served(
+            result=stream.last,
+            is_error=stream.failed,
+            usage=usage,
+            facts=_facts(attempts.tried, self._left, stream.tokens),
+            committed=whole,
+        )
 
 
-def _facts(tried: list[Tried], tokens: Tokens | None) -> dict[str, Any]:
+def _facts(tried: list[Tried], left: tuple[Left, ...], tokens: Tokens | None) -> dict[str, Any]:
     """What the record of the outcome says beside how it ended."""
-    found: dict[str, Any] = {
-        "route": [{"upstream": one.target.upstream, "name": one.target.name, "result": one.result, "us": one.us} for one in tried[-16:]]
-    }
+    found: dict[str, Any] = {"route": [_fact(one) for one in tried[-16:]]}
+    if left:
+        found["route_left"] = [{"upstream": one.target.upstream, "name": one.target.name, "why": one.why} for one in left[:16]]
     if tokens is not None:
         found["usage"] = msgspec.to_builtins(tokens)
     return found
+
+
+def _fact(one: Tried) -> dict[str, Any]:
+    found = {"upstream": one.target.upstream, "name": one.target.name, "result": one.result, "us": one.us}
+    return found | {"why": one.why} if one.why else found
+
+
+def _waiting(headers: HEADERS, seconds: float) -> HEADERS:
+    """The headers of an answer that asks to wait, with the time until the first deployment is ready, which may be another's."""
+    kept = tuple((name, value) for name, value in headers if name not in (b"retry-after", b"retry-after-ms"))
+    return (*kept, (b"retry-after", str(ceil(seconds)).encode()))
 
 
 def _lines(sent: Sent, call: Call, version: str) -> bytes:

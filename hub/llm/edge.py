@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from hub.audit.journal import Receipt
 from hub.call import Call, Caller, Credential
+from hub.config.model import Server
 from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json
@@ -21,6 +22,7 @@ from hub.llm.providers import Providers
 from hub.pipeline import Steps, govern
 from hub.policy.decide import Policy
 from hub.refusal import MethodNotFound, NotFound, Refusal
+from hub.routing.router import Router
 from hub.telemetry.trace import continued
 
 CALL_TIMEOUT = 3600.0
@@ -39,13 +41,16 @@ class Edge(serve.Edge[Exchange]):
         steps: Steps,
         clients: Clients,
         providers: Providers,
+        router: Router,
         present: Callable[[], tuple[Catalogue, Policy] | None],
-        max_body: int,
+        server: Server,
     ) -> None:
         super().__init__(steps, clients)
         self._providers = providers
         self._present = present
-        self._max_body = max_body
+        self._router = router
+        self._max_body = server.max_model_body
+        self._keep_alive = server.keep_alive
 
     async def handle(self, exchange: Exchange, running: Running, caller: Caller) -> None:
         path: str = exchange.scope["path"]
@@ -78,7 +83,8 @@ class Edge(serve.Edge[Exchange]):
         head = read(body, endpoint.kind)
         call = self._call(exchange, f"llm.{endpoint.kind}", head.model[:256], body)
         sent = Sent(exchange.headers, exchange.request_id)
-        errand = Errand(endpoint, head, sent, catalogue, policy, self._providers.places)
+        places, extra = self._providers.places, exchange.extra
+        errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, extra, self._keep_alive)
         await self._govern(exchange, errand, policy, call, caller)
 
     async def _govern(self, exchange: Exchange, resolver: Errand | Listing, policy: Policy, call: Call, caller: Caller) -> None:

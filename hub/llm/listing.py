@@ -51,7 +51,7 @@ class Listing:
         return self._catalogue.find(model.name, caller) is not None and self._usable(model, caller)
 
     def _usable(self, model: Model, caller: Caller) -> bool:
-        return any(self._policy.allows(caller, model.name, target, kind) for target in model.targets for kind in ENDPOINTS)
+        return any(self._policy.allows(caller, model.name, target, kind) for target in model.route.targets for kind in ENDPOINTS)
 
     def _entry(self, model: Model) -> dict[str, Any]:
         if self._dialect == "messages":

@@ -6,7 +6,8 @@ from hub.config.model import Breaker as BreakerSpec
 
 
 class Breaker:
-    """Times are monotonic seconds given by the caller. Each admitted call ends in exactly one of `succeed`, `fail`, `abandon`."""
+    """Times are monotonic seconds given by the caller. Each admitted call ends in exactly one of `succeed`, `fail`,
+    `trip`, `abandon`; one that `begun` may still `succeed` or `fail`."""
 
     def __init__(self, spec: BreakerSpec) -> None:
         self._spec = spec
@@ -25,6 +26,14 @@ class Breaker:
         self._probing = True
         return 0.0
 
+    @property
+    def closed(self) -> bool:
+        return self._failures < self._spec.failures
+
+    def wait(self, now: float) -> float:
+        """Seconds until a call may be tried; 0 where one may now."""
+        return 0.0 if self.closed else max(0.0, self._open_until - now)
+
     def succeed(self) -> None:
         self._failures = 0
         self._probing = False
@@ -34,6 +43,17 @@ class Breaker:
         self._probing = False
         if self._failures >= self._spec.failures:
             self._open_until = now + self._spec.open_for
+
+    def begun(self) -> None:
+        """An answer began that may still break off: it closes a half-open breaker, but failures in a row stand until one ends well."""
+        if self._probing:
+            self.succeed()
+
+    def trip(self, now: float) -> None:
+        """Open at once: there is no use in asking again."""
+        self._failures = max(self._failures, self._spec.failures)
+        self._probing = False
+        self._open_until = now + self._spec.open_for
 
     def abandon(self) -> None:
         """The call ended without saying anything about the server, as when the client left."""

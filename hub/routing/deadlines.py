@@ -7,8 +7,11 @@ TICK = 0.25
 """Seconds between looks: a wait may last so much longer than it should."""
 
 
+NEVER = float("inf")
+
+
 class Watch:
-    """A wait of the current task. `due` is in monotonic seconds and may be moved."""
+    """A wait of the current task. `due` is in monotonic seconds and may be moved: `NEVER` while the task does something else."""
 
     __slots__ = ("due", "expired", "task")
 
@@ -19,7 +22,10 @@ class Watch:
 
     def ended(self) -> bool:
         """Asked where a `CancelledError` came: whether it was this watch's, which is then taken back."""
-        return self.expired and self.task is not None and self.task.uncancel() <= 0
+        if not self.expired or self.task is None:
+            return False
+        self.expired = False
+        return self.task.uncancel() <= 0
 
 
 class Deadlines:

@@ -3,6 +3,7 @@
 What a provider says of the hub's own credentials is between the two: it is never shown to who asked.
 """
 
+import re
 import time
 from types import TracebackType
 
@@ -10,8 +11,14 @@ from hub.config.model import ProviderSpec, Secret
 from hub.egress import Egress, Exchange, Response
 from hub.http1_head import Fields
 from hub.refusal import UpstreamFault, UpstreamTimeout
-from hub.routing.bulkhead import Bulkhead
-from hub.routing.deadlines import Deadlines, Watch
+from hub.routing.bulkhead import Bulkhead, Busy
+from hub.routing.deadlines import NEVER, Deadlines, Watch
+
+_EVENT = re.compile(rb"^data:(?:[^\n]*\n)*?\r?\n|^data:.*?\r\r", re.MULTILINE | re.DOTALL)
+"""A whole event that says something: comments before it do not count."""
+
+MOST_HELD = 64 * 1024
+"""Bytes of a stream that are held back for its first event."""
 
 JSON, EVENTS = "application/json", "text/event-stream"
 LATE = "the provider did not answer in time"
@@ -49,13 +56,28 @@ class Provider:
 
 
 class Attempt:
-    """`async with` it for the answer: its head, and the whole body or, of an event stream, the first bytes.
+    """`async with` it for the answer: its head, and the whole body or, of an event stream, the bytes up to the
+    first whole event at least.
 
     `status`, `headers` by lower-case name and `body` are there from then on; `streams` says that there is more, to be had by `more`.
     Raises `UpstreamDown`, `UpstreamTimeout`, `UpstreamFault`. Leaving it before the end closes the connection.
     """
 
-    __slots__ = ("_exchange", "_extra", "_path", "_request", "_response", "_until", "_watch", "bearer", "body", "provider", "streams")
+    __slots__ = (
+        "_exchange",
+        "_extra",
+        "_path",
+        "_request",
+        "_response",
+        "_silent_since",
+        "_until",
+        "_watch",
+        "bearer",
+        "body",
+        "patient",
+        "provider",
+        "streams",
+    )
 
     def __init__(self, provider: Provider, path: str, request: bytes, extra: bytes, *, bearer: bool, deadline: float) -> None:
         """`deadline`: in monotonic seconds, of the call."""
@@ -63,6 +85,8 @@ class Attempt:
         self.bearer = bearer
         self.body = b""
         self.streams = False
+        self.patient = True
+        """Whether it waits for room among the calls to its provider; else it raises `Busy` at once."""
         self._path = path
         self._request = request
         self._extra = extra
@@ -70,6 +94,7 @@ class Attempt:
         self._exchange: Exchange | None = None
         self._response: Response | None = None
         self._watch: Watch | None = None
+        self._silent_since: float | None = None
 
     @property
     def response(self) -> Response:
@@ -81,6 +106,8 @@ class Attempt:
         now = time.monotonic()
         if provider.room.room:
             provider.room.room -= 1
+        elif not self.patient:
+            raise Busy("the server is busy with other calls")
         else:
             await provider.room.wait(min(self._until, now + provider.spec.timeout))
         self._watch = provider.deadlines.enter(self._due(now))
@@ -91,6 +118,7 @@ class Attempt:
             if self._watch.ended():
                 raise UpstreamTimeout(LATE) from None
             raise error
+        self._watch.due = NEVER
         return self
 
     async def _open(self) -> None:
@@ -101,9 +129,7 @@ class Attempt:
         try:
             if response.status == 200 and response.media_type == EVENTS:
                 self.streams = True
-                self.body = await response.some()
-                if not self.body:
-                    raise UpstreamFault("the provider's stream ended before it began")
+                self.body = await self._first(response)
             else:
                 self.body = provider.scrubbed(await response.read(provider.spec.max_reply))
         except BaseException as error:
@@ -111,16 +137,41 @@ class Attempt:
             self._exchange = None
             raise
 
-    async def more(self) -> bytes:
-        """What has arrived of the stream since the last time; nothing at its end. Raises as entering does."""
+    async def _first(self, response: Response) -> bytes:
+        """What has arrived when the first event has: until then another provider can still be asked."""
         assert self._watch is not None
-        self._watch.due = self._due(time.monotonic())
+        body = await response.some()
+        while not _EVENT.search(body) and len(body) < MOST_HELD:
+            self._watch.due = self._due(time.monotonic())
+            chunk = await response.some()
+            if not chunk:
+                raise UpstreamFault("the provider's stream ended before it began")
+            body += chunk
+        return body
+
+    async def more(self, patience: float = NEVER) -> bytes | None:
+        """What has arrived of the stream since the last time; nothing at its end; None where it was silent for `patience` seconds.
+
+        Raises as entering does.
+        """
+        watch = self._watch
+        assert watch is not None
+        now = time.monotonic()
+        due = self._due(now) if self._silent_since is None else min(self._until, self._silent_since + self.provider.spec.timeout)
+        watch.due = min(due, now + patience)
         try:
-            return await self.response.some()
+            chunk = await self.response.some()
         except BaseException as error:
-            if self._watch.ended():
+            if not watch.ended():
+                raise error
+            if time.monotonic() >= due:
                 raise UpstreamTimeout(LATE) from None
-            raise error
+            self._silent_since = now if self._silent_since is None else self._silent_since
+            return None
+        finally:
+            watch.due = NEVER
+        self._silent_since = None
+        return chunk
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._leave()

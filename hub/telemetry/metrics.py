@@ -33,6 +33,10 @@ class Metrics:
         self._calls: dict[tuple[str, str], int] = {}
         self._times: dict[str, list[int]] = {}
         self.upstreams: Callable[[], Iterable[UpstreamState]] = lambda: ()
+        self.attempts: Callable[[], Mapping[tuple[str, str], int]] = dict[tuple[str, str], int]
+        """Attempts at providers, by provider and what came of them."""
+        self.deployments: Callable[[], Iterable[UpstreamState]] = lambda: ()
+        """(provider, model, breaker open) of each deployment that is configured."""
         self.config: Callable[[], str] = lambda: ""
         self.configs: Callable[[], Mapping[str, int]] = dict[str, int]
         self.registry.register(_State(self))
@@ -58,7 +62,12 @@ class Metrics:
             totals = accumulate(times[:-1])
             buckets = list(zip((*map(str, _LATENCY), "+Inf"), totals, strict=True))
             seconds.add_metric([kind], buckets, sum_value=times[-1] / 1e9)
-        return (counts, seconds)
+        attempts = CounterMetricFamily(
+            "hub_provider_attempts", "Requests made to providers, by what came of them", labels=["provider", "result"]
+        )
+        for (provider, result), count in self.attempts().items():
+            attempts.add_metric([provider, result], count)
+        return (counts, attempts, seconds)
 
     def refused(self, code: str) -> None:
         self._refusals.labels(code).inc()
@@ -104,6 +113,11 @@ class _State:
         for name, state, is_open in self._metrics.upstreams():
             up.add_metric([name], 1.0 if state == "ready" else 0.0)
             breaker.add_metric([name], 1.0 if is_open else 0.0)
+        left = GaugeMetricFamily(
+            "hub_deployment_breaker_open", "1 while calls go elsewhere, or are let through one at a time", labels=["provider", "model"]
+        )
+        for provider, model, is_open in self._metrics.deployments():
+            left.add_metric([provider, model], 1.0 if is_open else 0.0)
         config = GaugeMetricFamily("hub_config", "1, under the hash of the configuration in force", labels=["hash"])
         config.add_metric([self._metrics.config()], 1.0)
         processes = GaugeMetricFamily(
@@ -111,4 +125,4 @@ class _State:
         )
         for found, count in self._metrics.configs().items():
             processes.add_metric([found], count)
-        return (up, breaker, config, processes)
+        return (up, breaker, left, config, processes)

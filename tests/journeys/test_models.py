@@ -27,7 +27,7 @@ def config(url: str) -> dict[str, Any]:
             {"name": "tools", "grants": [{"virtual_server": "*"}]},
         ],
         "providers": {
-            "openai": {"wire": "openai", "base_url": f"{url}/v1", "api_key": key},
+            "openai": {"wire": "openai", "base_url": f"{url}/v1", "api_key": key, "breaker": {"open_for": 0.01}},
             "claude": {"wire": "anthropic", "base_url": url, "api_key": key},
             "gone": {"wire": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": key},
         },
@@ -176,7 +176,7 @@ def test_what_fails_before_its_first_byte_is_asked_elsewhere_and_the_record_says
         answer = client.chat.completions.with_raw_response.create(model="sure", messages=TALK)
     assert len(behind.asked) == 1
     last = receipt_stands(hub.database, answer.headers["hub-receipt"])
-    assert [(one["upstream"], one["result"]) for one in last["route"]] == [("gone", "upstream_unavailable"), ("openai", "ok")]
+    assert [(one["upstream"], one["result"]) for one in last["route"]] == [("gone", "upstream_unavailable")] * 2 + [("openai", "ok")]
     assert last["usage"] == {"input": 9, "output": 3}
     with ask_openai(hub) as client, pytest.raises(openai.APIStatusError) as raised:
         client.chat.completions.create(model="lost", messages=TALK)
