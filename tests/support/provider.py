@@ -42,6 +42,8 @@ class Provider:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.script: deque[Reply | Callable[[Asked], Reply]] = deque()
+        self.always: Reply | Callable[[Asked], Reply] | None = None
+        """What it answers without a script, in place of the usual."""
         self.left = threading.Event()
         """Set when a client was gone while it was being answered."""
         provider = self
@@ -56,7 +58,7 @@ class Provider:
                 raw = self.rfile.read(int(self.headers.get("content-length", 0)))
                 asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, raw)
                 provider.asked.append(asked)
-                found = provider.script.popleft() if provider.script else usual
+                found = provider.script.popleft() if provider.script else provider.always or usual
                 try:
                     self.answer(found(asked) if callable(found) else found)
                 except Cut:
@@ -123,6 +125,21 @@ def wait(event: threading.Event) -> Callable[[], None]:
         assert event.wait(30)
 
     return part
+
+
+def hang(event: threading.Event) -> Callable[[Asked], Reply]:
+    """Answers nothing at all until `event`."""
+
+    def reply(asked: Asked) -> Reply:
+        event.wait(60)
+        return usual(asked)
+
+    return reply
+
+
+def vanish(_: Asked) -> Reply:
+    """Closes the connection without a byte."""
+    raise Cut
 
 
 def cut() -> None:
