@@ -28,6 +28,7 @@ from hub.generations import Generations
 from hub.identity.authenticate import Identity
 from hub.llm.catalogue import Catalogue, compiled
 from hub.llm.edge import Edge as ModelsEdge
+from hub.llm.figures import Figures
 from hub.llm.providers import Providers
 from hub.medium import Medium
 from hub.on_memory import OnMemory
@@ -95,7 +96,8 @@ class Hub:
         self.generations = Generations(loaded, self.fleet, lists, medium.snapshots, self.journal, self.switchboard)
         commons.follow(self.fleet, self.generations.changed)
         self.providers = Providers(self.egress)
-        self.router = Router()
+        figures = Figures(self.prices, lambda: self.loaded.config.providers)
+        self.router = Router(figures.price_of, figures.window_of)
         self._catalogue: tuple[Config, Catalogue] | None = None
         self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, self._models, config.server)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)

@@ -75,7 +75,7 @@ class Errand(Struct, frozen=True):
         if model is None:
             raise NotFound("there is no such model for this key", data={"param": "model"})
         kind, route, router = self.endpoint.kind, model.route, self.router
-        asked = None if route.plain else question(self.head, kind, caller, model.name, route.sticky)
+        asked = None if route.plain else question(self.head, kind, caller, model.name, route)
         able = router.stops(router.way(route, asked, caller), self._has)
         if not able:
             raise InvalidRequest(f"no provider of this model offers {kind}", data={"param": "model"})

@@ -9,7 +9,7 @@ from hub.call import Caller
 from hub.llm.endpoints import Kind
 from hub.llm.head import Head
 from hub.routing.plan import Question
-from hub.routing.route import Need, Sticky
+from hub.routing.route import Need, Route, Sticky
 
 BYTES_A_TOKEN = 4
 """Of JSON around English text. Other scripts have more bytes to a character and fewer characters to a token, which evens out."""
@@ -19,20 +19,27 @@ TOKENS_A_MEDIUM = 1000
 
 _IMAGE = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image|image)"')
 _SCHEMAS = ("response_format", "text", "output_format", "output_config")
+_NOTHING: frozenset[Need] = frozenset()
 _TALKS = frozenset({"chat", "responses", "messages"})
 
 
-def question(head: Head, kind: Kind, caller: Caller, door: str, sticky: Sticky) -> Question:
+def question(head: Head, kind: Kind, caller: Caller, door: str, route: Route) -> Question:
+    """Only what matters to this route is looked for."""
     prompt = head.prompt_bytes // BYTES_A_TOKEN + head.media * TOKENS_A_MEDIUM
-    needs: set[Need] = set()
-    if kind in _TALKS:
-        if head.tools:
-            needs.add("tools")
-        if head.media or _IMAGE.search(head.body):
-            needs.add("vision")
-        if any(b'"json_schema"' in head.value(name) for name in _SCHEMAS):
-            needs.add("json_schema")
-    return Question(prompt, head.max_tokens or 0, frozenset(needs), head.stream, _whose(head, caller, door, sticky))
+    needs = _needs(head) if route.needs and kind in _TALKS else _NOTHING
+    sticky = _whose(head, caller, door, route.sticky) if route.strategy == "weighted" else ""
+    return Question(prompt, head.max_tokens or 0, needs, head.stream, sticky)
+
+
+def _needs(head: Head) -> frozenset[Need]:
+    found: set[Need] = set()
+    if head.tools:
+        found.add("tools")
+    if head.media or _IMAGE.search(head.body):
+        found.add("vision")
+    if any(b'"json_schema"' in head.value(name) for name in _SCHEMAS):
+        found.add("json_schema")
+    return frozenset(found)
 
 
 def _whose(head: Head, caller: Caller, door: str, sticky: Sticky) -> str:

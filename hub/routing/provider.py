@@ -14,8 +14,9 @@ from hub.refusal import UpstreamFault, UpstreamTimeout
 from hub.routing.bulkhead import Bulkhead, Busy
 from hub.routing.deadlines import NEVER, Deadlines, Watch
 
-_EVENT = re.compile(rb"^data:(?:[^\n]*\n)*?\r?\n|^data:.*?\r\r", re.MULTILINE | re.DOTALL)
-"""A whole event that says something: comments before it do not count."""
+_SAYS = re.compile(rb"^data:", re.MULTILINE)
+_BLANK = re.compile(rb"\n\r?\n|\r\r")
+_ERROR = re.compile(rb'^(?:event: ?error|data: ?\{"error")', re.MULTILINE)
 
 MOST_HELD = 64 * 1024
 """Bytes of a stream that are held back for its first event."""
@@ -86,7 +87,9 @@ class Attempt:
         self.body = b""
         self.streams = False
         self.patient = True
-        """Whether it waits for room among the calls to its provider; else it raises `Busy` at once."""
+        """Whether there is nobody else to ask. If there is, it raises `Busy` where it would have to wait for room among the calls to its
+        provider, and `UpstreamFault` where a stream begins with an error, which else goes on as it came.
+        """
         self._path = path
         self._request = request
         self._extra = extra
@@ -141,12 +144,14 @@ class Attempt:
         """What has arrived when the first event has: until then another provider can still be asked."""
         assert self._watch is not None
         body = await response.some()
-        while not _EVENT.search(body) and len(body) < MOST_HELD:
+        while not _whole_event(body) and len(body) < MOST_HELD:
             self._watch.due = self._due(time.monotonic())
             chunk = await response.some()
             if not chunk:
                 raise UpstreamFault("the provider's stream ended before it began")
             body += chunk
+        if not self.patient and _ERROR.match(body):
+            raise UpstreamFault("the provider's stream began with an error")
         return body
 
     async def more(self, patience: float = NEVER) -> bytes | None:
@@ -185,3 +190,9 @@ class Attempt:
         assert self._watch is not None
         self.provider.deadlines.leave(self._watch)
         self.provider.room.leave()
+
+
+def _whole_event(body: bytes) -> bool:
+    """Whether an event that says something is complete; comments do not count."""
+    said = _SAYS.search(body)
+    return said is not None and _BLANK.search(body, said.end()) is not None

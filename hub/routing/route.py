@@ -37,7 +37,10 @@ class Terms(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """`explore`: seconds after which a deployment is asked for its latency's sake. `plain`: nothing of a request changes the order."""
+    """`explore`: seconds after which a deployment is asked for its latency's sake. `needs`: it matters what a request needs.
+
+    `plain`: nothing of a request changes the order.
+    """
 
     deployments: tuple[Deployed, ...]
     strategy: Strategy = "order"
@@ -45,6 +48,7 @@ class Route(Struct, frozen=True):
     explore: float = 30.0
     rules: tuple[Rule, ...] = ()
     terms: Terms = Terms()
+    needs: bool = False
     plain: bool = True
 
     @property
@@ -58,9 +62,12 @@ def route_of(spec: ModelSpec, *, windows: bool = False) -> Route:
     """`windows`: somebody else may know windows that the file does not name."""
     deployments = _deployed(spec.route)
     rules = tuple(Rule(_deployed(rule.route), rule.prompt_over, rule.budget_under) for rule in spec.rules)
-    plain = spec.strategy == "order" and not rules and not windows and not any(one.window or one.lacks for one in deployments)
+    choice = len(deployments) > 1
+    needs = any(one.lacks for way in (deployments, *(rule.deployments for rule in rules)) for one in way)
+    sized = choice and (windows or any(one.window for one in deployments))
+    plain = not (needs or rules or sized or (choice and spec.strategy != "order"))
     terms = Terms(spec.retry.times, spec.retry.within)
-    return Route(deployments, spec.strategy, spec.sticky, spec.explore, rules, terms, plain)
+    return Route(deployments, spec.strategy, spec.sticky, spec.explore, rules, terms, needs, plain)
 
 
 def _deployed(entries: tuple[Deployment, ...]) -> tuple[Deployed, ...]:

@@ -44,7 +44,10 @@ class Router:
         same = {name for name, spec in providers.items() if self._specs.get(name) == spec}
         before = {target: health for target, health in (self._direct | self._named).items() if target.upstream in same}
         self._specs = providers
-        named = {target for spec in models.values() for target in self.route(spec).targets if target.upstream in providers}
+        routes = [self.route(spec) for spec in models.values()]
+        named = {target for route in routes for target in route.targets if target.upstream in providers}
+        for target in {target for route in routes if not route.plain for target in route.targets}:
+            self._window_of(target)  # so that no call is the first to wait for it
         self._named = {target: before.pop(target, None) or self._made(target) for target in named}
         self._direct = before
         self._stops = {}

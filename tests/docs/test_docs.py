@@ -52,6 +52,8 @@ def test_every_metric_stands_in_operations_with_its_type_and_labels_and_no_other
     metrics = Metrics()
     metrics.upstreams = lambda: [("name", "ready", False)]
     metrics.configs = lambda: {"hash": 1}
+    metrics.attempts = lambda: {("provider", "ok"): 1}
+    metrics.deployments = lambda: [("provider", "model", False)]
     metrics.called("kind", "ok", 1)
     metrics.refused("code")
     metrics.message("ping")

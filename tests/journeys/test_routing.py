@@ -146,11 +146,16 @@ def test_connections_that_end_without_a_word_are_not_seen(world: World) -> None:
 def test_a_stream_cut_before_its_first_event_is_had_elsewhere_and_after_it_is_never_spliced(world: World) -> None:
     world.begin()
     first = scripted.chat_stream({"model": "m"})[:3]
-    for parts in ([scripted.cut], [b": processing\n\n", scripted.cut], [b": x\n\n", b'data: {"choi', scripted.cut], []):
+    error = b'data: {"error": {"message": "overloaded", "type": "server_error"}}\n\n'
+    for parts in ([error], [scripted.cut], [b": processing\n\n", scripted.cut], [b": x\n\n", b'data: {"choi', scripted.cut], []):
         world.bad.script.append(scripted.stream(parts))
         assert world.said() == "Hello there."
         assert records(world.hub.database)[-1]["route"][0]["result"] == "upstream_fault"
         assert world.said() == "Hello there.", "one that ends well puts an end to failures in a row"
+    world.bad.script.append(scripted.stream([error]))
+    with pytest.raises(openai.APIError, match="overloaded"):
+        world.said("lone")
+    assert world.said() == "Hello there."
     asked = len(world.good.asked)
     for _ in range(5):
         world.bad.script.append(scripted.stream([*first, scripted.cut]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hub.call import Target
 from hub.config.model import Breaker
 from hub.routing.health import Health
-from hub.routing.plan import Question, Stop, fitting, healthy, ordered, way
+from hub.routing.plan import Question, Seen, Stop, fitting, healthy, ordered, way
 from hub.routing.route import Deployed, Route, Rule, Strategy
 from hub.routing.verdict import of_status, retry_after
 
@@ -30,9 +30,11 @@ def names(found: "list[Stop] | tuple[Stop, ...]") -> list[str]:
     return [stop.deployed.target.upstream for stop in found]
 
 
-def order(strategy: Strategy, given: list[Stop], now: float = 0.0, sticky: str = "", chance: float = 0.5, **more: object) -> list[Stop]:
+def order(
+    strategy: Strategy, given: list[Stop], now: float = 0.0, sticky: str = "", chance: float = 0.5, price_of: Seen = never
+) -> list[Stop]:
     route = Route(tuple(stop.deployed for stop in given), strategy)
-    return ordered(route, given, Question(sticky=sticky), now, more.get("price_of", never), lambda: chance)  # type: ignore[arg-type]
+    return ordered(route, given, Question(sticky=sticky), now, price_of, lambda: chance)
 
 
 def test_the_same_caller_keeps_his_variant_and_shares_follow_the_weights() -> None:
@@ -117,6 +119,9 @@ def test_who_fails_is_left_out_unless_all_do_and_who_rests_comes_last() -> None:
 _deployed = st.builds(named, st.sampled_from("abcdef"), weight=st.integers(0, 5), window=st.none() | st.integers(1, 2000))
 
 
+_STRATEGIES: tuple[Strategy, ...] = ("order", "weighted", "latency", "cost")
+
+
 @given(st.lists(_deployed, min_size=1, max_size=6, unique_by=lambda one: one.target), st.integers(0, 3000), st.data())
 def test_no_deployment_is_lost_or_asked_twice(deployed: list[Deployed], prompt: int, data: st.DataObject) -> None:
     """Whoever is not among the stops has a reason, and there is always somebody to ask."""
@@ -125,7 +130,7 @@ def test_no_deployment_is_lost_or_asked_twice(deployed: list[Deployed], prompt: 
         for _ in range(data.draw(st.integers(0, 3))):
             stop.health.breaker.fail(0.0)
         stop.health.rest(data.draw(st.sampled_from([0.0, 20.0])))
-    strategy = data.draw(st.sampled_from(["order", "weighted", "latency", "cost"]))
+    strategy: Strategy = data.draw(st.sampled_from(_STRATEGIES))
     question = Question(prompt=prompt, sticky=data.draw(st.sampled_from(["", "key"])))
     fit = fitting(every, question, never)
     found = ordered(Route(tuple(deployed), strategy), fit.stops, question, 1.0, never, lambda: 0.3)
