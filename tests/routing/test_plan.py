@@ -152,3 +152,23 @@ def test_verdicts_and_the_forms_of_retry_after() -> None:
         assert retry_after({"retry-after": odd}) is None
     assert retry_after({"retry-after": "999999999"}) == 3600.0
     assert retry_after({"retry-after": "-5"}) == 0.0
+
+
+def test_a_stream_that_begins_closes_a_half_open_breaker_and_one_that_breaks_off_counts() -> None:
+    breaker = stops(named("a"))[0].health.breaker
+    for now in (0.0, 1.0):
+        assert not breaker.admit(now)
+        breaker.begun()
+        breaker.fail(now)
+    assert breaker.state(1.0) == "open", "beginning is no success"
+    assert breaker.wait(1.0) == 10.0
+    assert breaker.admit(5.0) > 0
+    assert not breaker.admit(11.0)
+    assert breaker.admit(11.0) > 0, "one at a time"
+    breaker.begun()
+    assert breaker.closed
+    breaker.trip(20.0)
+    assert breaker.state(29.0) == "open"
+    assert not breaker.admit(30.0)
+    breaker.abandon()
+    assert not breaker.admit(30.0), "who ended without saying anything lets the next one try"
