@@ -29,8 +29,9 @@ from hub.identity.authenticate import Identity
 from hub.llm.catalogue import Catalogue, compiled
 from hub.llm.edge import Edge as ModelsEdge
 from hub.llm.figures import Figures
-from hub.llm.providers import Providers
+from hub.llm.providers import Providers, known
 from hub.medium import Medium
+from hub.observe.ship import Shipping
 from hub.on_memory import OnMemory
 from hub.on_sqlite import OnSqlite
 from hub.pipeline import Steps
@@ -85,9 +86,10 @@ class Hub:
         self.limits = commons.limiter(medium.days, config.limits, self.metrics.alone)
         self.prices = PriceBook(config.prices)
         self.price_desk = PriceDesk(medium.prices, self.prices)
-        self.steps = Steps(self.identity, self.limits, self.journal, self.metrics)
         self.guard = Guard(self.journal.boot)
         self.egress = Egress(config.egress)
+        self.shipping = Shipping(config, self.egress, known)
+        self.steps = Steps(self.identity, self.limits, self.journal, self.metrics, self.shipping.watch)
         self.fleet = Fleet(self.egress, self.guard, Shelf(medium.catalogues))
         self.switchboard, self.sessions = commons.switchboard, commons.sessions
         self.clients = Clients(config.server.body_timeout)
@@ -119,6 +121,7 @@ class Hub:
             self.guard.start()
         self.medium.on_commit(self.metrics.committed)
         self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
+        self.metrics.spans = self.shipping.tallies
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
         self.metrics.attempts, self.metrics.deployments = lambda: self.router.counts, self.router.breakers
@@ -133,6 +136,7 @@ class Hub:
         await self.limits.open()
         await self.price_desk.open(shared=self.medium.shared)
         await self.egress.open()
+        self.shipping.start()
         await self.fleet.configure(self.loaded.config.upstreams)
         self._configure_models(self.loaded.config)
         await self.generations.swap()
@@ -154,7 +158,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
-        first = (self.generations.close, self.clients.stop, self.fleet.close, self.egress.close)
+        first = (self.generations.close, self.clients.stop, self.fleet.close, self.shipping.close, self.egress.close)
         for close in (*first, self.price_desk.close, self.identity.close, self.journal.close, self.limits.close, self.commons.close):
             try:
                 await close()
@@ -206,6 +210,7 @@ class Hub:
         self.loaded = self.generations.loaded = loaded
         self.generation += 1
         self.limits.configure(loaded.config.limits)
+        self.shipping.configure(loaded.config)
         self.prices.declare(loaded.config.prices)
         self._configure_models(loaded.config)
         await self.fleet.configure(loaded.config.upstreams)

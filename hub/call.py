@@ -111,6 +111,8 @@ class Call(Struct, frozen=True):
     parent: str = ""
     client_id: str = ""
     trace: Trace | None = None
+    session: str = ""
+    """What the client calls the conversation it belongs to; for spans alone, and known for sampled calls alone."""
 
     target: Target | None = None
     arguments: Any = None

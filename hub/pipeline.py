@@ -13,7 +13,7 @@ the answer is handed back; a call the hub answers itself, or refuses, has one re
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -98,13 +98,43 @@ class Refused(Exception):
         self.receipt = receipt
 
 
+class Watch(Protocol):
+    """Who looks on at some of the calls, for spans and the access log."""
+
+    below: int
+    """Which new traces are sampled (`hub.telemetry.trace.threshold`)."""
+
+    def wants(self, call: Call) -> bool:
+        """Whether this call is one of them."""
+        ...
+
+    def govern(
+        self, steps: "Steps", policy: Decider, view: View, call: Call, caller: Caller, delivery: Delivery
+    ) -> Coroutine[Any, Any, Answer]:
+        """As `governed`, looking on."""
+        ...
+
+    def rejected(self, call: Call, caller: Caller, refusal: Refusal) -> None:
+        """A request that never became a call was refused."""
+        ...
+
+
 class Steps(Struct):
-    """The rooms of the path, put together once in `hub.app`. Policy is not among them: it belongs to the generation a call began with."""
+    """The rooms of the path, put together once in `hub.app`. Policy is not among them: it belongs to the generation a call began with.
+
+    `watch` is None where nobody looks on: what a call costs then is to find that out. `sampled` says which new traces it is to be.
+    """
 
     identity: Identity
     limits: Limiter
     journal: Journal
     metrics: Metrics
+    watch: Watch | None = None
+
+    @property
+    def sampled(self) -> int:
+        watch = self.watch
+        return watch.below if watch is not None else 0
 
 
 def authenticate(steps: Steps, credential: Credential, source: str) -> Caller:
@@ -131,10 +161,20 @@ async def reject(steps: Steps, caller: Caller, call: Call, refusal: Refusal) -> 
         (entry if isinstance(entry, Hold) else await entry).release()
     except (Limited, StoreDown) as uncounted:
         refusal = uncounted
+    if steps.watch is not None and steps.watch.wants(call):
+        steps.watch.rejected(call, caller, refusal)
     return Refused(refusal, await Trail(steps, call, caller).refuse(refusal))
 
 
-async def govern(steps: Steps, policy: Decider, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
+def govern(steps: Steps, policy: Decider, view: View, call: Call, caller: Caller, delivery: Delivery) -> Coroutine[Any, Any, Answer]:
+    """`governed`, looked on by who wants to (`Steps.watch`)."""
+    watch = steps.watch
+    if watch is None or not watch.wants(call):
+        return governed(steps, policy, view, call, caller, delivery)
+    return watch.govern(steps, policy, view, call, caller, delivery)
+
+
+async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller: Caller, delivery: Delivery) -> Answer:
     """Take `call` along the rest of the path. Raises `Refused` for every no, which is then recorded.
 
     Cancelling it, as an edge does when its client has left, cancels the work downstream and records the outcome `aborted`, with the

@@ -52,6 +52,8 @@ class Refusal(Exception):
         self.data = data or {}
         self.detail = detail
         """For the operator's log only."""
+        self.facts: dict[str, Any] | None = None
+        """What is known of the way to it, as `hub.call.Reply.facts`; for spans only."""
 
 
 class Malformed(Refusal):

@@ -97,6 +97,7 @@ class Edge(serve.Edge[Exchange]):
         found: dict[str, Any] = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
         parent = found.get("traceparent") or exchange.header(b"traceparent")
         state = found.get("tracestate") or exchange.header(b"tracestate")
+        trace = continued(parent if isinstance(parent, str) else "", state if isinstance(state, str) else "", self.steps.sampled)
         name = message.values.get(NAMED.get(message.method, ""), "")
         return Call(
             id=call_id or exchange.request_id,
@@ -109,7 +110,8 @@ class Edge(serve.Edge[Exchange]):
             deadline=time.monotonic() + CALL_TIMEOUT,
             era=era,
             client_id=message.id.decode("utf-8", "replace"),
-            trace=continued(parent if isinstance(parent, str) else "", state if isinstance(state, str) else ""),
+            trace=trace,
+            session=exchange.header(b"mcp-session-id")[:256] if trace.sampled else "",
         )
 
     async def govern(self, resolver: Resolver, policy: Policy, call: Call, caller: Caller, delivery: Delivery) -> None:

@@ -14,6 +14,7 @@ from hub.config.model import (
     Include,
     KeySpec,
     ModelSpec,
+    OtlpSpec,
     ProviderSpec,
     RatesSpec,
     Secret,
@@ -224,7 +225,7 @@ def _url(url: str, path: Keys) -> Iterator[Fault]:
         yield path, "a user or password in the URL is never sent; give the server's credentials in `headers`"
 
 
-def _headers(spec: UpstreamSpec | ProviderSpec, path: Keys) -> Iterator[Fault]:
+def _headers(spec: UpstreamSpec | ProviderSpec | OtlpSpec, path: Keys) -> Iterator[Fault]:
     for name, value in spec.headers.items():
         text = value.value if isinstance(value, Secret) else value
         if not _HEADER.fullmatch(name):
@@ -317,6 +318,21 @@ def _route(checked: Checked, spec: ModelSpec, route: tuple[Deployment, ...], pat
         seen.add((deployment.provider, deployment.model))
 
 
+def _telemetry(checked: Checked) -> Iterator[Fault]:
+    spec = checked.config.telemetry
+    for name, one in spec.otlp.items():
+        yield from _url(one.endpoint, ("telemetry", "otlp", name, "endpoint"))
+        yield from _headers(one, ("telemetry", "otlp", name))
+    for name, one in spec.langfuse.items():
+        path: Keys = ("telemetry", "langfuse", name)
+        yield from _url(one.url, (*path, "url"))
+        if name in spec.otlp:
+            yield path, f"the name `{name}` is taken by a collector: each target has its own"
+        for key, text in (("public_key", one.public_key), ("secret_key", one.secret_key.value)):
+            if ":" in text or any(not 33 <= ord(character) <= 126 for character in text):
+                yield (*path, key), "a key may hold visible ASCII characters only, and no colon"
+
+
 def _is_instant(text: str) -> bool:
     try:
         return "T" in text.upper() and datetime.fromisoformat(text).tzinfo is not None
@@ -326,5 +342,5 @@ def _is_instant(text: str) -> bool:
 
 RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (
     *(_stores, _orgs, _names, _keys, _limits, _prices, _policies),
-    *(_upstreams, _virtual_servers, _providers, _models),
+    *(_upstreams, _virtual_servers, _providers, _models, _telemetry),
 )

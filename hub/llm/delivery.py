@@ -1,5 +1,7 @@
 """How the answer to a model call goes out: whole, or as the stream it is. Knows no dialect but for the shape of an error."""
 
+import time
+
 from hub.audit.journal import Receipt
 from hub.call import Chunk, Reply
 from hub.edge.exchange import Exchange
@@ -22,6 +24,8 @@ class Delivery:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.first = 0
+        """When the first bytes of a stream went out, by `time.perf_counter_ns`; 0: none did."""
         self._intent: Receipt | None = None
 
     def opened(self, receipt: Receipt) -> None:
@@ -30,6 +34,7 @@ class Delivery:
     async def emit(self, chunk: Chunk) -> None:
         exchange = self.exchange
         if not exchange.streaming:
+            self.first = time.perf_counter_ns()
             if self._intent is not None:
                 exchange.extra.append((b"hub-receipt", self._intent.header().encode()))
             await exchange.start_stream()

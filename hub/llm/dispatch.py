@@ -20,7 +20,7 @@ from hub.llm.needs import question
 from hub.llm.providers import Place
 from hub.pipeline import Plan
 from hub.policy.decide import Policy
-from hub.refusal import InvalidRequest, NotFound, UpstreamFault
+from hub.refusal import InvalidRequest, NotFound, Refusal, UpstreamFault
 from hub.routing.attempts import Attempts, Tried
 from hub.routing.deadlines import NEVER
 from hub.routing.plan import Left, Stop
@@ -111,14 +111,18 @@ class _Run:
         errand, route = self._errand, self._route
         counted = errand.router.counted
         attempts = Attempts(route, self._stops, lambda target: self._attempt(target, call), counted, streams=errand.head.stream)
-        async with attempts as attempt:
-            found = self._carrier
-            assert found is not None
-            if route.strategy == "weighted":
-                errand.extra.append((b"x-hub-variant", str(attempts.stop.deployed.target).encode()))
-            if attempt.streams:
-                return await self._streamed(attempt, found.stream(), emit, attempts)
-            return self._whole(attempt, found, attempts)
+        try:
+            async with attempts as attempt:
+                found = self._carrier
+                assert found is not None
+                if route.strategy == "weighted":
+                    errand.extra.append((b"x-hub-variant", str(attempts.stop.deployed.target).encode()))
+                if attempt.streams:
+                    return await self._streamed(attempt, found.stream(), emit, attempts)
+                return self._whole(attempt, found, attempts)
+        except Refusal as refusal:
+            refusal.facts = _facts(attempts.tried, self._left, None)
+            raise
 
     def _attempt(self, target: Target, call: Call) -> Attempt:
         errand, place = self._errand, self._errand.places[target.upstream]

@@ -13,13 +13,14 @@ from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json
 from hub.llm.catalogue import Catalogue
+from hub.llm.counting import attempted, count
 from hub.llm.delivery import Delivery, refuse
 from hub.llm.dispatch import Errand, Sent
 from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
 from hub.llm.head import read
 from hub.llm.listing import Listing
 from hub.llm.providers import Providers
-from hub.pipeline import Steps, govern
+from hub.pipeline import Refused, Steps, govern
 from hub.policy.decide import Policy
 from hub.refusal import MethodNotFound, NotFound, Refusal
 from hub.routing.router import Router
@@ -69,7 +70,9 @@ class Edge(serve.Edge[Exchange]):
                 raise MethodNotFound(f"{_LISTS} takes GET only")
             running.reading = False
             listing = Listing(catalogue, policy, path[len(_LISTS) + 1 :], dialect_of(path, exchange.headers))
-            await self._govern(exchange, listing, policy, self._call(exchange, "llm.models", "", b""), caller)
+            call = self._call(exchange, "llm.models", "", b"")
+            delivery = self._delivery(exchange, call)
+            await delivery.finish(await govern(self.steps, policy, listing, call, caller, delivery))
         else:
             raise NotFound("there is no such endpoint")
 
@@ -85,15 +88,24 @@ class Edge(serve.Edge[Exchange]):
         sent = Sent(exchange.headers, exchange.request_id)
         places, extra = self._providers.places, exchange.extra
         errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, extra, self._keep_alive)
-        await self._govern(exchange, errand, policy, call, caller)
+        began = time.perf_counter_ns()
+        delivery = self._delivery(exchange, call)
+        try:
+            answer = await govern(self.steps, policy, errand, call, caller, delivery)
+        except Refused as refused:
+            attempted(self.steps.metrics.models, refused.refusal.facts)
+            raise
+        ended = time.perf_counter_ns()
+        count(self.steps.metrics.models, catalogue, answer, ended - began, delivery.first - began)
+        await delivery.finish(answer)
 
-    async def _govern(self, exchange: Exchange, resolver: Errand | Listing, policy: Policy, call: Call, caller: Caller) -> None:
-        delivery = Delivery(exchange)
+    def _delivery(self, exchange: Exchange, call: Call) -> Delivery:
         if dialect_of(call.method, exchange.headers) == "messages":
             exchange.extra.append((b"request-id", exchange.request_id.encode()))
-        await delivery.finish(await govern(self.steps, policy, resolver, call, caller, delivery))
+        return Delivery(exchange)
 
     def _call(self, exchange: Exchange, kind: str, name: str, payload: bytes) -> Call:
+        trace = continued(exchange.header(b"traceparent"), exchange.header(b"tracestate"), self.steps.sampled)
         return Call(
             id=exchange.request_id,
             kind=kind,
@@ -103,7 +115,8 @@ class Edge(serve.Edge[Exchange]):
             payload=payload,
             credential=_KEPT_BACK,
             deadline=time.monotonic() + CALL_TIMEOUT,
-            trace=continued(exchange.header(b"traceparent"), exchange.header(b"tracestate")),
+            trace=trace,
+            session=exchange.header(b"x-session-id")[:256] if trace.sampled else "",
         )
 
     def stray(self, exchange: Exchange) -> Call:

@@ -8,6 +8,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import generate_latest
 
+from hub.telemetry.exporter import Tally
+from hub.telemetry.models import Models
+
 _LATENCY = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LATENCY_NS = tuple(int(seconds * 1e9) for seconds in _LATENCY)
 _COMMIT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1)
@@ -41,6 +44,10 @@ class Metrics:
         self.configs: Callable[[], Mapping[str, int]] = dict[str, int]
         self.registry.register(_State(self))
         self.registry.register(_Calls(self))
+        self.models = Models()
+        self.registry.register(self.models)
+        self.spans: Callable[[], Mapping[str, Tally]] = dict[str, Tally]
+        self.registry.register(_Spans(self))
 
     def called(self, kind: str, status: str, nanoseconds: int) -> None:
         """Count one call of `kind` (closed set: the edges' operations) that ended as `status`. On the loop's thread only."""
@@ -97,6 +104,22 @@ class _Calls:
 
     def collect(self) -> Iterable[CounterMetricFamily | HistogramMetricFamily]:
         return self._metrics.calls()
+
+
+class _Spans:
+    """What became of the spans, when scraped."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        sent = CounterMetricFamily("hub_spans_sent", "Spans a target has taken", labels=["target"])
+        dropped = CounterMetricFamily("hub_spans_dropped", "Spans a target never got", labels=["target", "reason"])
+        for target, tally in self._metrics.spans().items():
+            sent.add_metric([target], tally.sent)
+            for reason, count in tally.dropped.items():
+                dropped.add_metric([target, reason], count)
+        return (sent, dropped)
 
 
 class _State:
