@@ -97,7 +97,7 @@ class Hub:
         lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
         self.generations = Generations(loaded, self.fleet, lists, medium.snapshots, self.journal, self.switchboard)
         commons.follow(self.fleet, self.generations.changed)
-        self.providers = Providers(self.egress)
+        self.providers = Providers(self.egress, self.secrets.derive("attribution"))
         figures = Figures(self.prices, lambda: self.loaded.config.providers)
         self.router = Router(figures.price_of, figures.window_of)
         self._catalogue: tuple[Config, Catalogue] | None = None

@@ -331,6 +331,9 @@ class ProviderSpec(Part, frozen=True):
     breaker: Annotated[Breaker, Meta(description="When one of its deployments is left alone; each model is counted for itself.")] = (
         Breaker()
     )
+    attribution: Annotated[
+        bool, Meta(description="Whether it is told, hashed, whose call it is, where the client does not say (docs/observability.md).")
+    ] = False
 
 
 class Deployment(Part, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Call, Caller, Chunk, Emit, Target, Tokens, Usage
+from hub.llm.attribution import attributed
 from hub.llm.carry import Carrier, Stream, carrier
 from hub.llm.catalogue import Catalogue
 from hub.llm.delivery import Served
@@ -88,7 +89,7 @@ class Errand(Struct, frozen=True):
         if allowed and len(allowed) < len(able):
             left += tuple(Left(stop.deployed.target, "policy") for stop in able if stop not in allowed)
         shaped = msgspec.structs.replace(call, door=model.name, target=planned.stops[0].deployed.target)
-        return Plan(shaped, dispatch=_Run(self, route, planned.stops, left).dispatch)
+        return Plan(shaped, dispatch=_Run(self, route, planned.stops, left, caller).dispatch)
 
     def _has(self, target: Target) -> bool:
         place = self.places.get(target.upstream)
@@ -100,8 +101,9 @@ class Errand(Struct, frozen=True):
 class _Run:
     """A call under way."""
 
-    def __init__(self, errand: Errand, route: Route, stops: tuple[Stop, ...], left: tuple[Left, ...]) -> None:
+    def __init__(self, errand: Errand, route: Route, stops: tuple[Stop, ...], left: tuple[Left, ...], caller: Caller) -> None:
         self._errand = errand
+        self._caller = caller
         self._route = route
         self._stops = stops
         self._left = left
@@ -135,7 +137,10 @@ class _Run:
         anthropic = provider.spec.wire == "anthropic"
         extra = _lines(errand.sent, call, version if anthropic else "")
         bearer = not anthropic or version >= _BEARERS_FROM
-        return Attempt(provider, found.path, found.request, extra, bearer=bearer, deadline=call.deadline)
+        request = found.request
+        if place.pseudonym is not None:
+            request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(self._caller))
+        return Attempt(provider, found.path, request, extra, bearer=bearer, deadline=call.deadline)
 
     def _whole(self, attempt: Attempt, found: Carrier, attempts: Attempts) -> Served:
         status = attempt.response.status

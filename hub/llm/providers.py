@@ -1,30 +1,36 @@
 """The providers of one process, as the configuration has them now. One that stays as it was keeps its connections and its bulkhead."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from hub.call import Caller
 from hub.config.model import ProviderSpec
 from hub.egress import Egress
+from hub.llm.attribution import pseudonym
 from hub.llm.quirks import PROVIDERS, Quirks, quirks_of
 from hub.routing.deadlines import Deadlines
 from hub.routing.provider import Provider
 
 
 class Place(Struct, frozen=True):
-    """A provider and how it differs from the one that made its dialect."""
+    """A provider and how it differs from the one that made its dialect. `pseudonym` is what it is told of a caller; None: nothing."""
 
     provider: Provider
     quirks: Quirks
+    pseudonym: Callable[[Caller], str] | None = None
 
 
 class Providers:
     """`configure` it, then look up `places` by name."""
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, egress: Egress, key: bytes) -> None:
+        """`key`: under which callers are hashed for providers."""
         self.places: dict[str, Place] = {}
         self._egress = egress
+        self._pseudonym = partial(pseudonym, key)
         self._deadlines = Deadlines()
 
     def configure(self, specs: Mapping[str, ProviderSpec]) -> None:
@@ -39,7 +45,8 @@ class Providers:
         self._deadlines.close()
 
     def _place(self, name: str, spec: ProviderSpec) -> Place:
-        return Place(Provider(name, spec, self._egress, self._deadlines), quirks_of(known(name, spec)))
+        told = self._pseudonym if spec.attribution else None
+        return Place(Provider(name, spec, self._egress, self._deadlines), quirks_of(known(name, spec)), told)
 
 
 def known(name: str, spec: ProviderSpec) -> str:

@@ -148,7 +148,7 @@ class _Run:
 
 
 def _write(ended: Ended) -> None:
-    """One line of the access log. It has no text a client or a model has written, but for the name the client asked for."""
+    """One line of the access log. No text that a client made up or a model wrote: a name only where something has it."""
     call, tokens = ended.call, ended.reply.usage.tokens if ended.reply is not None else None
     line: dict[str, Any] = {
         "request": call.id,
@@ -156,7 +156,7 @@ def _write(ended: Ended) -> None:
         "org": ended.caller.org,
         "key": ended.caller.key_id,
         "kind": call.kind,
-        "door": call.door[:128],
+        "door": call.door if call.target is not None or call.kind.startswith("mcp.") else "",
         "target": str(call.target) if call.target is not None else "",
         "status": ended.status,
         "code": ended.code,

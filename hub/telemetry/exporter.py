@@ -1,7 +1,7 @@
 """Sends spans to one place in the background, in batches. What cannot be sent in time is dropped and counted: no call ever waits for it.
 
-Source: OpenTelemetry specification, trace/sdk (batching) and protocol/exporter; opentelemetry-proto, docs/specification.md (OTLP/HTTP:
-429, 502, 503 and 504 are tried again, anything else is not).
+Sources: OpenTelemetry specification, trace/sdk (batching) and protocol/exporter; the specification of OTLP over HTTP in
+opentelemetry-proto (429, 502, 503 and 504 are tried again, anything else is not).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Spans as one request of OTLP over HTTP, in its JSON encoding. Pure.
 
 JSON and not protobuf: the protocol has both, collectors and Langfuse take both, and this one needs no library that the hub does not have.
-Source: opentelemetry-proto, docs/specification.md (OTLP/HTTP, JSON Protobuf encoding: ids in hex, 64-bit integers as decimal strings,
+Source: the specification of OTLP over HTTP in opentelemetry-proto (JSON Protobuf encoding: ids in hex, 64-bit integers as decimal strings,
 enums as numbers, names in lowerCamelCase).
 """
 

@@ -9,8 +9,10 @@ import pytest
 import yaml
 
 from hub import refusal
+from hub.call import Tokens, Usage
 from hub.config.load import load
 from hub.identity.keys import mint
+from hub.telemetry.exporter import Tally
 from hub.telemetry.metrics import Metrics
 from tests.docs import cli_reference, pages
 from tests.docs.pages import ROOT
@@ -57,6 +59,9 @@ def test_every_metric_stands_in_operations_with_its_type_and_labels_and_no_other
     metrics.called("kind", "ok", 1)
     metrics.refused("code")
     metrics.message("ping")
+    metrics.models.done("fast", "openai", 1, 1, Usage(tokens=Tokens(1, 1), cost=1))
+    metrics.models.attempt("openai", "ok")
+    metrics.spans = lambda: {"collector": Tally()}
     found: dict[str, tuple[str, set[str]]] = {}
     for family in metrics.registry.collect():
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
