@@ -113,6 +113,8 @@ class Call(Struct, frozen=True):
     trace: Trace | None = None
     session: str = ""
     """What the client calls the conversation it belongs to; for spans alone, and known for sampled calls alone."""
+    arrived: float = 0.0
+    """When the head of its request had come, in monotonic seconds; as `session`."""
 
     target: Target | None = None
     arguments: Any = None

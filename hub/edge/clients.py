@@ -25,7 +25,7 @@ class Running:
         assert task is not None
         self.exchange = exchange
         self.task: asyncio.Task[object] = task
-        self.since = time.monotonic()
+        self.since = exchange.since = time.monotonic()
         self.key_id = ""
         self.message_id = b""
         self.reading = True

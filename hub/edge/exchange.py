@@ -32,6 +32,8 @@ class Exchange:
         self.extra: Headers = [(b"x-request-id", request_id.encode())]
         self.streaming = False
         self.finished = False
+        self.since = 0.0
+        """When it came, in monotonic seconds (`hub.edge.clients`)."""
         self._receive = receive
         self._send = send
 

@@ -117,6 +117,7 @@ class Edge(serve.Edge[Exchange]):
             deadline=time.monotonic() + CALL_TIMEOUT,
             trace=trace,
             session=exchange.header(b"x-session-id")[:256] if trace.sampled else "",
+            arrived=exchange.since if trace.sampled else 0.0,
         )
 
     def stray(self, exchange: Exchange) -> Call:

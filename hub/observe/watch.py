@@ -87,7 +87,7 @@ class _Run:
 
     def __init__(self, policy: Decider, view: View, call: Call, delivery: Delivery) -> None:
         self.at = time.time_ns()
-        self.timings = Timings(begin=time.perf_counter_ns())
+        self.timings = Timings(begin=time.perf_counter_ns(), receive=_since(call))
         self.call = call
         self.client_span = ""
         self.decision: Decision | None = None
@@ -145,6 +145,10 @@ class _Run:
             return await self._way(call, emit)
         finally:
             self.timings.answered = time.perf_counter_ns()
+
+
+def _since(call: Call) -> int:
+    return max(0, int((time.monotonic() - call.arrived) * 1e9)) if call.arrived else 0
 
 
 def _write(ended: Ended) -> None:

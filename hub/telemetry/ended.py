@@ -11,9 +11,12 @@ Status = Literal["ok", "error", "refused", "aborted"]
 
 
 class Timings(Struct):
-    """Nanoseconds of `time.perf_counter_ns`; 0 where a call did not come so far. `resolve` and `decide` are how long these took."""
+    """Nanoseconds of `time.perf_counter_ns`; 0 where a call did not come so far. `receive`, `resolve` and `decide` are how
+    long these took."""
 
     begin: int = 0
+    receive: int = 0
+    """From the head of the request to the beginning of the path: the key was checked, the body read."""
     resolve: int = 0
     decide: int = 0
     inspect: int = 0
@@ -27,8 +30,9 @@ class Timings(Struct):
     end: int = 0
 
     def steps(self) -> dict[str, int]:
-        """How long each step took that the call came to, in nanoseconds. Together they are the total."""
-        found = {"resolve": self.resolve}
+        """How long each step took that the call came to, in nanoseconds. They are parts of the total."""
+        found = {"receive": self.receive} if self.receive else {}
+        found["resolve"] = self.resolve
         if self.decide:
             found["policy"] = self.decide
         if self.inspect:
@@ -40,7 +44,7 @@ class Timings(Struct):
         if self.answered and self.sent:
             found["upstream"] = self.answered - self.sent
             found["outcome"] = self.end - self.answered
-        found["total"] = self.end - self.begin
+        found["total"] = self.receive + self.end - self.begin
         return found
 
 

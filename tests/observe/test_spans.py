@@ -117,7 +117,7 @@ def test_a_model_call_with_a_fallback_is_a_tree_of_the_call_what_was_asked_and_e
     assert (second.said["http.response.status_code"], second.said["http.request.resend_count"]) == (200, 1)
     assert (whole.status.code, asked.status.code, second.status.code) == (0, 0, 0)
     steps = {name.removeprefix("hub.step."): value for name, value in whole.said.items() if name.startswith("hub.step.")}
-    assert set(steps) == {"resolve", "policy", "limits", "intent", "upstream", "outcome", "total"}
+    assert set(steps) == {"receive", "resolve", "policy", "limits", "intent", "upstream", "outcome", "total"}
     assert sum(value for name, value in steps.items() if name != "total") <= steps["total"]
     assert steps["total"] == pytest.approx(whole.seconds, abs=1e-6)
     assert where.behind.asked[-1].headers["traceparent"] == f"00-{trace_id}-{asked.span_id}-01"
