@@ -15,7 +15,10 @@ ModelName = Annotated[
 ]
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
+Most = Annotated[int, Meta(ge=1, le=9_000_000_000_000_000)]
+Percent = Annotated[int, Meta(ge=1, le=1000)]
 Owner = Annotated[Name, Meta(description="The organisation it belongs to.")]
+_SPENDER = r"^[A-Za-z0-9_.@-]{0,128}$"
 Shared = Annotated[bool, Meta(description="Whether every organisation may use it.")]
 
 
@@ -45,7 +48,7 @@ class Address(Struct, frozen=True):
 class Dollars(Struct, frozen=True):
     """An amount of US dollars, exact: written as a number or a text with at most nine decimals, kept as integer nano-dollars."""
 
-    nano: int
+    nano: Annotated[int, Meta(description="Billionths of a dollar.")]
 
     def __str__(self) -> str:
         whole, rest = divmod(self.nano, 1_000_000_000)
@@ -145,6 +148,10 @@ class KeySpec(Part, frozen=True):
     ] = ""
     grants: Annotated[tuple[GrantSpec, ...], Meta(description="What it may use.")] = ()
     roles: Annotated[tuple[Literal["admin", "auditor"], ...], Meta(description="What it may do on the admin API.")] = ()
+    user: Annotated[str, Meta(pattern=_SPENDER, description="User whose money it spends; unset: the subject, where that is a user.")] = ""
+    app: Annotated[str, Meta(pattern=_SPENDER, description="Application whose money it spends; unset: the subject, where it is one.")] = ""
+    team: Annotated[str, Meta(pattern=_SPENDER, description="Team whose money it spends.")] = ""
+    project: Annotated[str, Meta(pattern=_SPENDER, description="Project whose money it spends.")] = ""
     expires: Annotated[str, Meta(description="RFC 3339 time after which the key is refused.")] = ""
 
 
@@ -159,6 +166,53 @@ class LimitSpec(Part, frozen=True):
     burst: Annotated[int, Meta(ge=1, description="Requests that may come at once; default `per_minute`.")] | None = None
     concurrency: Annotated[int, Meta(ge=1, description="Calls in flight.")] | None = None
     per_day: Annotated[int, Meta(ge=1, description="Calls a calendar day, UTC; kept across restarts.")] | None = None
+    tokens_per_minute: Annotated[Most, Meta(description="Tokens of models, read and written, in any minute.")] | None = None
+    tokens_in_per_minute: Annotated[Most, Meta(description="Tokens of models read in any minute.")] | None = None
+    tokens_out_per_minute: Annotated[Most, Meta(description="Tokens of models written in any minute.")] | None = None
+
+
+class AlertSpec(Part, frozen=True):
+    """Who is told how much of a budget is spent: once for each threshold, counter and window."""
+
+    percents: Annotated[tuple[Percent, ...], Meta(description="Thresholds, in percent of the amount.")] = (50, 80, 100)
+    url: Annotated[str, Meta(description="Address to which a JSON object is posted; unset: nobody is told.")] = ""
+    headers: Annotated[dict[str, str | Secret], Meta(description="Headers of each request to `url`.")] = field(
+        default_factory=dict[str, str | Secret]
+    )
+
+
+class BudgetSpec(Part, frozen=True):
+    """What may be spent on models in a window. It counts separately for each key, user, application, team, project or organisation it
+    matches; a `global` one counts all together. Exactly one of `usd`, `tokens`, `tokens_in`, `tokens_out` and `requests`."""
+
+    name: Name
+    scope: Annotated[Literal["key", "user", "app", "team", "project", "org", "global"], Meta(description="What is counted separately.")]
+    window: Annotated[
+        str,
+        Meta(
+            pattern=r"^(day|week|month|quarter|year|lifetime|[1-9][0-9]{0,6}[smhd])$",
+            description="Calendar `day`, `week` (from Monday), `month`, `quarter` or `year` in `zone`; the last `90s`, `15m`, `24h`, "
+            "`30d`; or `lifetime`.",
+        ),
+    ]
+    match: Annotated[str, Meta(description="Glob over the key's name or id, or the name of the user, application, team, …")] = "*"
+    org: Annotated[str, Meta(description="Only for callers of this organisation; `*` is all.")] = "*"
+    usd: Annotated[Dollars | None, Meta(description="Amount in US dollars, to the nano-dollar; at most 9,000,000.")] = None
+    tokens: Annotated[Most, Meta(description="Amount in tokens read and written.")] | None = None
+    tokens_in: Annotated[Most, Meta(description="Amount in tokens read.")] | None = None
+    tokens_out: Annotated[Most, Meta(description="Amount in tokens written.")] | None = None
+    requests: Annotated[Most, Meta(description="Amount in calls.")] | None = None
+    zone: Annotated[str, Meta(description="Time zone of a calendar window, such as `Europe/Madrid`.")] = "UTC"
+    providers: Annotated[tuple[str, ...], Meta(description="Globs of the providers it is about.")] = ("*",)
+    models: Annotated[tuple[str, ...], Meta(description="Globs of the models it is about, by the provider's name of them.")] = ("*",)
+    enforce: Annotated[
+        Literal["hard", "soft"], Meta(description="`hard`: a call that might not fit is refused. `soft`: it is let through, and told.")
+    ] = "hard"
+    status: Annotated[Literal[402, 403, 429], Meta(description="HTTP status of a refusal.")] = 429
+    retry_after: Annotated[Literal["reset", "none"], Meta(description="Whether a refusal says in how many seconds the call would fit.")] = (
+        "reset"
+    )
+    alerts: Annotated[AlertSpec, Meta(description="Who is told how much is spent.")] = AlertSpec()
 
 
 class PolicySpec(Part, frozen=True):
@@ -457,6 +511,9 @@ class Config(Part, frozen=True):
     orgs: Annotated[dict[Name, Org], Meta(description="Organisations, by name.")] = field(default_factory=dict[str, Org])
     keys: Annotated[tuple[KeySpec, ...], Meta(description="Declared keys. `hub keys create` makes stored ones.")] = ()
     limits: Annotated[tuple[LimitSpec, ...], Meta(description="Limits on requests; every one that matches must have room.")] = ()
+    budgets: Annotated[
+        tuple[BudgetSpec, ...], Meta(description="What may be spent on models; every hard one that matches must have room.")
+    ] = ()
     policies: Policies = Policies()
     prices: Annotated[tuple[PriceSpec, ...], Meta(description="Prices of your own for models; they win over the hub's table.")] = ()
     upstreams: Annotated[dict[Name, UpstreamSpec], Meta(description="Downstream MCP servers, by name.")] = field(

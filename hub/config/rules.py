@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hub.config import stores
+from hub.config import spending, stores
 from hub.config.convert import Place
 from hub.config.model import (
     Config,
@@ -104,6 +104,7 @@ def _orgs(checked: Checked) -> Iterator[Fault]:
         return
     owners: list[tuple[Keys, str]] = [(("keys", i, "org"), key.org) for i, key in enumerate(checked.config.keys)]
     owners += [(("limits", i, "org"), limit.org) for i, limit in enumerate(checked.config.limits) if limit.org != "*"]
+    owners += [(("budgets", i, "org"), budget.org) for i, budget in enumerate(checked.config.budgets) if budget.org != "*"]
     owners += [(("policies", "sets", name, "org"), one.org) for name, one in checked.config.policies.sets.items() if one.org != "*"]
     owners += [(("prices", i, "org"), price.org) for i, price in enumerate(checked.config.prices) if price.org != "*"]
     owners += [(("upstreams", name, "org"), one.org) for name, one in checked.config.upstreams.items()]
@@ -116,9 +117,10 @@ def _orgs(checked: Checked) -> Iterator[Fault]:
 
 
 def _names(checked: Checked) -> Iterator[Fault]:
-    for section, names in (("keys", [key.name for key in checked.config.keys]), ("limits", [one.name for one in checked.config.limits])):
+    config = checked.config
+    for section, named in (("keys", config.keys), ("limits", config.limits), ("budgets", config.budgets)):
         seen: set[str] = set()
-        for index, name in enumerate(names):
+        for index, name in enumerate(one.name for one in named):
             if name in seen:
                 yield (section, index, "name"), f"the name `{name}` is taken: names are unique in the hub, whatever the organisation"
             seen.add(name)
@@ -165,8 +167,9 @@ def _granted_model(checked: Checked, key: KeySpec, name: str, path: Keys) -> Ite
 
 def _limits(checked: Checked) -> Iterator[Fault]:
     for index, limit in enumerate(checked.config.limits):
-        if limit.per_minute is None and limit.concurrency is None and limit.per_day is None:
-            yield ("limits", index), "it limits nothing; give `per_minute`, `concurrency` or `per_day`"
+        given = ("per_minute", "concurrency", "per_day", *spending.TOKEN_LIMITS)
+        if all(getattr(limit, name) is None for name in given):
+            yield ("limits", index), "it limits nothing; give `per_minute`, `concurrency`, `per_day` or `tokens_per_minute`"
         if limit.burst is not None and limit.per_minute is None:
             yield ("limits", index, "burst"), "it has a meaning only beside `per_minute`"
 
@@ -186,6 +189,10 @@ def _prices(checked: Checked) -> Iterator[Fault]:
                 yield (*path, "long", place, "over"), "each must be longer than the one before"
             if not checked.written((*path, "long", place, "input")):
                 yield (*path, "long", place), "`input` is missing"
+
+
+def _budgets(checked: Checked) -> Iterator[Fault]:
+    yield from spending.faults(checked.config)
 
 
 def _policies(checked: Checked) -> Iterator[Fault]:
@@ -341,6 +348,6 @@ def _is_instant(text: str) -> bool:
 
 
 RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (
-    *(_stores, _orgs, _names, _keys, _limits, _prices, _policies),
+    *(_stores, _orgs, _names, _keys, _limits, _budgets, _prices, _policies),
     *(_upstreams, _virtual_servers, _providers, _models, _telemetry),
 )

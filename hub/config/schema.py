@@ -6,11 +6,12 @@ from msgspec import NODEFAULT, Struct, json
 from msgspec import inspect as types
 
 from hub.config.convert import is_address, is_dollars, is_secret, shape, unwrapped
-from hub.config.model import Address, Config, PolicySpec, UpstreamSpec
+from hub.config.model import Address, BudgetSpec, Config, PolicySpec, UpstreamSpec
 
 _REFERENCE = r"\$\{"
 _OWN_RULES: dict[type[Any], dict[str, Any]] = {
     UpstreamSpec: {"oneOf": [{"required": ["stdio"]}, {"required": ["url"]}]},
+    BudgetSpec: {"oneOf": [{"required": [unit]} for unit in ("usd", "tokens", "tokens_in", "tokens_out", "requests")]},
     PolicySpec: {"oneOf": [{"required": ["cedar"]}, {"required": ["file"]}]},
 }
 """What the types cannot say; `rules` checks the same when the file is read."""

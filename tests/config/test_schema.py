@@ -96,5 +96,6 @@ def test_every_key_is_described_and_stands_in_the_reference() -> None:
 def test_secret_fields_are_listed() -> None:
     providers, upstreams = ["providers.*.api_key", "providers.*.headers.*"], ["upstreams.*.headers.*", "upstreams.*.stdio.env.*"]
     telemetry = ["telemetry.langfuse.*.secret_key", "telemetry.otlp.*.headers.*"]
-    assert secret_fields() == ["keys[*].secret", *providers, "secrets.log", "secrets.master", *telemetry, *upstreams]
-    assert re.search(r"## Secret fields\n\n- `keys", reference())
+    own = ["keys[*].secret", *providers, "secrets.log", "secrets.master"]
+    assert secret_fields() == ["budgets[*].alerts.headers.*", *own, *telemetry, *upstreams]
+    assert re.search(r"## Secret fields\n\n- `budgets", reference())
