@@ -21,6 +21,8 @@
       SessionNotFound          session_not_found      404   -31404   older era: initialize again
       Denied                   denied                 200   -31403   grants or policy said no
       Limited                  limited                429   -31429   carries the time to wait
+      BudgetExceeded           budget_exceeded        429*  -31429   (* as the budget says: 402, 403) names the budget, and when it resets
+      Unpriced                 model_not_priced       402   -31402   a budget in money applies, and nobody knows what the model costs
       Unavailable
         JournalDown            journal_unavailable    503   -31503   no evidence, no action
         StoreDown              store_unavailable      503   -31503
@@ -42,7 +44,7 @@ class Refusal(Exception):
     """A typed no. `message` is one sentence, safe to show; `data` joins the wire error, `retry_after` is in seconds."""
 
     code: ClassVar[str] = "refused"
-    status: ClassVar[int] = 400
+    status: int = 400
     rpc: ClassVar[int] = -32600
 
     def __init__(self, message: str, *, retry_after: float | None = None, data: dict[str, Any] | None = None, detail: str = "") -> None:
@@ -129,6 +131,20 @@ class Denied(Refusal):
 
 class Limited(Refusal):
     code, status, rpc = "limited", 429, -31429
+
+
+class BudgetExceeded(Refusal):
+    """`retry_after` is None where waiting is pointless: nothing resets, or the call alone is more than the whole budget."""
+
+    code, status, rpc = "budget_exceeded", 429, -31429
+
+    def __init__(self, message: str, *, status: int = 429, retry_after: float | None = None, data: dict[str, Any] | None = None) -> None:
+        super().__init__(message, retry_after=retry_after, data=data)
+        self.status = status
+
+
+class Unpriced(Refusal):
+    code, status, rpc = "model_not_priced", 402, -31402
 
 
 class Unavailable(Refusal):

@@ -1,0 +1,277 @@
+"""Budgets counted by one process, in memory: what may be spent is decided without waiting, and what was spent is durable in the ledger.
+
+A count begins with what the ledger says of its window, when a call first needs it; from then on it follows what is settled here. A count
+that nothing is set aside in may be forgotten at any time, so that memory follows those who call. Nobody else spends beside this process:
+see `hub.store.sqlite`, `hub.seat`.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from hub.budget.budgets import NO_TOKENS, Alert, Left, Reservation, Reserved, exceeded, unpriced
+from hub.budget.counter import Counter
+from hub.budget.known import Known, Matches
+from hub.budget.tiers import Rule, Spender, Tier, rules_of, taken
+from hub.budget.usage import Facts, Ledger, Sum, Usage, ask_for, slots
+from hub.budget.window import Span
+from hub.call import Caller, Target, Tokens
+from hub.config.model import BudgetSpec, LimitSpec
+from hub.refusal import StoreDown
+
+KNOWN = 4096
+"""Counts that are remembered; beyond it those that nothing is set aside in are forgotten."""
+
+MOST_WAITING = 100_000
+"""Rows that may wait to be written; beyond it calls that a hard budget applies to are refused."""
+
+_At = tuple[str, str, str]
+
+
+class MemoryBudgets:
+    """The `Budgets` of one process. `wall` is microseconds since 1970."""
+
+    def __init__(
+        self,
+        store: Ledger,
+        budgets: tuple[BudgetSpec, ...] = (),
+        limits: tuple[LimitSpec, ...] = (),
+        *,
+        alert: Alert | None = None,
+        wall: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._store = store
+        self._alert = alert
+        self._wall = wall
+        self._latest = 0
+        self._counters: dict[_At, Counter] = {}
+        self._loading: dict[Counter, asyncio.Task[None]] = {}
+        self._live: dict[str, Held] = {}
+        self._room = KNOWN
+        self.configure(budgets, limits)
+
+    async def open(self) -> None:
+        self._latest = await self._store.last()  # time goes on from there: a clock set back while nobody looked gives nothing twice
+        await self._store.recover()
+
+    async def close(self) -> None:
+        for held in tuple(self._live.values()):
+            held.__exit__()
+        await self._store.settled()
+
+    def configure(self, budgets: tuple[BudgetSpec, ...], limits: tuple[LimitSpec, ...]) -> None:
+        self._rules = rules_of(budgets, limits)
+        self._matches = Matches(self._rules)
+        kept = {rule.basis: rule for rule in self._rules}
+        for at, counter in tuple(self._counters.items()):
+            if at[0] in kept:
+                counter.rule = kept[at[0]]
+            else:
+                del self._counters[at]
+        for held in self._live.values():  # what is under way is set aside in the new counts too
+            self._let_go(held)
+            self._set_aside(held, self._counters_of(self._matches.of(held.caller, held.target).tiers, held.spender))
+
+    def reserve(self, call_id: str, caller: Caller, target: Target, bound: int | None, tokens: Tokens) -> Reserved:
+        known = self._matches.of(caller, target)
+        if not known.tiers:
+            return Held(self, call_id, known, target, bound, tokens)
+        if bound is None and known.priced is not None:
+            raise unpriced(target, known.priced)
+        if known.hard and self._store.waiting > MOST_WAITING:
+            raise StoreDown("what calls cost cannot be written at the moment", retry_after=1.0)
+        counters = self._counters_of(known.tiers, known.spender)
+        held = Held(self, call_id, known, target, bound, tokens)
+        for counter in counters:
+            if not counter.loaded:
+                return self._when_loaded(held)
+        return self._take(held, counters)
+
+    async def standing(self, caller: Caller, target: Target) -> tuple[Left, ...]:
+        known = self._matches.of(caller, target)
+        counters = self._counters_of(known.tiers, known.spender)
+        for counter in counters:
+            await self._load(counter)
+        now = self.now()
+        for counter in counters:
+            counter.turn(now)
+        return tuple(counter.left(free=True) for counter in counters)
+
+    def now(self) -> int:
+        """Microseconds since 1970; never less than before."""
+        wall = self._wall()
+        if wall > self._latest:
+            self._latest = wall
+        return self._latest
+
+    def counters(self) -> tuple[Counter, ...]:
+        """What is counted at present, turned to this moment."""
+        now = self.now()
+        for counter in self._counters.values():
+            counter.turn(now)
+        return tuple(self._counters.values())
+
+    def note(self, held: "Held") -> Awaitable[None] | None:
+        """Keep what it costs at least, should this process die."""
+        if not held.counters:
+            return None
+        held.noted = True
+        return self._store.note(self._row(held, held.least, held.least_tokens, held.facts, "unknown"))
+
+    def settle(self, held: "Held", cost: int | None, tokens: Tokens | None, facts: Facts) -> None:
+        self._live.pop(held.id, None)
+        cost, tokens = held.most if cost is None else cost, held.tokens if tokens is None else tokens
+        self._let_go(held)
+        now = self.now()
+        counters = [
+            (rule, self._counters.get(_at(rule, held.spender.org, who))) for rule, who in self._matches.of(held.caller, held.target).tiers
+        ]
+        left: list[Left] = []
+        for rule, counter in counters:
+            if counter is None:
+                continue  # forgotten: it begins with what the ledger says when it is needed again
+            counter.turn(now)
+            counter.spend(taken(rule.unit, cost, tokens))
+            left.append(counter.left())
+            if rule.percents and self._alert is not None:
+                for percent in counter.crossed():
+                    self._alert(rule, counter.org, counter.who, counter.span.start, percent, counter.spent)
+        held.left = tuple(left)
+        self._store.put(self._row(held, cost, tokens, facts, facts.status), holds=held.noted)
+
+    def refund(self, held: "Held") -> None:
+        self._live.pop(held.id, None)
+        self._let_go(held)
+        if held.noted:
+            self._store.forget(held.id)
+
+    def _counters_of(self, found: tuple[Tier, ...], who: Spender) -> list[Counter]:
+        if len(self._counters) >= self._room:
+            busy = {at: one for at, one in self._counters.items() if one.reserved or one in self._loading}
+            self._counters = busy
+            self._room = max(KNOWN, 2 * len(busy))
+        made: list[Counter] = []
+        for rule, name in found:
+            at = _at(rule, who.org, name)
+            counter = self._counters.get(at)
+            if counter is None:
+                counter = self._counters[at] = Counter(rule, at[1], name, self.now())
+                self._ask(counter)
+            made.append(counter)
+        return made
+
+    async def _when_loaded(self, held: "Held") -> Reservation:
+        while True:  # the rules may have changed meanwhile, and counts been forgotten
+            known = self._matches.of(held.caller, held.target)
+            counters = self._counters_of(known.tiers, known.spender)
+            if all(counter.loaded for counter in counters):
+                return self._take(held, counters)
+            for counter in counters:
+                await self._load(counter)
+
+    async def _load(self, counter: Counter) -> None:
+        """Wait for what the ledger says. Raises `StoreDown`, and then the next who asks begins anew."""
+        if not counter.loaded:
+            await asyncio.shield(self._loading.get(counter) or self._ask(counter))
+
+    def _ask(self, counter: Counter) -> "asyncio.Task[None]":
+        """Begin to load a count: rows put before this are in what the ledger says, and calls settled after it are counted here."""
+        span = counter.begin(self.now())
+        sums = self._store.sums(ask_for(counter.rule, counter.org, counter.who, span))
+        task = self._loading[counter] = asyncio.ensure_future(self._read(counter, span, sums))
+        task.add_done_callback(_seen)
+        return task
+
+    async def _read(self, counter: Counter, span: Span, sums: Awaitable[list[Sum]]) -> None:
+        try:
+            found = await sums
+        finally:
+            self._loading.pop(counter, None)
+        counter.turn(self.now())
+        counter.load(span, slots(counter.rule, found))
+
+    def _take(self, held: "Held", counters: list[Counter]) -> Reservation:
+        """All tiers have room, or none is touched."""
+        twin = self._live.get(held.id)
+        if twin is not None:
+            return twin
+        now = self.now()
+        worst: tuple[float, Counter, int] | None = None
+        over: list[str] = []
+        for counter in counters:
+            counter.turn(now)
+            need = taken(counter.rule.unit, held.most, held.tokens)
+            if counter.fits(need):
+                continue
+            if not counter.rule.hard:
+                over.append(counter.rule.name)
+                continue
+            wait = counter.wait(need, now)
+            long = float("inf") if wait is None else wait
+            if worst is None or long > worst[0]:
+                worst = (long, counter, need)
+        if worst is not None:
+            _, counter, need = worst
+            left = counter.left(free=True)
+            raise exceeded(counter.rule, counter.who, need, left.left, left.resets, counter.wait(need, now))
+        held.over = tuple(over)
+        self._live[held.id] = held
+        self._set_aside(held, counters)
+        return held
+
+    def _set_aside(self, held: "Held", counters: list[Counter]) -> None:
+        made: list[tuple[Counter, int]] = []
+        for counter in counters:
+            amount = taken(counter.rule.unit, held.most, held.tokens)
+            counter.reserved += amount
+            made.append((counter, amount))
+        held.counters = made
+
+    def _let_go(self, held: "Held") -> None:
+        for counter, amount in held.counters:
+            counter.reserved -= amount
+        held.counters = []
+
+    def _row(self, held: "Held", cost: int | None, tokens: Tokens, facts: Facts, status: str) -> Usage:
+        who, target = held.spender, held.target
+        if status != facts.status:
+            facts = Facts(facts.kind, facts.door, status, facts.latency, facts.attempts, facts.tags)
+        names = (who.org, who.key, who.subject, who.user, who.app, who.team, who.project)
+        return Usage(held.id, self.now(), *names, target.upstream, target.name, cost, tokens, facts)
+
+
+class Held(Reservation):
+    """A reservation in the memory of this process."""
+
+    __slots__ = ("_budgets", "counters", "noted")
+
+    def __init__(self, budgets: MemoryBudgets, call_id: str, known: Known, target: Target, most: int | None, tokens: Tokens) -> None:
+        super().__init__(call_id, known.caller, known.spender, target, most, tokens)
+        self._budgets = budgets
+        self.counters: list[tuple[Counter, int]] = []
+        self.noted = False
+
+    def dispatching(self, least: int = 0, tokens: Tokens = NO_TOKENS, facts: Facts | None = None) -> Awaitable[None] | None:
+        super().dispatching(least, tokens, facts)
+        return None if self._ended else self._budgets.note(self)
+
+    def settle(self, cost: int | None, tokens: Tokens | None, facts: Facts | None = None) -> Awaitable[None] | None:
+        if not self._ended:
+            self._ended = True
+            self._budgets.settle(self, cost, tokens, self.facts if facts is None else facts)
+        return None
+
+    def refund(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._budgets.refund(self)
+
+
+def _at(rule: Rule, org: str, who: str) -> _At:
+    return (rule.basis, "" if rule.scope == "global" else org, who)
+
+
+def _seen(done: "asyncio.Future[None]") -> None:
+    """Whoever waits hears of it; where nobody does, the next who asks begins anew."""
+    if not done.cancelled():
+        done.exception()

@@ -1,0 +1,42 @@
+"""What the calls of one caller to one deployment are held against, found out once for both."""
+
+from msgspec import Struct
+
+from hub.budget.tiers import Rule, Spender, Tier, spender, tiers
+from hub.call import Caller, Target
+
+MOST = 4096
+"""Pairs of caller and deployment that are remembered; beyond it all are found out anew."""
+
+
+class Known(Struct, frozen=True):
+    """`priced`: a rule that counts money, if there is one; `hard`: whether any must be kept."""
+
+    caller: Caller
+    spender: Spender
+    tiers: tuple[Tier, ...]
+    priced: Rule | None
+    hard: bool
+
+
+class Matches:
+    """One look-up where the pair is known. Made anew when the rules change."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+        self._known: dict[tuple[str, str, str], Known] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def of(self, caller: Caller, target: Target) -> Known:
+        at = (caller.key_id, target.upstream, target.name)
+        known = self._known.get(at)
+        if known is None or known.caller is not caller:
+            if len(self._known) >= MOST:
+                self._known.clear()
+            who = spender(caller)
+            found = tiers(self._rules, who, target)
+            priced = next((rule for rule, _ in found if rule.unit == "usd"), None)
+            known = self._known[at] = Known(caller, who, found, priced, any(rule.hard for rule, _ in found))
+        return known

@@ -1,0 +1,216 @@
+"""Budgets that several processes share: exact whoever asks, given back when one dies, loaded from the ledger when Redis has lost them."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from hub.budget import spend_keeper
+from hub.call import Tokens
+from hub.refusal import BudgetExceeded, StoreDown
+from hub.store.redis import Redis
+from tests.budget.purse import ANN, GPT, InRedis, end, reserve, spend, usd
+from tests.budget.spenders import LEASE, specs
+from tests.services.redis import RedisServer
+
+CAP, COST, PROCESSES, CALLS = 1_000_000, 1000, 4, 750
+
+
+@pytest.fixture
+async def purse(store: Redis, redis: RedisServer, database_url: str) -> AsyncIterator[InRedis]:
+    purse = InRedis(store, redis, database_url)
+    await purse.open()
+    yield purse
+    await purse.close()
+
+
+@contextlib.asynccontextmanager
+async def spenders(redis_url: str, database_url: str) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+    """Processes that are ready to spend."""
+    pipe = asyncio.subprocess.PIPE
+    made: list[asyncio.subprocess.Process] = []
+    try:
+        for n in range(PROCESSES):
+            arguments = ("-m", "tests.budget.spenders", redis_url, database_url, str(CAP), str(CALLS), str(COST), f"p{n}")
+            made.append(await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe))
+        for one in made:
+            assert await line(one) == "ready"
+        yield made
+    finally:
+        for one in made:
+            if one.returncode is None:
+                one.kill()
+            await one.communicate()
+
+
+async def line(process: asyncio.subprocess.Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def go(process: asyncio.subprocess.Process) -> None:
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    await process.stdin.drain()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], patience: float = 30.0) -> None:
+    async with asyncio.timeout(patience):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def test_three_thousand_calls_of_four_processes_against_room_for_a_thousand_and_one_process_is_killed(
+    redis_url: str, redis: RedisServer, database_url: str, purse: InRedis
+):
+    async with spenders(redis_url, database_url) as processes:
+        for one in processes:
+            await go(one)
+        admitted = [int((await line(one)).split()[1]) for one in processes]
+        assert sum(admitted) == CAP // COST
+        assert sum(map(bool, admitted)) > 1
+        victim = max(range(PROCESSES), key=lambda n: admitted[n])
+        for one in processes:
+            await go(one)
+        assert (await line(processes[victim])).startswith("sent")
+        processes[victim].send_signal(signal.SIGKILL)  # in the middle of settling
+        for n, one in enumerate(processes):
+            if n != victim:
+                while not (said := await line(one)).startswith("settled"):
+                    continue
+                assert said == f"settled {admitted[n]}"
+
+        async def nothing_held() -> bool:
+            return redis.ask("HLEN", "hub:{spend}:held") == 0 and redis.ask("HLEN", "hub:{spend}:rows") == 0
+
+        await until(nothing_held, 30 + LEASE)
+        for n, one in enumerate(processes):
+            if n != victim:
+                await go(one)
+                await one.wait()
+    await purse.make(*specs(CAP))
+    rows = await purse.rows()
+    spent = sum(row.cost for row in rows)
+    assert spent <= CAP
+    by_process = [sum(row.id.startswith(f"p{n}-") for row in rows) for n in range(PROCESSES)]
+    assert [count for n, count in enumerate(by_process) if n != victim] == [count for n, count in enumerate(admitted) if n != victim]
+    assert {row.cost for row in rows} <= {COST - 1, 7}
+    assert sum(row.facts.status == "unknown" for row in rows) <= 1  # it settled one after the other
+    counts = await purse.counts(purse.made[0])
+    assert counts == {("b", ""): (spent, 0), ("key", "k1"): (spent, 0), ("all", ""): (spent, 0)}
+
+
+async def test_what_a_dead_process_sent_is_spent_at_least_and_what_it_did_not_is_given_back(
+    purse: InRedis, monkeypatch: pytest.MonkeyPatch
+):
+    dead, alive = await purse.make(usd(1000)), await purse.make(usd(1000))
+    dead._keeper._task.cancel()
+    sent = await reserve(dead, "sent", 300)
+    sent.dispatching(40, Tokens(input=4))
+    await reserve(dead, "not", 300)
+    mine = await reserve(alive, "mine", 300)
+    assert (await purse.counts(alive))["b", ""] == (0, 900)
+    await purse.pass_(29)
+    await alive._keeper._once()
+    await purse.pass_(2)
+    await alive._keeper._once()
+    assert (await purse.counts(alive))["b", ""] == (40, 300)
+    await end(sent.settle(250, Tokens()))  # it was not dead after all: never both
+    await end(mine.settle(300, Tokens()))
+    assert (await purse.counts(alive))["b", ""] == (340, 0)
+    await purse.pass_(4)
+    await alive.standing(ANN, GPT)  # it hears what time it is
+    await alive._keeper._once()
+    rows = {row.id: (row.cost, row.facts.status) for row in await purse.rows()}
+    assert rows == {"sent": (40, "unknown"), "mine": (300, "ok")}
+
+
+@pytest.mark.parametrize("loss", ["flushed", "restarted", "emptied and restarted"])
+async def test_redis_that_lost_its_counts_is_told_them_by_the_ledger_and_by_who_has_calls_under_way(
+    purse: InRedis, redis: RedisServer, store: Redis, loss: str
+):
+    purse.settling = 0.2
+    budgets, other = [], []
+    for made in (budgets, other):
+        made.append(await purse.make(usd(1000), usd(1000, "rolling", "key", "1h")))
+
+    async def again(make: Callable[[], Awaitable[object]]):
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    return await make()
+                except StoreDown:
+                    await purse.pass_(0.3)
+                    await asyncio.sleep(0.02)
+
+    await again(lambda: spend(budgets[0], "a", 100))
+    flying = await again(lambda: reserve(other[0], "b", 300))
+    flying.dispatching(10)
+    if loss == "flushed":
+        redis.ask("FLUSHALL")
+    else:
+        redis.kill()
+        redis.restart(forget=loss.startswith("emptied"))
+    await purse.pass_(0)
+    await again(lambda: budgets[0].standing(ANN, GPT))
+    await again(other[0]._keeper._once)  # as it does every two seconds
+    refusal = None
+    try:
+        await again(lambda: reserve(budgets[0], "c", 601))
+    except BudgetExceeded as one:
+        refusal = one
+    assert refusal is not None
+    await spend(budgets[0], "c", 600)
+    await end(flying.settle(250, Tokens()))
+    assert (await purse.counts(budgets[0])) == {("b", ""): (950, 0), ("rolling", "k1"): (950, 0)}
+    assert sorted((row.id, row.cost) for row in await purse.rows()) == [("a", 100), ("b", 250), ("c", 600)]
+
+
+async def test_rows_that_a_dead_process_had_not_written_are_written_by_another(purse: InRedis, monkeypatch: pytest.MonkeyPatch):
+    dead, alive = await purse.make(usd(1000)), await purse.make(usd(1000))
+    await dead.standing(ANN, GPT)
+    purse.made.remove(dead)
+    purse.stores.pop(0)._worker.cancel()
+    dead._keeper._task.cancel()
+    await spend(dead, "a", 100)
+    assert await purse.store.find(None) == []
+    await purse.pass_(spend_keeper.OLD / 1_000_000 + 1)
+    await alive.standing(ANN, GPT)  # it hears what time it is
+    await alive._keeper._once()
+    await purse.store.settled()
+    assert [(row.id, row.cost) for row in await purse.store.find(None)] == [("a", 100)]
+    purse.server.ask("FLUSHALL")
+    await purse.pass_(0)
+    assert [one.left for one in await alive.standing(ANN, GPT)] == [900]
+
+
+async def test_without_redis_hard_budgets_refuse_at_once_and_soft_ones_let_through_into_the_ledger(
+    purse: InRedis, redis: RedisServer, store: Redis
+):
+    hard, soft = await purse.make(usd(1000)), await purse.make(usd(1000, "soft", enforce="soft"))
+    flying = await reserve(hard, "a", 100)
+    flying.dispatching()
+    redis.kill()
+    while store.up:
+        await asyncio.sleep(0.01)
+    since = time.monotonic()
+    for n in range(100):
+        with pytest.raises(StoreDown):
+            await reserve(hard, f"h{n}", 1)
+    await spend(soft, "s", 5)
+    await end(flying.settle(90, Tokens()))
+    assert time.monotonic() - since < 2
+    await purse.stores[1].settled()
+    assert [row.id for row in await purse.stores[1].find(None)] == ["s"]
+    redis.restart()
+    await purse.pass_(0)
+
+    async def settled() -> bool:
+        return [row.cost for row in await purse.rows() if row.id == "a"] == [90]
+
+    await until(settled)
