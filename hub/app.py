@@ -14,6 +14,7 @@ from hub import __version__
 from hub.admin.routes import Admin
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal
+from hub.budget.alerts import Alerts
 from hub.budget.price_book import PriceBook
 from hub.budget.price_desk import PriceDesk
 from hub.commons import Commons
@@ -83,11 +84,13 @@ class Hub:
         self.commons = commons = _commons(config)
         commons.announce(self.identity)
         commons.compare(lambda: self.loaded.hash)
+        self.egress = Egress(config.egress)
+        self.alerts = Alerts(medium.usage, self.egress, config.budgets)
         self.limits = commons.limiter(medium.days, config.limits, self.metrics.alone)
         self.prices = PriceBook(config.prices)
         self.price_desk = PriceDesk(medium.prices, self.prices)
+        self.budgets = commons.budgets(medium.usage, config, self.alerts.raised)
         self.guard = Guard(self.journal.boot)
-        self.egress = Egress(config.egress)
         self.shipping = Shipping(config, self.egress, known)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics, self.shipping.watch)
         self.fleet = Fleet(self.egress, self.guard, Shelf(medium.catalogues))
@@ -137,6 +140,9 @@ class Hub:
         await self.price_desk.open(shared=self.medium.shared)
         await self.egress.open()
         self.shipping.start()
+        await self.medium.usage.open()
+        await self.budgets.open()
+        await self.alerts.open()
         await self.fleet.configure(self.loaded.config.upstreams)
         self._configure_models(self.loaded.config)
         await self.generations.swap()
@@ -158,8 +164,9 @@ class Hub:
 
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
-        first = (self.generations.close, self.clients.stop, self.fleet.close, self.shipping.close, self.egress.close)
-        for close in (*first, self.price_desk.close, self.identity.close, self.journal.close, self.limits.close, self.commons.close):
+        before = (self.generations.close, self.clients.stop, self.fleet.close, self.budgets.close, self.alerts.close)
+        then = (self.shipping.close, self.egress.close, self.price_desk.close, self.identity.close, self.journal.close)
+        for close in (*before, *then, self.limits.close, self.medium.usage.close, self.commons.close):
             try:
                 await close()
             except Refusal as refusal:
@@ -213,6 +220,8 @@ class Hub:
         self.shipping.configure(loaded.config)
         self.prices.declare(loaded.config.prices)
         self._configure_models(loaded.config)
+        self.budgets.configure(loaded.config.budgets, loaded.config.limits)
+        self.alerts.configure(loaded.config.budgets)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
 

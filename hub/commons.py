@@ -6,9 +6,11 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from hub.budget.budgets import Alert, Budgets
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
-from hub.config.model import LimitSpec
+from hub.budget.usage import Ledger as UsageLedger
+from hub.config.model import Config, LimitSpec
 from hub.identity.authenticate import Identity
 from virtual_servers.fleet import Fleet
 from virtual_servers.sessions import SessionStore
@@ -31,6 +33,10 @@ class Commons(Protocol):
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         """The limits. `days` keeps the counts of a process that counts alone; `local` is called for each call that could not be counted."""
+        ...
+
+    def budgets(self, usage: UsageLedger, config: Config, alert: Alert) -> Budgets:
+        """The budgets, and the limits on tokens. `usage` is the ledger; `alert` is told of thresholds that were passed."""
         ...
 
     def compare(self, config: Callable[[], str]) -> None:

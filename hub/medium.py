@@ -6,6 +6,7 @@ from typing import Protocol
 from hub.audit.ledger import Ledger
 from hub.budget.daily import Days
 from hub.budget.price_shelf import PriceShelf
+from hub.budget.usage import Ledger as UsageLedger
 from hub.identity.rows import Keys
 from hub.policy.snapshots import Snapshots
 from virtual_servers.shelf import Catalogues
@@ -25,6 +26,7 @@ class Medium(Protocol):
     catalogues: Catalogues
     days: Days
     prices: PriceShelf
+    usage: UsageLedger
     ledger: Ledger
 
     @property

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from hub.budget.budgets import Alert, Budgets
+from hub.budget.budgets_memory import MemoryBudgets
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.budget.limits import Limits
-from hub.config.model import LimitSpec
+from hub.budget.usage import Ledger as UsageLedger
+from hub.config.model import Config, LimitSpec
 from hub.identity.authenticate import Identity
 from virtual_servers.fleet import Fleet
 from virtual_servers.sessions import Sessions, SessionStore
@@ -30,6 +33,9 @@ class OnMemory:
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         return Limits(days, specs)
+
+    def budgets(self, usage: UsageLedger, config: Config, alert: Alert) -> Budgets:
+        return MemoryBudgets(usage, config.budgets, config.limits, alert=alert)
 
     def compare(self, config: Callable[[], str]) -> None:
         return

@@ -8,6 +8,8 @@ from hub.budget.daily import Days
 from hub.budget.daily_postgres import PostgresDays
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_postgres import PostgresPriceShelf
+from hub.budget.usage import Ledger as UsageLedger
+from hub.budget.usage_postgres import PostgresUsage
 from hub.config.model import Address
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
@@ -35,6 +37,7 @@ class OnPostgres:
         self.catalogues: Catalogues = PostgresCatalogues(postgres)
         self.days: Days = PostgresDays(postgres)
         self.prices: PriceShelf = PostgresPriceShelf(postgres)
+        self.usage: UsageLedger = PostgresUsage(postgres)
         self.ledger: Ledger = PostgresLedger(postgres)
 
     @property

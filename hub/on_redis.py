@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from hub.budget.budgets import Alert, Budgets
+from hub.budget.budgets_redis import RedisBudgets
 from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.budget.limits_redis import RedisLimits
-from hub.config.model import Address, LimitSpec
+from hub.budget.usage import Ledger as UsageLedger
+from hub.config.model import Address, Config, LimitSpec
 from hub.identity.authenticate import Identity
 from hub.identity.relay import Relay
 from hub.replicas import Replicas
@@ -48,6 +51,9 @@ class OnRedis:
 
     def limiter(self, days: Days, specs: tuple[LimitSpec, ...], local: Callable[[], None]) -> Limiter:
         return RedisLimits(self.redis, specs, local=local)
+
+    def budgets(self, usage: UsageLedger, config: Config, alert: Alert) -> Budgets:
+        return RedisBudgets(self.redis, usage, config.budgets, config.limits, alert=alert)
 
     def compare(self, config: Callable[[], str]) -> None:
         self._replicas = Replicas(self.signals, config)

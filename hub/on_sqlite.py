@@ -9,6 +9,8 @@ from hub.budget.daily import Days
 from hub.budget.daily_sqlite import SqliteDays
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
+from hub.budget.usage import Ledger as UsageLedger
+from hub.budget.usage_sqlite import SqliteUsage
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
 from hub.policy.snapshots import Snapshots
@@ -30,6 +32,7 @@ class OnSqlite:
         self.catalogues: Catalogues = SqliteCatalogues(database)
         self.days: Days = SqliteDays(database)
         self.prices: PriceShelf = SqlitePriceShelf(database)
+        self.usage: UsageLedger = SqliteUsage(database)
         self.ledger: Ledger = SqliteLedger(database)
 
     @property

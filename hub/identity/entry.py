@@ -29,6 +29,10 @@ class KeyInfo(Struct, frozen=True):
     expires: str = ""
     revoked: str = ""
     source: Literal["stored", "declared"] = "stored"
+    user: str = ""
+    app: str = ""
+    team: str = ""
+    project: str = ""
 
 
 class Entry(Struct, frozen=True):
@@ -67,6 +71,10 @@ def info_of(spec: KeySpec, key_id: str, *, created: str, source: Literal["stored
         created=created,
         expires="" if math.isinf(expires) else stamp(expires),
         source=source,
+        user=spec.user,
+        app=spec.app,
+        team=spec.team,
+        project=spec.project,
     )
 
 
@@ -80,6 +88,10 @@ def entry_of(info: KeyInfo, pepper: bytes, mac: Mac) -> Entry:
         grants_version=hashlib.sha256(msgspec.json.encode(info.grants)).hexdigest()[:24],
         roles=info.roles,
         key_name=info.name,
+        user=info.user,
+        app=info.app,
+        team=info.team,
+        project=info.project,
     )
     return Entry(info, caller, moment(info.expires), pepper, mac)
 
