@@ -128,8 +128,9 @@ class Budgets(Protocol):
         """Set aside what the call may cost at most, in every tier or in none.
 
         `bound` in nano-dollars, None where the model has no price; `tokens`: at most so many `input` and `output`. `call_id` names the
-        reservation: a second attempt of one call, at another deployment, has one of its own. Raises `BudgetExceeded`, `Limited` (a limit on
-        tokens a minute), `Unpriced`, and `StoreDown` where a hard budget applies and cannot be counted.
+        reservation: a second attempt of one call, at another deployment or after `StoreDown`, has one of its own. Raises
+        `BudgetExceeded`, `Limited` (a limit on tokens a minute), `Unpriced`, and `StoreDown` where a hard budget applies and cannot be
+        counted.
         """
         ...
 

@@ -32,7 +32,7 @@ _END = 9_000_000_000_000_001
 
 _SHOWN = 160
 
-IN_FLIGHT = 100
+IN_FLIGHT = 32
 """Decisions asked for at a time: of a burst, the others wait here, where their time does not count as Redis's silence."""
 
 

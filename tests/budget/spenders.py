@@ -6,6 +6,7 @@ sent and settle it at COST - 1, one after the other, and say `settled N`; stay u
 
 import asyncio
 import contextlib
+import itertools
 import sys
 
 from hub.budget.budgets_redis import RedisBudgets
@@ -35,13 +36,14 @@ async def main(redis_url: str, database_url: str, cap: str, calls: str, cost: st
     await asyncio.to_thread(sys.stdin.readline)
 
     async def one(number: int):
-        while True:
+        for again in itertools.count():
             try:
-                return await reserve(budgets, f"{name}-{number:05}", int(cost))
+                return await reserve(budgets, f"{name}-{number:05}.{again}", int(cost))
             except BudgetExceeded:
                 return None
             except StoreDown as down:  # the counts have just begun
                 await asyncio.sleep(min(down.retry_after or 0.05, 0.05))
+        return None
 
     held = [one for one in await asyncio.gather(*(one(n) for n in range(int(calls)))) if one is not None]
     print(f"admitted {len(held)}", flush=True)

@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from hub.budget import spend_keeper
+from hub.budget.budgets_redis import RedisBudgets
+from hub.budget.usage_postgres import PostgresUsage
 from hub.call import Tokens
 from hub.refusal import BudgetExceeded, StoreDown
+from hub.store.postgres import Postgres
 from hub.store.redis import Redis
-from tests.budget.purse import ANN, GPT, InRedis, end, reserve, spend, usd
+from tests.budget.purse import ANN, EVE, GPT, InRedis, end, reserve, spend, usd
 from tests.budget.spenders import LEASE, specs
-from tests.services.redis import RedisServer
+from tests.services.redis import RedisCluster, RedisServer
 
 CAP, COST, PROCESSES, CALLS = 1_000_000, 1000, 4, 750
 
@@ -214,3 +217,34 @@ async def test_without_redis_hard_budgets_refuse_at_once_and_soft_ones_let_throu
         return [row.cost for row in await purse.rows() if row.id == "a"] == [90]
 
     await until(settled)
+
+
+async def test_on_a_cluster_every_tier_is_in_one_place(redis_cluster: RedisCluster, database_url: str):
+    redis, postgres = Redis(redis_cluster.url), Postgres(database_url)
+    await redis.open()
+    await postgres.open()
+    ledger = PostgresUsage(postgres)
+    await ledger.open()
+    budgets = RedisBudgets(redis, ledger, (usd(1000, "all", "global", "24h"), usd(600, window="day")), settling=0.0)
+    await budgets.open()
+    for n, caller in enumerate((ANN, EVE)):
+        await spend(budgets, f"a{n}", 500, caller=caller)
+    with pytest.raises(BudgetExceeded) as raised:
+        await reserve(budgets, "b", 1)
+    assert raised.value.data["budget"] == "all"
+    (await reserve(budgets, "c", 0)).refund()
+    await budgets.close()
+    await ledger.close()
+    await postgres.close()
+    await redis.close()
+
+
+async def test_the_ledger_of_an_organisation_is_seen_by_nobody_else(purse: InRedis):
+    budgets = await purse.make(usd(1000))
+    await spend(budgets, "a", 1)
+    await spend(budgets, "b", 1, caller=EVE)
+    assert [row.id for row in await purse.rows()] == ["b", "a"]
+    for org, seen in (("acme", 1), ("evil", 1), ("*", 2), ("", 0), ("acm", 0)):
+        count = await purse.postgres.read(lambda connection: connection.fetchval("SELECT count(*) FROM usage"), org=org)
+        assert count == seen
+    assert [row.id for row in await purse.store.find("evil")] == ["b"]
