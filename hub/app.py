@@ -290,6 +290,7 @@ class Hub:
     async def _seated_again(self) -> None:
         """Nobody is let in before what another hub counted meanwhile is counted here."""
         await self.limits.resume()
+        await self.budgets.resume()
         await self.identity.unbar()
 
     def _revoked(self, key_id: str) -> None:

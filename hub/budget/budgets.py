@@ -116,6 +116,10 @@ class Budgets(Protocol):
         """Settle what a process that died left under way. Raises `StoreDown`."""
         ...
 
+    async def resume(self) -> None:
+        """Another process may have spent meanwhile in the place of this one: count anew from the ledger. Raises `StoreDown`."""
+        ...
+
     async def close(self) -> None:
         """Write what is not written yet. Raises `StoreDown` where it cannot be."""
         ...

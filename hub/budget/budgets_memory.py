@@ -54,6 +54,12 @@ class MemoryBudgets:
         self._latest = await self._store.last()  # time goes on from there: a clock set back while nobody looked gives nothing twice
         await self._store.recover()
 
+    async def resume(self) -> None:
+        self._latest = max(self._latest, await self._store.last())
+        self._counters = {at: one for at, one in self._counters.items() if one.reserved}
+        for counter in self._counters.values():
+            counter.loaded = False
+
     async def close(self) -> None:
         for held in tuple(self._live.values()):
             held.__exit__()

@@ -71,6 +71,9 @@ class RedisBudgets:
     async def open(self) -> None:
         await self._keeper.open()
 
+    async def resume(self) -> None:
+        """The counts are in Redis whoever counts."""
+
     async def close(self) -> None:
         for held in tuple(self._live.values()):
             held.__exit__()

@@ -67,6 +67,18 @@ async def test_a_row_is_durable_no_later_than_what_is_handed_to_the_store_after_
     assert len(commits) <= 4  # alone each would have a commit for the call, its row, and each record
 
 
+async def test_what_another_process_spent_in_its_place_is_counted_when_it_has_its_place_again(purse: InSqlite):
+    budgets, other = await purse.make(usd(1000)), await purse.make(usd(1000))
+    await spend(budgets, "a", 100)
+    flying = await reserve(budgets, "b", 200)
+    await spend(other, "c", 300)
+    await purse.store.settled()
+    await budgets.resume()
+    assert [one.left for one in await budgets.standing(ANN, GPT)] == [400]
+    flying.settle(200, Tokens())
+    assert await purse.counts(budgets) == {("b", ""): (600, 0)}
+
+
 async def test_memory_follows_who_calls(purse: InSqlite):
     budgets = await purse.make(usd(10_000, "key", "key"))
     assert isinstance(budgets, MemoryBudgets)
