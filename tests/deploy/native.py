@@ -19,7 +19,7 @@ from typing import Any
 
 from tests.deploy import compose, dockerfile
 from tests.deploy.compose import ROOT, mounts, seconds
-from tests.services import postgres, redis
+from tests.services import machine, postgres, redis
 
 _PATH = re.compile(r"(?<![\w.}/-])(?:/[\w.-]+)+")
 
@@ -185,7 +185,7 @@ class Native:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=redis._die_with_us,  # noqa: PLW1509 (one call into libc, which takes no lock)
+                preexec_fn=machine.die_with_us,  # noqa: PLW1509 (one call into libc, which takes no lock)
                 **self._as(name),
             )
 
