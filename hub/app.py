@@ -28,6 +28,7 @@ from hub.gate import Gate
 from hub.generations import Generations
 from hub.identity.authenticate import Identity
 from hub.llm.catalogue import Catalogue, compiled
+from hub.llm.dispatch import Money
 from hub.llm.edge import Edge as ModelsEdge
 from hub.llm.figures import Figures
 from hub.llm.providers import Providers, known
@@ -104,7 +105,8 @@ class Hub:
         figures = Figures(self.prices, lambda: self.loaded.config.providers)
         self.router = Router(figures.price_of, figures.window_of)
         self._catalogue: tuple[Config, Catalogue] | None = None
-        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, self._models, config.server)
+        money = Money(self.budgets, self.prices)
+        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, self._models, config.server)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)

@@ -32,17 +32,37 @@ ABORTED = frozenset({"client_gone", "key_revoked", "keys_unchecked", "cancelled"
 """Why a call was cut off, as records say it."""
 
 
+Dispatch = Callable[[Call, Emit], Awaitable[Reply]]
+
+
+class Charge(Protocol):
+    """The money of one call that costs any."""
+
+    async def reserve(self, call: Call, caller: Caller) -> None:
+        """Set aside what it costs at most. Raises `BudgetExceeded`, `Limited`, `Unpriced`, `StoreDown`: nothing is sent then."""
+        ...
+
+    async def settle(self, reply: Reply, microseconds: int) -> Reply:
+        """Spend what it did cost; the reply bears it from then on."""
+        ...
+
+    def end(self) -> None:
+        """The call is over: what was not settled is."""
+        ...
+
+
 class Plan(Struct, frozen=True):
     """What `resolve` makes of a call: the call as it would be sent, and how it is answered.
 
     Exactly one of `dispatch` (bytes leave the hub) and `answer` (the hub answers by itself) is set. `inspect` takes the arguments and
-    may refuse them.
+    may refuse them. `charge` is set where the call costs money.
     """
 
     call: Call
-    dispatch: Callable[[Call, Emit], Awaitable[Reply]] | None = None
+    dispatch: Dispatch | None = None
     answer: Callable[[Caller], Awaitable[Reply]] | None = None
     inspect: Callable[[Any], None] | None = None
+    charge: Charge | None = None
 
 
 class View(Protocol):
@@ -205,6 +225,8 @@ async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller
             with entry if isinstance(entry, Hold) else await entry:
                 if plan.inspect is not None:
                     plan.inspect(call.arguments)
+                if plan.charge is not None:
+                    return await charged(trail, plan.charge, plan.dispatch, delivery)
                 delivery.opened(await trail.open())
                 return await trail.close(await plan.dispatch(call, delivery.emit))
     except Refusal as refusal:
@@ -216,6 +238,18 @@ async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller
         fault = Internal("the hub failed to handle this call; the operator's log has the details under this request id")
         receipt = await trail.refuse(fault)
         raise Refused(fault, receipt) from error
+
+
+async def charged(trail: "Trail", charge: Charge, dispatch: Dispatch, delivery: Delivery) -> Answer:
+    """The end of the path for a call that costs money: set aside, sent, settled, whatever becomes of it."""
+    call = trail.call
+    try:
+        await charge.reserve(call, trail.caller)
+        delivery.opened(await trail.open())
+        reply = await dispatch(call, delivery.emit)
+        return await trail.close(await charge.settle(reply, trail.microseconds()))
+    finally:
+        charge.end()
 
 
 class Ahead(Struct):
@@ -347,6 +381,10 @@ class Trail:
             return entry
         decided = None if decision is _UNDECIDED else decision
         return record.single(call, caller, decided, status=status, code=code, us=us, reply=reply, salt=salt)
+
+    def microseconds(self) -> int:
+        """Since the call came."""
+        return self._elapsed() // 1000
 
     def _elapsed(self) -> int:
         return time.perf_counter_ns() - self._started

@@ -1,7 +1,9 @@
 """One model call on the governed path: which deployments it may go to, and what comes back from the one that answers."""
 
+import asyncio
 import re
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from math import ceil
 from typing import Any
@@ -9,10 +11,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from hub.budget.budgets import Budgets
+from hub.budget.price_book import PriceBook
 from hub.call import Call, Caller, Chunk, Emit, Target, Tokens, Usage
 from hub.llm.attribution import attributed
 from hub.llm.carry import Carrier, Stream, carrier
 from hub.llm.catalogue import Catalogue
+from hub.llm.charge import Charge
 from hub.llm.delivery import Served
 from hub.llm.endpoints import Endpoint
 from hub.llm.errors import Dialect
@@ -37,6 +42,9 @@ KEEP_ALIVE: dict[Dialect, bytes] = {
 }
 """What a client gets while its provider is silent. Only between whole events."""
 
+LARGE = 256 * 1024
+"""Bytes of a request from which on it is read, and written anew, in a thread."""
+
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _VISIBLE = re.compile(rb"[\x20-\x7e]*")
 _RELAYED = (b"anthropic-beta", b"openai-beta", b"idempotency-key")
@@ -55,6 +63,13 @@ class Sent(Struct, frozen=True):
         return self.headers.get(b"anthropic-version", b"").decode("latin-1")[:32]
 
 
+class Money(Struct, frozen=True):
+    """What a call costs is found out, and set aside, by these."""
+
+    budgets: Budgets
+    prices: PriceBook
+
+
 class Errand(Struct, frozen=True):
     """How one call resolves (`hub.pipeline.View`)."""
 
@@ -65,6 +80,7 @@ class Errand(Struct, frozen=True):
     policy: Policy
     places: Mapping[str, Place]
     router: Router
+    money: Money
     extra: list[tuple[bytes, bytes]]
     """Headers of the answer to come."""
     keep_alive: float
@@ -89,7 +105,8 @@ class Errand(Struct, frozen=True):
         if allowed and len(allowed) < len(able):
             left += tuple(Left(stop.deployed.target, "policy") for stop in able if stop not in allowed)
         shaped = msgspec.structs.replace(call, door=model.name, target=planned.stops[0].deployed.target)
-        return Plan(shaped, dispatch=_Run(self, route, planned.stops, left, caller).dispatch)
+        charge = Charge(self.money.budgets, self.money.prices, self.places, kind, self.head)
+        return Plan(shaped, dispatch=_Run(self, route, planned.stops, left, charge).dispatch, charge=charge)
 
     def _has(self, target: Target) -> bool:
         place = self.places.get(target.upstream)
@@ -101,9 +118,9 @@ class Errand(Struct, frozen=True):
 class _Run:
     """A call under way."""
 
-    def __init__(self, errand: Errand, route: Route, stops: tuple[Stop, ...], left: tuple[Left, ...], caller: Caller) -> None:
+    def __init__(self, errand: Errand, route: Route, stops: tuple[Stop, ...], left: tuple[Left, ...], charge: Charge) -> None:
         self._errand = errand
-        self._caller = caller
+        self._charge = charge
         self._route = route
         self._stops = stops
         self._left = left
@@ -111,6 +128,8 @@ class _Run:
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
         errand, route = self._errand, self._route
+        if estimate := self._charge.shown:
+            errand.extra.append((b"hub-cost-estimate", estimate.encode()))
         counted = errand.router.counted
         attempts = Attempts(route, self._stops, lambda target: self._attempt(target, call), counted, streams=errand.head.stream)
         try:
@@ -126,10 +145,12 @@ class _Run:
             refusal.facts = _facts(attempts.tried, self._left, None)
             raise
 
-    def _attempt(self, target: Target, call: Call) -> Attempt:
+    async def _attempt(self, target: Target, call: Call) -> Attempt:
+        await self._charge.move(target)
         errand, place = self._errand, self._errand.places[target.upstream]
         provider = place.provider
-        found = carrier(errand.endpoint, provider.spec.wire, errand.head, target.name, place.quirks, errand.sent.version)
+        make = partial(carrier, errand.endpoint, provider.spec.wire, errand.head, target.name, place.quirks, errand.sent.version)
+        found = make() if len(errand.head.body) < LARGE else await asyncio.to_thread(make)
         if found is None:
             raise InvalidRequest("this provider has no such endpoint", data={"param": "model"})
         self._carrier = found
@@ -139,7 +160,7 @@ class _Run:
         bearer = not anthropic or version >= _BEARERS_FROM
         request = found.request
         if place.pseudonym is not None:
-            request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(self._caller))
+            request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(self._charge.caller))
         return Attempt(provider, found.path, request, extra, bearer=bearer, deadline=call.deadline)
 
     def _whole(self, attempt: Attempt, found: Carrier, attempts: Attempts) -> Served:

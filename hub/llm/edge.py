@@ -3,6 +3,7 @@
 It only translates: HTTP to `Call`, `Answer` to HTTP. What is decided about a call is decided on the governed path.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -15,7 +16,7 @@ from hub.edge.exchange import Exchange, require_json
 from hub.llm.catalogue import Catalogue
 from hub.llm.counting import attempted, count
 from hub.llm.delivery import Delivery, refuse
-from hub.llm.dispatch import Errand, Sent
+from hub.llm.dispatch import LARGE, Errand, Money, Sent
 from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
 from hub.llm.head import read
 from hub.llm.listing import Listing
@@ -43,6 +44,7 @@ class Edge(serve.Edge[Exchange]):
         clients: Clients,
         providers: Providers,
         router: Router,
+        money: Money,
         present: Callable[[], tuple[Catalogue, Policy] | None],
         server: Server,
     ) -> None:
@@ -50,6 +52,7 @@ class Edge(serve.Edge[Exchange]):
         self._providers = providers
         self._present = present
         self._router = router
+        self._money = money
         self._max_body = server.max_model_body
         self._keep_alive = server.keep_alive
 
@@ -83,11 +86,11 @@ class Edge(serve.Edge[Exchange]):
         running.reading = True
         body = await exchange.body(self._max_body)
         running.reading = False
-        head = read(body, endpoint.kind)
+        head = read(body, endpoint.kind) if len(body) < LARGE else await asyncio.to_thread(read, body, endpoint.kind)
         call = self._call(exchange, f"llm.{endpoint.kind}", head.model[:256], body)
         sent = Sent(exchange.headers, exchange.request_id)
         places, extra = self._providers.places, exchange.extra
-        errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, extra, self._keep_alive)
+        errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, self._money, extra, self._keep_alive)
         began = time.perf_counter_ns()
         delivery = self._delivery(exchange, call)
         try:

@@ -217,7 +217,7 @@ def _fault(refusal: Refusal) -> Fault:
 
 
 def _kind(refusal: Refusal) -> str:
-    if type(refusal).status == 429 and _about_money(refusal):
+    if _about_money(refusal):
         return "quota"
     return next((kind for known, kind in _KINDS if isinstance(refusal, known)), None) or _BY_STATUS.get(type(refusal).status, "broken")
 
@@ -231,7 +231,7 @@ def _status(refusal: Refusal, kind: str, dialect: Dialect) -> int:
     for known, status in _STATUSES:
         if isinstance(refusal, known):
             return status
-    own = type(refusal).status
+    own = refusal.status
     if own >= 400:
         return own
     words = _WORDS[kind]

@@ -5,7 +5,7 @@ A client's own fault (another 4xx) is an answer: it would be the same anywhere, 
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 
 from msgspec import Struct
@@ -39,6 +39,8 @@ class Tried(Struct, frozen=True):
     why: str = ""
 
 
+Make = Callable[[Target], Awaitable[Attempt]]
+
 Count = Callable[[str, str], None]
 """Told the provider and the verdict of each attempt."""
 
@@ -48,8 +50,10 @@ class Attempts:
 
     __slots__ = ("_at", "_count", "_left", "_make", "_open", "_route", "_stops", "_streams", "soonest", "tried")
 
-    def __init__(self, route: Route, stops: Sequence[Stop], make: Callable[[Target], Attempt], count: Count, *, streams: bool) -> None:
-        """`make` may raise `InvalidRequest` for a deployment that cannot be asked such a thing."""
+    def __init__(
+        self, route: Route, stops: Sequence[Stop], make: Callable[[Target], Awaitable[Attempt]], count: Count, *, streams: bool
+    ) -> None:
+        """`make` may raise `InvalidRequest` for a deployment that cannot be asked such a thing; what else it raises ends it all."""
         self.tried: list[Tried] = []
         self.soonest: float | None = None
         """Seconds until the first of those that said so is ready again."""
@@ -141,19 +145,18 @@ class Attempts:
         target, health = stop.deployed.target, stop.health
         started = time.perf_counter_ns()
         health.asked = time.monotonic()
-        attempt: Attempt | None = None
-        fault: Unavailable | InvalidRequest | None = None
-        try:
-            attempt = self._make(target)
-            attempt.patient = self._at + 1 == len(self._stops)
-            await attempt.__aenter__()
-        except InvalidRequest as refusal:
-            attempt, fault, verdict, result = None, refusal, "unsaid", refusal.code
-        except Unavailable as refusal:
-            attempt, fault, verdict, result = None, refusal, of_refusal(refusal), refusal.code
+        attempt, fault = await self._made(target)
+        if attempt is None:
+            assert fault is not None
+            verdict, result = "unsaid", fault.code
         else:
-            status = attempt.response.status
-            verdict, result = of_status(status), "ok" if status == 200 else f"status:{status}"
+            try:
+                await attempt.__aenter__()
+            except Unavailable as refusal:
+                attempt, fault, verdict, result = None, refusal, of_refusal(refusal), refusal.code
+            else:
+                status = attempt.response.status
+                verdict, result = of_status(status), "ok" if status == 200 else f"status:{status}"
         us = (time.perf_counter_ns() - started) // 1000
         self._note(stop, result, us)
         self._count(target.upstream, verdict)
@@ -166,6 +169,14 @@ class Attempts:
                 else:
                     health.breaker.succeed()
         return attempt, fault, verdict
+
+    async def _made(self, target: Target) -> tuple[Attempt | None, Unavailable | InvalidRequest | None]:
+        try:
+            attempt = await self._make(target)
+        except InvalidRequest as refusal:
+            return None, refusal
+        attempt.patient = self._at + 1 == len(self._stops)
+        return attempt, None
 
     def _wait(self, verdict: Verdict, fault: Exception | None, asked: float | None, times: int) -> float | None:
         """Seconds until the same deployment is asked again; None where it is not."""

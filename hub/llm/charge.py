@@ -1,0 +1,141 @@
+"""What a model call may cost at most, and what it did cost: set aside before it is sent, settled when its answer is there.
+
+The bound holds for any usage: a token is at least one byte, the output is at most what was asked for, else what the model can write.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from hub.budget.budgets import Budgets, Left, Reservation, shown
+from hub.budget.price_book import PriceBook
+from hub.budget.prices import Price, bound, cost
+from hub.budget.usage import Facts
+from hub.call import Call, Caller, Reply, Target, Tokens
+from hub.config.model import Dollars
+from hub.llm.delivery import Served
+from hub.llm.endpoints import Kind
+from hub.llm.head import Head
+from hub.llm.providers import Place
+
+MEDIUM = 8192
+"""Tokens that one image or document in a request is taken for at most, beside an eighth of its base64."""
+
+OUTPUT = 32_768
+"""Tokens of output that a model is taken to write at most, where neither the request nor the price table says."""
+
+FRAME = 512
+"""Tokens that a provider may add to what it was sent: roles, the form of tools, its own instructions."""
+
+_SILENT = frozenset({"embeddings", "moderations", "count_tokens"})
+"""Kinds of calls that write nothing."""
+_TAGS = 16
+
+
+class Charge:
+    """The money of one call (`hub.pipeline.Charge`), with a reservation for the deployment that is asked."""
+
+    def __init__(self, budgets: Budgets, book: PriceBook, places: Mapping[str, Place], kind: Kind, head: Head) -> None:
+        self._budgets = budgets
+        self._book = book
+        self._places = places
+        self._kind: Kind = kind
+        self._head = head
+        self._caller: Caller | None = None
+        self._call: Call | None = None
+        self._held: Reservation | None = None
+        self._price: Price | None = None
+        self._attempts = 0
+        self.estimate: int | None = None
+        """Nano-dollars that were set aside; None for a model without a price."""
+
+    async def reserve(self, call: Call, caller: Caller) -> None:
+        """Set aside what the call costs at most at its first deployment. Raises `BudgetExceeded`, `Limited`, `Unpriced`, `StoreDown`."""
+        assert call.target is not None
+        self._call, self._caller = call, caller
+        await self.move(call.target)
+
+    async def move(self, target: Target) -> None:
+        """The call is about to be sent to this deployment: what stood for another is given back. Raises as `reserve` does."""
+        held = self._held
+        if held is not None:
+            if held.target == target:
+                return
+            held.refund()
+        assert self._call is not None
+        assert self._caller is not None
+        self._attempts += 1
+        place = self._places[target.upstream]
+        spec = place.provider.spec
+        listed = self._book.kind(target.upstream, spec.like, spec.base_url)
+        price = self._price = self._book.find(target.upstream, listed, target.name, org=self._caller.org, service=self._service())
+        most = self._most(listed, target)
+        self.estimate = None if price is None else bound(price, most.input, most.output)
+        name = self._call.id if self._attempts == 1 else f"{self._call.id}:{self._attempts}"
+        reserved = self._budgets.reserve(name, self._caller, target, self.estimate, most)
+        held = self._held = reserved if isinstance(reserved, Reservation) else await reserved
+        least = Tokens(input=min(most.input, self._head.prompt_bytes // 8))
+        waiting = held.dispatching(0 if price is None else cost(price, least), least, self._facts("unknown", 0))
+        if waiting is not None:
+            await waiting
+
+    async def settle(self, reply: Reply, microseconds: int) -> Reply:
+        """Spend what the answer cost; it bears that from then on. An answer that is the provider's error costs nothing."""
+        held, price, tokens = self._held, self._price, reply.usage.tokens
+        assert held is not None
+        assert isinstance(reply, Served)
+        if reply.error:
+            spent, tokens = 0, Tokens()
+        else:
+            spent = None if price is None or tokens is None else cost(price, tokens)
+        settling = held.settle(spent, tokens, self._facts("error" if reply.error or reply.is_error else "ok", microseconds))
+        if settling is not None:
+            await settling
+        usage = msgspec.structs.replace(reply.usage, cost=spent)
+        facts = dict(reply.facts or {})
+        if spent is not None:
+            facts["cost"] = spent
+        if held.left:
+            facts["budgets"] = [_standing(left) for left in held.left]
+        return msgspec.structs.replace(reply, usage=usage, facts=facts)
+
+    def end(self) -> None:
+        """The call is over, however it ended. What was sent and not settled is spent at what it cost at least."""
+        held = self._held
+        if held is not None and not held.ended:
+            with held:
+                pass
+
+    @property
+    def caller(self) -> Caller:
+        assert self._caller is not None  # known from `reserve` on
+        return self._caller
+
+    @property
+    def shown(self) -> str:
+        """The estimate in US dollars, empty where there is none."""
+        return "" if self.estimate is None else str(Dollars(self.estimate))
+
+    def _most(self, listed: str, target: Target) -> Tokens:
+        head = self._head
+        taken = head.prompt_bytes + FRAME + head.media * MEDIUM + head.media_bytes // 8
+        if self._kind in _SILENT:
+            return Tokens(input=taken)
+        known = self._book.facts(listed, target.name) if listed else None
+        cap = head.max_tokens if head.max_tokens is not None else (known.max_output if known is not None else 0) or OUTPUT
+        return Tokens(input=taken, output=cap * max(1, head.n))
+
+    def _service(self) -> str:
+        raw = self._head.value("service_tier")
+        return raw[1:-1].decode("utf-8", "replace") if raw[:1] == b'"' else ""
+
+    def _facts(self, status: str, microseconds: int) -> Facts:
+        assert self._call is not None
+        given: dict[str, Any] = self._head.metadata or {}
+        tags = {name[:64]: value[:256] for name, value in list(given.items())[:_TAGS] if isinstance(value, str)}
+        return Facts(self._call.kind, self._call.door, status, microseconds, self._attempts, tags)
+
+
+def _standing(left: Left) -> dict[str, Any]:
+    return {"budget": left.budget, "scope": left.scope, "left": shown(left.unit, left.left)}

@@ -1,0 +1,134 @@
+"""What model calls cost, on a running hub: set aside, settled, refused where it does not fit, and on record."""
+
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from tests.support import provider as scripted
+from tests.support.hub import Hub
+from tests.support.journal import receipt_stands, verified
+
+TALK: list[Any] = [{"role": "user", "content": "Say hello."}]
+EACH = 9 * 250 + 3 * 2000
+"""Nano-dollars of one usual answer of gpt-5-mini: 9 tokens read at 0.25 US dollars a million, 3 written at 2."""
+
+
+def config(url: str) -> dict[str, Any]:
+    grants = [{"model": "*"}]
+    return {
+        "keys": [{"name": name, "grants": grants} for name in ("free", "two", "poor", "spender", "crowd")]
+        + [{"name": "root", "roles": ["admin"]}],
+        "providers": {
+            "openai": {"wire": "openai", "base_url": f"{url}/v1"},
+            "local": {"wire": "openai", "base_url": f"{url}/v1"},
+            "claude": {"wire": "anthropic", "base_url": url, "like": "anthropic"},
+        },
+        "models": {
+            "fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]},
+            "odd": {"route": [{"provider": "local", "model": "nobody-knows"}]},
+            "wise": {"route": [{"provider": "claude", "model": "claude-opus-4-5"}]},
+        },
+        "budgets": [
+            {"name": "two-calls", "scope": "key", "match": "two", "window": "day", "requests": 2},
+            {"name": "pennies", "scope": "key", "match": "poor", "window": "lifetime", "usd": "0.0001"},
+            {"name": "month", "scope": "key", "match": "spender", "window": "month", "usd": "1"},
+            {"name": "ten-calls", "scope": "key", "match": "crowd", "window": "lifetime", "requests": 10},
+        ],
+        "server": {"drain": 1},
+    }
+
+
+@pytest.fixture(scope="module")
+def behind() -> Generator[scripted.Provider]:
+    with scripted.provider() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, behind: scripted.Provider) -> Generator[Hub]:
+    made = Hub(tmp_path_factory.mktemp("money"), config(behind.url)).start()
+    try:
+        yield made
+    finally:
+        code = made.stop()
+    assert code == 0
+    assert "Traceback" not in made.log.read_text()
+    verified(made.database)
+
+
+def client(hub: Hub, key: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=hub.url + "/v1", api_key=hub.keys[key], max_retries=0)
+
+
+def ask(hub: Hub, key: str, model: str = "fast", **more: Any) -> Any:
+    with client(hub, key) as asking:
+        return asking.chat.completions.with_raw_response.create(model=model, messages=TALK, max_tokens=10, **more)
+
+
+def test_a_cost_is_estimated_before_and_settled_after_to_the_nano_dollar(hub: Hub) -> None:
+    assert float(ask(hub, "spender").headers["hub-cost-estimate"]) * 1e9 > EACH
+    with client(hub, "spender") as asking:
+        assert len(list(asking.chat.completions.create(model="fast", messages=TALK, max_tokens=10, stream=True)))
+    whole = receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])
+    assert whole["cost"] == EACH
+    assert whole["usage"] == {"input": 9, "output": 3}
+    [left] = whole["budgets"]
+    assert (left["budget"], left["scope"]) == ("month", "key")
+    assert round((1 - float(left["left"])) * 1e9) == 3 * EACH
+
+
+def test_what_does_not_fit_is_refused_in_each_dialect_and_nothing_is_sent(hub: Hub, behind: scripted.Provider) -> None:
+    before = len(behind.asked)
+    for _ in range(2):
+        ask(hub, "two")
+    with pytest.raises(openai.RateLimitError) as refused:
+        ask(hub, "two")
+    assert int(refused.value.response.headers["retry-after"]) > 0
+    assert refused.value.code == "insufficient_quota"
+    assert refused.value.body["hub"]["budget"] == "two-calls"  # type: ignore[index]
+    with pytest.raises(openai.RateLimitError) as pointless:
+        ask(hub, "poor")
+    assert pointless.value.response.headers["x-should-retry"] == "false"
+    assert "retry-after" not in pointless.value.response.headers
+    with anthropic.Anthropic(base_url=hub.url, api_key=hub.keys["poor"], max_retries=0) as asking, pytest.raises(anthropic.RateLimitError):
+        asking.messages.create(model="wise", messages=TALK, max_tokens=1000)
+    assert len(behind.asked) == before + 2
+    with pytest.raises(openai.APIStatusError) as unpriced:
+        ask(hub, "spender", "odd")
+    assert unpriced.value.status_code == 402
+    assert ask(hub, "free", "odd").status_code == 200  # no budget counts its money
+
+
+def test_of_many_at_once_as_many_get_in_as_fit(hub: Hub, behind: scripted.Provider) -> None:
+    def one(_: int) -> int:
+        try:
+            return int(ask(hub, "crowd").status_code)
+        except openai.RateLimitError:
+            return 429
+
+    with ThreadPoolExecutor(16) as pool:
+        codes = list(pool.map(one, range(40)))
+    assert codes.count(200) == 10
+    assert codes.count(429) == 30
+
+
+def test_what_a_provider_refused_costs_nothing_and_a_client_that_left_pays_for_what_was_sent(hub: Hub, behind: scripted.Provider) -> None:
+    before = receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])["budgets"][0]["left"]
+    behind.script.append(scripted.whole({"error": {"message": "bad", "type": "invalid_request_error"}}, 400))
+    with pytest.raises(openai.BadRequestError) as raised:
+        ask(hub, "spender")
+    assert receipt_stands(hub.database, raised.value.response.headers["hub-receipt"])["budgets"][0]["left"] == before
+    behind.left.clear()
+    behind.script.append(scripted.stream([scripted.chat_stream({"model": "m"})[0], *scripted.until_gone()]))
+    with (
+        client(hub, "spender") as asking,
+        asking.chat.completions.create(model="fast", messages=TALK, max_tokens=10, stream=True) as stream,
+    ):
+        next(iter(stream))
+    assert behind.left.wait(20)
+    after = receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])["budgets"][0]["left"]
+    assert float(after) < float(before) - EACH / 1e9
