@@ -41,6 +41,9 @@ from hub.policy.decide import Policy, PolicyInvalid
 from hub.refusal import Refusal
 from hub.rehearsal import dry_run
 from hub.routing.router import Router
+from hub.routing.vault import Vault
+from hub.routing.vault_admin import VaultAdmin
+from hub.store.keks import keks
 from hub.store.secrets import KEY_PEPPER, Secrets
 from hub.telemetry.logs import fields
 from hub.telemetry.metrics import Metrics
@@ -82,6 +85,9 @@ class Hub:
             config_hash=loaded.hash,
         )
         self.identity = Identity(medium.keys, self.secrets.derive(KEY_PEPPER))
+        self.vault = Vault(VaultAdmin(medium.vault, keks(self.secrets, config.secrets.vault)))
+        self.identity.on_epochs(self.vault.follow)
+        self.vault.on_change(self.identity.announce)
         self.commons = commons = _commons(config)
         commons.announce(self.identity)
         commons.compare(lambda: self.loaded.hash)
@@ -101,7 +107,7 @@ class Hub:
         lists = Lists(Pages(self.secrets.derive("cursors")), orjson.dumps(greeting.server_info))
         self.generations = Generations(loaded, self.fleet, lists, medium.snapshots, self.journal, self.switchboard)
         commons.follow(self.fleet, self.generations.changed)
-        self.providers = Providers(self.egress, self.secrets.derive("attribution"))
+        self.providers = Providers(self.egress, self.vault, self.secrets.derive("attribution"))
         figures = Figures(self.prices, lambda: self.loaded.config.providers)
         self.router = Router(figures.price_of, figures.window_of)
         self._catalogue: tuple[Config, Catalogue] | None = None
@@ -110,7 +116,7 @@ class Hub:
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
-        self.admin = Admin(self.steps, self.whole_status, self.not_ready, self.standing, prices=self.price_desk)
+        self.admin = Admin(self.steps, self.vault, self.whole_status, self.not_ready, self.standing, prices=self.price_desk)
         self.app = Gate(self.edge, self.models, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
@@ -137,6 +143,7 @@ class Hub:
         if self.medium.shared:
             self.identity.on_silence(self.clients.cut_streams)
         self.identity.declare(self.loaded.config.keys)
+        await self.vault.open()
         await self.identity.open()
         await self.limits.open()
         await self.price_desk.open(shared=self.medium.shared)

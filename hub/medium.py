@@ -9,6 +9,7 @@ from hub.budget.price_shelf import PriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.identity.rows import Keys
 from hub.policy.snapshots import Snapshots
+from hub.routing.vault_rows import Rows
 from virtual_servers.shelf import Catalogues
 
 
@@ -27,6 +28,7 @@ class Medium(Protocol):
     days: Days
     prices: PriceShelf
     usage: UsageLedger
+    vault: Rows
     ledger: Ledger
 
     @property

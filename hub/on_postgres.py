@@ -15,6 +15,8 @@ from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_postgres import PostgresSnapshots
+from hub.routing.vault_postgres import PostgresVault
+from hub.routing.vault_rows import Rows
 from hub.seat import Seat
 from hub.store.postgres import Postgres
 from hub.store.postgres_secrets import agree
@@ -38,6 +40,7 @@ class OnPostgres:
         self.days: Days = PostgresDays(postgres)
         self.prices: PriceShelf = PostgresPriceShelf(postgres)
         self.usage: UsageLedger = PostgresUsage(postgres)
+        self.vault: Rows = PostgresVault(postgres)
         self.ledger: Ledger = PostgresLedger(postgres)
 
     @property

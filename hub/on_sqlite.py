@@ -15,6 +15,8 @@ from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_sqlite import SqliteSnapshots
+from hub.routing.vault_rows import Rows
+from hub.routing.vault_sqlite import SqliteVault
 from hub.store.sqlite import Database
 from virtual_servers.shelf import Catalogues
 from virtual_servers.shelf_sqlite import SqliteCatalogues
@@ -33,6 +35,7 @@ class OnSqlite:
         self.days: Days = SqliteDays(database)
         self.prices: PriceShelf = SqlitePriceShelf(database)
         self.usage: UsageLedger = SqliteUsage(database)
+        self.vault: Rows = SqliteVault(database)
         self.ledger: Ledger = SqliteLedger(database)
 
     @property

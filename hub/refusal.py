@@ -27,6 +27,7 @@
         JournalDown            journal_unavailable    503   -31503   no evidence, no action
         StoreDown              store_unavailable      503   -31503
         Draining               draining               503   -31503   the hub is stopping
+        NoCredential           credential_unavailable 503   -31503   the hub has no usable key for a provider
         UpstreamDown           upstream_unavailable   200   -31502   the server behind the tool cannot be reached
         UpstreamTimeout        upstream_timeout       200   -31504
         UpstreamFault          upstream_fault         200   -31502   it answered something that is not an answer
@@ -161,6 +162,10 @@ class StoreDown(Unavailable):
 
 class Draining(Unavailable):
     code = "draining"
+
+
+class NoCredential(Unavailable):
+    code = "credential_unavailable"
 
 
 class UpstreamDown(Unavailable):

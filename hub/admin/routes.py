@@ -15,21 +15,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hub.admin import vault
+from hub.admin.answers import OPERATORS, answer, problem, read, scope_of
 from hub.admin.prices import Prices
 from hub.audit import record
 from hub.budget.price_desk import PriceDesk
 from hub.call import Caller, Credential, Grant
 from hub.pipeline import Steps, authenticate
-from hub.refusal import Denied, InvalidParams, InvalidRequest, Refusal
+from hub.refusal import Denied, InvalidParams, Refusal
+from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE
 
 log = logging.getLogger("hub.admin")
 
 Handler = Callable[[Request], Awaitable[Response]]
-OPERATORS = "default"
-"""The organisation whose administrators run the hub."""
-
-_MAX_BODY = 64 * 1024
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +52,7 @@ class Admin:
     def __init__(
         self,
         steps: Steps,
+        kept: Vault,
         status: Callable[[], Awaitable[dict[str, Any]]],
         ready: Callable[[], list[str]],
         standing: Callable[[], dict[str, Any]],
@@ -68,17 +68,20 @@ class Admin:
             routes=[
                 Route("/health", self._health),
                 Route("/health/ready", self._readiness),
-                Route("/metrics", self._guarded(self._metrics, "admin", "auditor")),
-                Route("/admin/v1/status", self._guarded(self._show_status, "admin", "auditor")),
-                Route("/admin/v1/keys", self._guarded(self._list_keys, "admin", "auditor"), methods=["GET"]),
-                Route("/admin/v1/keys", self._guarded(self._create_key, "admin"), methods=["POST"]),
-                Route("/admin/v1/keys/{key}", self._guarded(self._revoke_key, "admin"), methods=["DELETE"]),
-                *Prices(prices, steps.journal, self._of_hub).routes(self._guarded),
+                *Prices(prices, steps.journal, self.of_hub).routes(self.guarded),
+                Route("/metrics", self.guarded(self._metrics, "admin", "auditor")),
+                Route("/admin/v1/status", self.guarded(self._show_status, "admin", "auditor")),
+                Route("/admin/v1/keys", self.guarded(self._list_keys, "admin", "auditor"), methods=["GET"]),
+                Route("/admin/v1/keys", self.guarded(self._create_key, "admin"), methods=["POST"]),
+                Route("/admin/v1/keys/{key}", self.guarded(self._revoke_key, "admin"), methods=["DELETE"]),
+                *vault.routes(self, kept),
             ],
             exception_handlers={404: _not_found, 405: _not_found},
         )
 
-    def _guarded(self, handler: Callable[[Request, Caller], Awaitable[Response]], *roles: str) -> Handler:
+    def guarded(self, handler: Callable[[Request, Caller], Awaitable[Response]], *roles: str) -> Handler:
+        """A handler for callers with one of these roles, whose refusals are answered as problem documents."""
+
         async def guarded(request: Request) -> Response:
             try:
                 caller = self._admit(request, roles)
@@ -98,84 +101,53 @@ class Admin:
             raise Denied(f"this needs a key with the role {' or '.join(roles)}")
         return caller
 
-    def _of_hub(self, caller: Caller) -> None:
+    def of_hub(self, caller: Caller) -> None:
         """What shows the whole hub is for the hub's own operators only."""
         if scope_of(caller) is not None:
             raise Denied(f"this needs a key of the organisation {OPERATORS}")
 
     async def _health(self, request: Request) -> Response:
-        return _json(200, {"status": "ok"})
+        return answer(200, {"status": "ok"})
 
     async def _readiness(self, request: Request) -> Response:
         reasons = self._ready()
-        return _json(503 if reasons else 200, {"status": "not ready" if reasons else "ready", "reasons": reasons, **self._standing()})
+        return answer(503 if reasons else 200, {"status": "not ready" if reasons else "ready", "reasons": reasons, **self._standing()})
 
     async def _metrics(self, request: Request, caller: Caller) -> Response:
-        self._of_hub(caller)
+        self.of_hub(caller)
         return Response(await self.exposition(), media_type=CONTENT_TYPE)
 
     async def _own_metrics(self) -> bytes:
         return self._steps.metrics.render()
 
     async def _show_status(self, request: Request, caller: Caller) -> Response:
-        self._of_hub(caller)
-        return _json(200, await self._status())
+        self.of_hub(caller)
+        return answer(200, await self._status())
 
     async def _list_keys(self, request: Request, caller: Caller) -> Response:
         org = scope_of(caller) or request.query_params.get("org")
-        return _json(200, {"keys": await self._steps.identity.list(org)})
+        return answer(200, {"keys": await self._steps.identity.list(org)})
 
     async def _create_key(self, request: Request, caller: Caller) -> Response:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > _MAX_BODY:
-                raise InvalidRequest("the body is too large")
-        try:
-            wanted = msgspec.json.decode(body, type=NewKey)
-        except msgspec.MsgspecError as error:
-            raise InvalidParams(f"not a key to create: {error}") from None
+        wanted = await read(request, NewKey, "a key to create")
         if scope_of(caller) not in (None, wanted.org):
             raise Denied("this key administers its own organisation only")
         made = await self._steps.identity.create(
             wanted.org, wanted.name, subject=wanted.subject, grants=wanted.grants, roles=wanted.roles, expires=wanted.expires
         )
-        await self._recorded(caller, made.kind, made.key.org, made.record)
-        return _json(201, {"key": made.text, "info": made.key})
+        await self.recorded(caller, made.kind, made.key.org, made.record)
+        return answer(201, {"key": made.text, "info": made.key})
 
     async def _revoke_key(self, request: Request, caller: Caller) -> Response:
         change = await self._steps.identity.revoke(scope_of(caller), request.path_params["key"])
-        await self._recorded(caller, change.kind, change.key.org, change.record)
-        return _json(200, {"revoked": change.key})
+        await self.recorded(caller, change.kind, change.key.org, change.record)
+        return answer(200, {"revoked": change.key})
 
-    async def _recorded(self, caller: Caller, kind: str, org: str, fields: dict[str, Any]) -> None:
-        """A change of keys goes on record; and it is answered when it holds in every process."""
+    async def recorded(self, caller: Caller, kind: str, org: str, fields: dict[str, Any]) -> None:
+        """A change goes on record; and it is answered when it holds in every process."""
         actor = {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
         await self._steps.journal.append(org, record.event(kind, actor=actor, change=fields))
         await self._steps.identity.everywhere()
-
-
-def scope_of(caller: Caller) -> str | None:
-    """The organisation an administrator is confined to; None for the hub's own operators, who administer all."""
-    return None if caller.org == OPERATORS else caller.org
-
-
-def problem(refusal: Refusal) -> Response:
-    """RFC 9457. A refusal that is an answer (200) on the protocol edges is a 403 or 400 here."""
-    status = refusal.status if refusal.status != 200 else 403 if isinstance(refusal, Denied) else 400
-    body = {
-        "type": "about:blank",
-        "title": refusal.code.replace("_", " "),
-        "status": status,
-        "detail": refusal.message,
-        "code": refusal.code,
-    }
-    headers = {"www-authenticate": 'Bearer realm="hub"'} if status == 401 else {}
-    return Response(orjson.dumps(body | refusal.data), status, headers, media_type="application/problem+json")
-
-
-def _json(status: int, value: Any) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hub.commands import audit, check, connect, db, init, keys, policy, prices, schema, serve
+from hub.commands import audit, check, connect, db, init, keys, policy, prices, schema, serve, vault
 from hub.commands.output import Failed, encoded
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("check")(check.check)
 app.command("schema")(schema.schema)
 app.command("connect")(connect.connect)
 app.add_typer(keys.app, name="keys")
+app.add_typer(vault.app, name="vault")
 app.add_typer(policy.app, name="policy")
 app.add_typer(prices.app, name="prices")
 app.add_typer(db.app, name="db")

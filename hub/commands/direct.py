@@ -29,6 +29,8 @@ from hub.identity.admin import Admin, declared
 from hub.identity.entry import KeyInfo
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
+from hub.routing.vault_rows import Rows
+from hub.routing.vault_sqlite import SqliteVault
 from hub.store.secrets import KEY_PEPPER, Secrets, UnusableSecret
 from hub.store.sqlite import Database, Locked
 
@@ -40,6 +42,7 @@ class _Rooms(msgspec.Struct, frozen=True):
 
     keys: Keys
     prices: PriceShelf
+    vault: Rows
     ledger: Ledger
 
 
@@ -48,15 +51,15 @@ async def _administered(config: Path | None) -> AsyncGenerator[tuple[Admin, Jour
     """Keys and journal, as `opened`. Hubs that run on the database look at its keys when it is done."""
     loaded = located(config)
     async with opened(config) as (rooms, journal):
-        yield Admin(rooms.keys, _secrets(loaded).derive(KEY_PEPPER)), journal
-        await _tell(loaded)
+        yield Admin(rooms.keys, secrets_of(loaded).derive(KEY_PEPPER)), journal
+        await say_so(loaded)
 
 
 @asynccontextmanager
 async def opened(config: Path | None) -> AsyncGenerator[tuple[_Rooms, Journal]]:
     """State and journal of a hub on SQLite that is not running, or on PostgreSQL whether any runs or not. Raises `Failed`."""
     loaded = located(config)
-    secrets, audit = _secrets(loaded), loaded.config.audit
+    secrets, audit = secrets_of(loaded), loaded.config.audit
     at = stores.database(loaded.config.stores.database)
     async with _on_sqlite(at) if isinstance(at, stores.SqliteFile) else _on_postgres(at, secrets) as rooms:
         journal = Journal(
@@ -74,8 +77,8 @@ async def opened(config: Path | None) -> AsyncGenerator[tuple[_Rooms, Journal]]:
             await journal.close()
 
 
-async def _tell(loaded: Loaded) -> None:
-    """Have hubs that run on this database look at its keys at once."""
+async def say_so(loaded: Loaded) -> None:
+    """Have hubs that run on this database look at once at what has changed there."""
     given = loaded.config.stores
     if stores.several(given):
         from hub.identity.relay import tell
@@ -91,7 +94,7 @@ async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[_Rooms]:
     except Locked:
         raise Failed("the hub is running: give its admin key with --admin-key or HUB_ADMIN_KEY") from None
     try:
-        yield _Rooms(SqliteKeys(database), SqlitePriceShelf(database), SqliteLedger(database))
+        yield _Rooms(SqliteKeys(database), SqlitePriceShelf(database), SqliteVault(database), SqliteLedger(database))
     finally:
         await database.close()
 
@@ -102,6 +105,7 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
     from hub.audit.ledger_postgres import PostgresLedger
     from hub.budget.price_shelf_postgres import PostgresPriceShelf
     from hub.identity.rows_postgres import PostgresKeys
+    from hub.routing.vault_postgres import PostgresVault
     from hub.store.postgres_secrets import agree
 
     async with connected(at, making=True) as postgres:
@@ -109,7 +113,7 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
             await agree(postgres, secrets)
         except UnusableSecret as error:
             raise Failed(str(error)) from None
-        yield _Rooms(PostgresKeys(postgres), PostgresPriceShelf(postgres), PostgresLedger(postgres))
+        yield _Rooms(PostgresKeys(postgres), PostgresPriceShelf(postgres), PostgresVault(postgres), PostgresLedger(postgres))
 
 
 async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def _declared(config: Path | None) -> tuple[KeyInfo, ...]:
         return ()
 
 
-def _secrets(loaded: Loaded) -> Secrets:
+def secrets_of(loaded: Loaded) -> Secrets:
     given = loaded.config.secrets
     try:
         return Secrets.load(

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec import inspect as types
 
 from hub.config.interpolate import Expanded, expand
-from hub.config.model import Address, Dollars, Secret
+from hub.config.model import NAME, Address, Dollars, KeptSecret, Secret
 from hub.config.problem import Keys, Problem, dotted, suggestion
 from hub.config.sensitive import literal, looks_secret, url_with_literal_secret
 from hub.config.tree import Node, plain
@@ -22,6 +22,10 @@ _DOLLARS = re.compile(r"([0-9](?:[0-9_]{0,13}[0-9])?)(?:\.([0-9]{1,9}))?")
 
 INVALID: Any = object()
 """Stands for a value that could not be made; whoever holds it leaves it out."""
+
+
+_IN_VAULT = "vault:"
+"""Begins the text that names a secret of the vault."""
 
 
 class Place(Struct, frozen=True):
@@ -62,7 +66,7 @@ def unwrapped(kind: types.Type) -> types.Type:
 
 def is_secret(kind: types.Type) -> bool:
     """Whether a value of this type must come from outside the file."""
-    return isinstance(kind, types.StructType) and kind.cls is Secret
+    return isinstance(kind, types.StructType) and issubclass(kind.cls, Secret)
 
 
 def is_address(kind: types.Type) -> bool:
@@ -94,8 +98,8 @@ class _Walker:
         match kind:
             case types.UnionType():
                 return self._union(node, kind, path)
-            case types.StructType() if is_secret(kind):
-                return self._secret(node, path)
+            case types.StructType() as struct if is_secret(struct):
+                return self._kept(node, path) if struct.cls is KeptSecret else self._secret(node, path)
             case types.StructType() if is_address(kind):
                 text = self._text(node, path)
                 return INVALID if text is None else Address(text.value)
@@ -177,15 +181,24 @@ class _Walker:
         chosen = next(option for option in options if not isinstance(option, types.NoneType))
         return self.walk(node, chosen, path)
 
-    def _secret(self, node: Node, path: Keys) -> Any:
+    def _secret(self, node: Node, path: Keys, otherwise: str = "") -> Secret:
         text = self._text(node, path)
         if text is None:
             return Secret("")  # said already; what else stands beside it is still looked at
         if literal(text):
-            self._fault(node, path, "a secret may not stand in the file; write `${NAME}` or `${file:/path}`")
+            self._fault(node, path, f"a secret may not stand in the file; write `${{NAME}}` or `${{file:/path}}`{otherwise}")
         elif not text.value:
             self._fault(node, path, "the secret is empty")
         return Secret("" if literal(text) else text.value)
+
+    def _kept(self, node: Node, path: Keys) -> KeptSecret:
+        if node.kind == "scalar" and isinstance(node.value, str) and node.text.startswith(_IN_VAULT):
+            self.places[path] = Place(*_start(self.places, path, node), Expanded(node.text, node.text, node.text))
+            name = node.text.removeprefix(_IN_VAULT)
+            if not re.fullmatch(NAME, name):
+                self._fault(node, path, f"after `{_IN_VAULT}` the name of a secret follows: it must match `{NAME}`")
+            return KeptSecret("", vault=name)
+        return KeptSecret(self._secret(node, path, f", or `{_IN_VAULT}NAME`").value)
 
     def _maybe_secret(self, node: Node, path: Keys) -> Any:
         """Of environment and headers: secret by name, or because the value came from outside."""
@@ -248,6 +261,11 @@ class _Walker:
             self._fault(node, path, message)
             return value if isinstance(value, str) and isinstance(kind, types.StrType | types.LiteralType) else INVALID
         return float(value) if isinstance(kind, types.FloatType) else value
+
+
+def _start(places: Mapping[Keys, Place], path: Keys, node: Node) -> tuple[int, int]:
+    at = places.get(path, node)
+    return at.line, at.column
 
 
 def _empty(node: Node) -> bool:

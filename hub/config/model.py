@@ -9,7 +9,8 @@ from msgspec import Meta, Struct, field
 
 from hub.config.sensitive import without_secrets
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Lower-case letters, digits, `_` and `-`.")]
+NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Name = Annotated[str, Meta(pattern=NAME, description="Lower-case letters, digits, `_` and `-`.")]
 ModelName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", description="Letters, digits, `.`, `_` and `-`, as clients name models.")
 ]
@@ -31,6 +32,12 @@ class Secret(Struct, frozen=True):
         return "Secret(***)"
 
     __str__ = __repr__
+
+
+class KeptSecret(Secret, frozen=True):
+    """A secret that may also be kept in the vault: then `vault` is its name there and `value` is empty."""
+
+    vault: str = ""
 
 
 class Address(Struct, frozen=True):
@@ -101,11 +108,25 @@ class Stores(Part, frozen=True):
     ] = Address("")
 
 
+class VaultKey(Part, frozen=True):
+    """The key that stored values are wrapped under. At most one of `key` and `command`; with neither it is derived from the master."""
+
+    key: Annotated[Secret | None, Meta(description="32 bytes in base64.")] = None
+    command: Annotated[
+        tuple[str, ...],
+        Meta(description="Program and arguments that print it; run once as each process starts, without a shell, in ten seconds at most."),
+    ] = ()
+    accepted: Annotated[
+        tuple[Secret, ...], Meta(description="Further keys that values may still be wrapped under, while the key is changed.")
+    ] = ()
+
+
 class Secrets(Part, frozen=True):
     """Key material given from outside; unset: made at first start in `.hub/secret/`."""
 
     master: Annotated[Secret | None, Meta(description="Master key, 32 bytes in base64: key hashes and cursors derive from it.")] = None
     log: Annotated[Secret | None, Meta(description="Seed of the Ed25519 key that signs checkpoints, 32 bytes in base64.")] = None
+    vault: Annotated[VaultKey | None, Meta(description="The key of the vault; unset: derived from the master (docs/vault.md).")] = None
 
 
 class Org(Part, frozen=True):
@@ -371,7 +392,12 @@ class ProviderSpec(Part, frozen=True):
     base_url: Annotated[str, Meta(description="Where its API begins, such as `https://api.openai.com/v1` or `https://api.anthropic.com`.")]
     org: Owner = "default"
     shared: Shared = False
-    api_key: Annotated[Secret | None, Meta(description="The hub's own key there. No client ever sees it.")] = None
+    api_key: Annotated[
+        KeptSecret | None,
+        Meta(
+            description="The hub's own key there: a reference such as `${NAME}`, or `vault:NAME` (docs/vault.md). No client ever sees it."
+        ),
+    ] = None
     like: Annotated[
         str, Meta(description="The known provider it behaves like, such as `groq` or `vllm`; unset: told by its name, then by the host.")
     ] = ""

@@ -17,6 +17,7 @@ _FIXED = (
     "stores.redis",
     "secrets.master",
     "secrets.log",
+    "secrets.vault",
     "audit.origin",
     "audit.checkpoint_every",
     "telemetry.log_level",

@@ -98,6 +98,12 @@ def _stores(checked: Checked) -> Iterator[Fault]:
         yield ("server", "workers"), f"more than one worker: {stores.NEEDED}"
 
 
+def _vault(checked: Checked) -> Iterator[Fault]:
+    given = checked.config.secrets.vault
+    if given is not None and given.key is not None and given.command:
+        yield ("secrets", "vault"), "give at most one of `key` and `command`"
+
+
 def _orgs(checked: Checked) -> Iterator[Fault]:
     known = checked.declared("orgs")
     if not known:
@@ -348,6 +354,6 @@ def _is_instant(text: str) -> bool:
 
 
 RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (
-    *(_stores, _orgs, _names, _keys, _limits, _budgets, _prices, _policies),
+    *(_stores, _vault, _orgs, _names, _keys, _limits, _budgets, _prices, _policies),
     *(_upstreams, _virtual_servers, _providers, _models, _telemetry),
 )

@@ -6,7 +6,7 @@ from msgspec import NODEFAULT, Struct, json
 from msgspec import inspect as types
 
 from hub.config.convert import is_address, is_dollars, is_secret, shape, unwrapped
-from hub.config.model import Address, BudgetSpec, Config, PolicySpec, UpstreamSpec
+from hub.config.model import Address, BudgetSpec, Config, KeptSecret, PolicySpec, UpstreamSpec
 
 _REFERENCE = r"\$\{"
 _OWN_RULES: dict[type[Any], dict[str, Any]] = {
@@ -56,7 +56,8 @@ def first_line(cls: type[Any]) -> str:
 def _schema(kind: types.Type, definitions: dict[str, Any]) -> dict[str, Any]:
     match unwrapped(kind):
         case types.StructType() as struct if is_secret(struct):
-            return {"type": "string", "pattern": _REFERENCE, "writeOnly": True}
+            pattern = f"{_REFERENCE}|^vault:" if struct.cls is KeptSecret else _REFERENCE
+            return {"type": "string", "pattern": pattern, "writeOnly": True}
         case types.StructType() as struct if is_address(struct):
             return {"type": "string"}
         case types.StructType() as struct if is_dollars(struct):

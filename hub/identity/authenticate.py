@@ -11,7 +11,7 @@ import heapq
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
 
@@ -80,6 +80,7 @@ class Identity:
         self._cuts: list[Callable[[str], None]] = []
         self._changed: Callable[[], None] | None = None
         self._everywhere: Callable[[], Awaitable[None]] | None = None
+        self._follow: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
         self._told = asyncio.Event()
         self._then: list[Callable[[], object]] = []
         """What to call when the store has been asked again."""
@@ -188,6 +189,16 @@ class Identity:
         returns when they have."""
         self._changed, self._everywhere = changed, everywhere
 
+    def on_epochs(self, follow: Callable[[Mapping[str, int]], Awaitable[None]]) -> None:
+        """Have `follow(epochs)` called whenever the store was looked at, before that is said to be done: for what else changes there. It
+        never raises."""
+        self._follow = follow
+
+    def announce(self) -> None:
+        """Have others look at the store: this process has changed something there."""
+        if self._changed is not None:
+            self._changed()
+
     async def everywhere(self) -> None:
         """Return when what was changed here holds in every process."""
         if self._everywhere is not None:
@@ -223,7 +234,7 @@ class Identity:
     async def revoke(self, org: str | None, name_or_id: str) -> Change:
         """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
         change = await self.admin.revoke(org, name_or_id, declared=self._infos)
-        self._announce()
+        self.announce()
         async with self._turn:  # a poll under way may have been told that the key is good
             self._end(change.key.id, buried=change.key.source == "declared")
         return change
@@ -264,6 +275,8 @@ class Identity:
             if not self.barred:
                 self._seen = changes.at
         self._cut_expired()
+        if self._follow is not None:
+            await self._follow(changes.epochs)
 
     def _forget(self, changes: Changes) -> None:
         """Stop knowing keys that the store has lost: nobody could revoke them."""
@@ -276,14 +289,10 @@ class Identity:
     async def _take_up(self, *rows: Row) -> None:
         """Know keys that were just stored, without asking the store again."""
         if rows:
-            self._announce()
+            self.announce()
         async with self._turn:
             for row in rows:
                 self._apply(row)
-
-    def _announce(self) -> None:
-        if self._changed is not None:
-            self._changed()
 
     def _apply(self, row: Row) -> None:
         key_id, pepper = row.info.id, self._peppers.get(row.pepper)

@@ -11,6 +11,7 @@ from typing import TypeVar
 from hub.identity.entry import KeyInfo, moment
 from hub.identity.rows import COLUMNS, Changes, Row, meant, row, values
 from hub.store.base import Ambiguous
+from hub.store.epochs import bump_postgres
 from hub.store.postgres import Postgres
 from hub.store.postgres_link import Connection
 
@@ -26,11 +27,6 @@ _GRAVES = "SELECT id, revoked FROM key_tombstone"
 _SINCE = " AS it JOIN unnest($1::text[], $2::bigint[]) AS known (org, since) ON it.org = known.org AND it.epoch > known.since"
 _ROWS_SINCE = f"SELECT {', '.join('it.' + name for name in COLUMNS.split(', '))} FROM api_key{_SINCE}"  # noqa: S608 (constants)
 _GRAVES_SINCE = f"SELECT it.id FROM key_tombstone{_SINCE}"  # noqa: S608 (constants)
-
-_BUMP = """
-INSERT INTO epoch (org, value) VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-ON CONFLICT (org) DO UPDATE SET value = GREATEST(epoch.value + 1, excluded.value) RETURNING value
-"""
 
 T = TypeVar("T")
 _Run = Callable[[Connection], Awaitable[T]]
@@ -119,7 +115,7 @@ async def _add(connection: Connection, rows: Sequence[Row], first: bool) -> bool
             if moment(rival.expires) > time.time():
                 raise _Taken
             await _end(connection, rival, new.info.created)
-        await connection.execute(_INSERT, *values(new), await _bump(connection, new.info.org))
+        await connection.execute(_INSERT, *values(new), await bump_postgres(connection, new.info.org))
     return True
 
 
@@ -156,7 +152,7 @@ async def _live(connection: Connection, org: str | None, name_or_id: str) -> Key
 
 
 async def _end(connection: Connection, info: KeyInfo, at: str) -> None:
-    epoch = await _bump(connection, info.org)
+    epoch = await bump_postgres(connection, info.org)
     await connection.execute("UPDATE api_key SET revoked = $1, epoch = $2 WHERE id = $3", at, epoch, info.id)
 
 
@@ -164,11 +160,6 @@ async def _bury(connection: Connection, info: KeyInfo, at: str) -> bool:
     """False where it was ended before."""
     if await connection.fetchval("SELECT true FROM key_tombstone WHERE id = $1", info.id):
         return False
-    row = (info.id, info.name, info.org, at, await _bump(connection, info.org))
+    row = (info.id, info.name, info.org, at, await bump_postgres(connection, info.org))
     await connection.execute("INSERT INTO key_tombstone (id, name, org, revoked, epoch) VALUES ($1, $2, $3, $4, $5)", *row)
     return True
-
-
-async def _bump(connection: Connection, org: str) -> int:
-    """The clock takes part so that an epoch that was lost with a server is not given again to something else."""
-    return await connection.fetchval(_BUMP, org)

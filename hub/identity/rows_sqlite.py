@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from hub.identity.entry import KeyInfo, moment
 from hub.identity.rows import COLUMNS, Changes, Row, meant, row, values
+from hub.store.epochs import bump_sqlite
 from hub.store.sqlite import Database
 
 _SELECT = f"SELECT {COLUMNS} FROM api_key"  # noqa: S608 (constants)
@@ -66,7 +67,7 @@ def _add(connection: sqlite3.Connection, rows: Sequence[Row], first: bool) -> bo
     for rival in rivals:
         _end(connection, rival, rows[0].info.created)
     for new in rows:
-        connection.execute(_INSERT, (*values(new), _bump(connection, new.info.org)))
+        connection.execute(_INSERT, (*values(new), bump_sqlite(connection, new.info.org)))
     return True
 
 
@@ -86,22 +87,15 @@ def _live(connection: sqlite3.Connection, name_or_id: str) -> KeyInfo | None:
 
 
 def _end(connection: sqlite3.Connection, info: KeyInfo, at: str) -> None:
-    connection.execute("UPDATE api_key SET revoked = ?, epoch = ? WHERE id = ?", (at, _bump(connection, info.org), info.id))
+    connection.execute("UPDATE api_key SET revoked = ?, epoch = ? WHERE id = ?", (at, bump_sqlite(connection, info.org), info.id))
 
 
 def _bury(connection: sqlite3.Connection, info: KeyInfo, at: str) -> bool:
     """False where it was ended before."""
     if connection.execute("SELECT 1 FROM key_tombstone WHERE id = ?", (info.id,)).fetchone() is not None:
         return False
-    epoch = _bump(connection, info.org)
+    epoch = bump_sqlite(connection, info.org)
     connection.execute(
         "INSERT INTO key_tombstone (id, name, org, revoked, epoch) VALUES (?, ?, ?, ?, ?)", (info.id, info.name, info.org, at, epoch)
     )
     return True
-
-
-def _bump(connection: sqlite3.Connection, org: str) -> int:
-    found = connection.execute(
-        "INSERT INTO epoch (org, value) VALUES (?, 1) ON CONFLICT (org) DO UPDATE SET value = value + 1 RETURNING value", (org,)
-    ).fetchone()
-    return int(found[0])

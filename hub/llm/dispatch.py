@@ -169,7 +169,7 @@ class _Run:
             raise UpstreamFault("the provider does not take the hub's credentials", detail=f"status {status}")
         if status != 200 and not 400 <= status < 600:
             raise UpstreamFault("the provider answered with a status that is none of its API's", detail=f"status {status}")
-        whole = found.whole(status, attempt.response.headers, attempt.body, self._errand.sent.request_id)
+        whole = found.whole(status, attempt.headers, attempt.body, self._errand.sent.request_id)
         answer = whole.answer
         headers = tuple((name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers)
         usage = Usage(len(found.request), len(attempt.body), whole.tokens)

@@ -13,6 +13,7 @@ from hub.llm.attribution import pseudonym
 from hub.llm.quirks import PROVIDERS, Quirks, quirks_of
 from hub.routing.deadlines import Deadlines
 from hub.routing.provider import Provider
+from hub.routing.vault import Vault
 
 
 class Place(Struct, frozen=True):
@@ -26,10 +27,11 @@ class Place(Struct, frozen=True):
 class Providers:
     """`configure` it, then look up `places` by name."""
 
-    def __init__(self, egress: Egress, key: bytes) -> None:
+    def __init__(self, egress: Egress, vault: Vault, key: bytes) -> None:
         """`key`: under which callers are hashed for providers."""
         self.places: dict[str, Place] = {}
         self._egress = egress
+        self._vault = vault
         self._pseudonym = partial(pseudonym, key)
         self._deadlines = Deadlines()
 
@@ -46,7 +48,9 @@ class Providers:
 
     def _place(self, name: str, spec: ProviderSpec) -> Place:
         told = self._pseudonym if spec.attribution else None
-        return Place(Provider(name, spec, self._egress, self._deadlines), quirks_of(known(name, spec)), told)
+        kept = spec.api_key.vault if spec.api_key is not None else ""
+        slot = self._vault.slot(spec.org, kept) if kept else None
+        return Place(Provider(name, spec, self._egress, self._deadlines, slot), quirks_of(known(name, spec)), told)
 
 
 def known(name: str, spec: ProviderSpec) -> str:

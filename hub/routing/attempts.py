@@ -130,7 +130,7 @@ class Attempts:
             attempt, fault, verdict = await self._once(stop)
             if verdict == "ok":
                 return attempt, fault, verdict
-            asked = None if attempt is None else retry_after(attempt.response.headers)
+            asked = None if attempt is None else retry_after(attempt.headers)
             wait = self._wait(verdict, fault, asked, times)
             if wait is None:
                 self._settle(stop.health, verdict, asked)

@@ -5,14 +5,17 @@ What a provider says of the hub's own credentials is between the two: it is neve
 
 import re
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
-from hub.config.model import ProviderSpec, Secret
+from hub.config.model import ProviderSpec
 from hub.egress import Egress, Exchange, Response
-from hub.http1_head import Fields
 from hub.refusal import UpstreamFault, UpstreamTimeout
 from hub.routing.bulkhead import Bulkhead, Busy
+from hub.routing.credentials import EVENTS, Credentials, Shown
 from hub.routing.deadlines import NEVER, Deadlines, Watch
+from hub.routing.scrub import Stream
+from hub.routing.vault import Slot
 
 _SAYS = re.compile(rb"^data:", re.MULTILINE)
 _BLANK = re.compile(rb"\n\r?\n|\r\r")
@@ -21,39 +24,29 @@ _ERROR = re.compile(rb'^(?:event: ?error|data: ?\{"error")', re.MULTILINE)
 MOST_HELD = 64 * 1024
 """Bytes of a stream that are held back for its first event."""
 
-JSON, EVENTS = "application/json", "text/event-stream"
+MOST_KEYS = 3
+"""How often a call is tried with one key or the other, where one was changed a moment ago: the new one, the old one and, should the
+provider have gone over to the new one in between, that again."""
+
 LATE = "the provider did not answer in time"
-_REDACTED = b"***"
 
 
 class Provider:
     """Made once for each generation of the configuration; used in one loop."""
 
-    def __init__(self, name: str, spec: ProviderSpec, egress: Egress, deadlines: Deadlines) -> None:
+    def __init__(self, name: str, spec: ProviderSpec, egress: Egress, deadlines: Deadlines, slot: Slot | None = None) -> None:
+        """`slot`: where the key is, if it is one of the vault's."""
         self.name = name
         self.spec = spec
         self.room = Bulkhead(spec.concurrency)
         self.deadlines = deadlines
         self._egress = egress
         self._base = spec.base_url.rstrip("/")
-        own = {name: value.value if isinstance(value, Secret) else value for name, value in spec.headers.items()}
-        base = Fields({"content-type": JSON, "accept": f"{JSON}, {EVENTS}"}).plus(own)
-        key = spec.api_key.value if spec.api_key is not None else ""
-        self._bearer = base.plus({"authorization": f"Bearer {key}"}) if key else base
-        self._named = base.plus({"x-api-key": key}) if key else base
-        secrets = [key, *(value.value for value in spec.headers.values() if isinstance(value, Secret))]
-        self._secrets = tuple(secret.encode() for secret in secrets if secret)
+        self.credentials = Credentials(spec, slot)
 
-    def request(self, path: str, body: bytes, extra: bytes, *, bearer: bool) -> Exchange:
+    def request(self, path: str, body: bytes, extra: bytes, shown: Shown, *, bearer: bool) -> Exchange:
         """`extra`: header lines of this request alone. `bearer`: which of the two headers bears the key."""
-        return self._egress.request("POST", self._base + path, headers=self._bearer if bearer else self._named, extra=extra, body=body)
-
-    def scrubbed(self, body: bytes) -> bytes:
-        """`body` without the hub's own secrets, should the provider have echoed one."""
-        for secret in self._secrets:
-            if secret in body:
-                body = body.replace(secret, _REDACTED)
-        return body
+        return self._egress.request("POST", self._base + path, headers=shown.bearer if bearer else shown.named, extra=extra, body=body)
 
 
 class Attempt:
@@ -61,7 +54,9 @@ class Attempt:
     first whole event at least.
 
     `status`, `headers` by lower-case name and `body` are there from then on; `streams` says that there is more, to be had by `more`.
-    Raises `UpstreamDown`, `UpstreamTimeout`, `UpstreamFault`. Leaving it before the end closes the connection.
+    They hold no secret of the hub's. Where the key was changed a moment ago, one that the provider does not take (401) is followed by
+    the other (`MOST_KEYS`). Raises `NoCredential`, `UpstreamDown`, `UpstreamTimeout`, `UpstreamFault`. Leaving it before the end closes
+    the connection.
     """
 
     __slots__ = (
@@ -70,6 +65,8 @@ class Attempt:
         "_path",
         "_request",
         "_response",
+        "_scrub",
+        "_shown",
         "_silent_since",
         "_until",
         "_watch",
@@ -98,6 +95,8 @@ class Attempt:
         self._response: Response | None = None
         self._watch: Watch | None = None
         self._silent_since: float | None = None
+        self._shown: Shown | None = None
+        self._scrub: Stream | None = None
 
     @property
     def response(self) -> Response:
@@ -106,6 +105,7 @@ class Attempt:
 
     async def __aenter__(self) -> "Attempt":
         provider = self.provider
+        self._shown = provider.credentials.present()
         now = time.monotonic()
         if provider.room.room:
             provider.room.room -= 1
@@ -124,21 +124,46 @@ class Attempt:
         self._watch.due = NEVER
         return self
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        assert self._shown is not None
+        return self._shown.scrubber.fields(self.response.headers)
+
     async def _open(self) -> None:
-        provider = self.provider
-        exchange = provider.request(self._path, self._request, self._extra, bearer=self.bearer)
-        response = await exchange.__aenter__()
-        self._exchange, self._response = exchange, response
+        assert self._shown is not None
+        response = await self._ask(self._shown)
+        for _ in range(MOST_KEYS - 1):
+            if response.status != 401 or (other := self.provider.credentials.other(self._shown)) is None:
+                break
+            response.finish()
+            await self._close()
+            self._shown = other
+            response = await self._ask(other)
         try:
-            if response.status == 200 and response.media_type == EVENTS:
-                self.streams = True
-                self.body = await self._first(response)
-            else:
-                self.body = provider.scrubbed(await response.read(provider.spec.max_reply))
+            await self._take(response, self._shown)
         except BaseException as error:
-            await exchange.__aexit__(type(error), error, error.__traceback__)
-            self._exchange = None
+            await self._close(error)
             raise
+
+    async def _ask(self, shown: Shown) -> Response:
+        exchange = self.provider.request(self._path, self._request, self._extra, shown, bearer=self.bearer)
+        self._response = response = await exchange.__aenter__()
+        self._exchange = exchange
+        return response
+
+    async def _take(self, response: Response, shown: Shown) -> None:
+        if response.status == 200 and response.media_type == EVENTS:
+            self.streams = True
+            self._scrub = shown.scrubber.stream()
+            self.body = self._scrub.feed(await self._first(response)) or await self._some(self._scrub)
+        else:
+            self.body = shown.scrubber.whole(await response.read(self.provider.spec.max_reply))
+
+    async def _some(self, scrub: Stream) -> bytes:
+        while chunk := await self.response.some():
+            if out := scrub.feed(chunk):
+                return out
+        return scrub.finish()
 
     async def _first(self, response: Response) -> bytes:
         """What has arrived when the first event has: until then another provider can still be asked."""
@@ -161,11 +186,12 @@ class Attempt:
         """
         watch = self._watch
         assert watch is not None
+        assert self._scrub is not None
         now = time.monotonic()
         due = self._due(now) if self._silent_since is None else min(self._until, self._silent_since + self.provider.spec.timeout)
         watch.due = min(due, now + patience)
         try:
-            chunk = await self.response.some()
+            chunk = await self._some(self._scrub)
         except BaseException as error:
             if not watch.ended():
                 raise error
@@ -177,6 +203,11 @@ class Attempt:
             watch.due = NEVER
         self._silent_since = None
         return chunk
+
+    async def _close(self, error: BaseException | None = None) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            await exchange.__aexit__(type(error) if error is not None else None, error, error.__traceback__ if error is not None else None)
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._leave()

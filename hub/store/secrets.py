@@ -42,8 +42,8 @@ class Secrets:
         Raises `UnusableSecret`, or `OSError` where the folder cannot be used.
         """
         return Secrets(
-            _kept(folder, "master.key") if master is None else _decoded(master, "secrets.master"),
-            _kept(folder, "log.key") if log is None else _decoded(log, "secrets.log"),
+            _kept(folder, "master.key") if master is None else decoded(master, "secrets.master"),
+            _kept(folder, "log.key") if log is None else decoded(log, "secrets.log"),
         )
 
     def derive(self, purpose: str, length: int = SIZE) -> bytes:
@@ -68,7 +68,7 @@ def _read(path: Path) -> bytes:
         mode = stat.S_IMODE(os.fstat(file).st_mode)
         if mode & 0o077:
             raise UnusableSecret(f"{path} is open to other users (mode {mode:04o}): run `chmod 600 {path}` and start again")
-        return _decoded(os.read(file, 4096).decode("ascii", "replace"), str(path))
+        return decoded(os.read(file, 4096).decode("ascii", "replace"), str(path))
     finally:
         os.close(file)
 
@@ -97,7 +97,8 @@ def _sync(folder: Path) -> None:
         os.close(file)
 
 
-def _decoded(text: str, where: str) -> bytes:
+def decoded(text: str, where: str) -> bytes:
+    """A secret of 32 bytes, written in base64. Raises `UnusableSecret`."""
     try:
         value = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):

@@ -17,6 +17,9 @@ from hub.identity.rows_sqlite import SqliteKeys
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_postgres import PostgresSnapshots
 from hub.policy.snapshots_sqlite import SqliteSnapshots
+from hub.routing.vault_postgres import PostgresVault
+from hub.routing.vault_rows import Rows
+from hub.routing.vault_sqlite import SqliteVault
 from hub.store.postgres import Postgres
 from hub.store.sqlite import Database
 from tests.services.postgres import PostgresServer
@@ -35,6 +38,7 @@ class SqliteStore:
         self.database = Database(self._folder / "hub.db")
         self.database.open()
         self.keys: Keys = SqliteKeys(self.database)
+        self.vault: Rows = SqliteVault(self.database)
         self.snapshots: Snapshots = SqliteSnapshots(self.database)
         self.catalogues: Catalogues = SqliteCatalogues(self.database)
         self.prices: PriceShelf = SqlitePriceShelf(self.database)
@@ -83,6 +87,7 @@ class PostgresStore:
         self.postgres = Postgres(self._server.url(self._name))
         await self.postgres.open()
         self.keys: Keys = PostgresKeys(self.postgres)
+        self.vault: Rows = PostgresVault(self.postgres)
         self.snapshots: Snapshots = PostgresSnapshots(self.postgres)
         self.catalogues: Catalogues = PostgresCatalogues(self.postgres)
         self.prices: PriceShelf = PostgresPriceShelf(self.postgres)
@@ -120,6 +125,7 @@ class PostgresStore:
     async def holds(self, text: bytes) -> bool:
         """Whether these bytes stand anywhere in what is kept."""
         kept = await self.sql("SELECT to_jsonb(k) FROM api_key k") + await self.sql("SELECT to_jsonb(t) FROM key_tombstone t")
+        kept += await self.sql("SELECT to_jsonb(v) FROM vault_secret v")
         return text in kept.encode() or text.hex() in kept
 
 

@@ -1,0 +1,77 @@
+"""Operators' routes to the vault, under `/admin/v1/vault`. Values go in and never come out."""
+
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hub.admin.answers import OPERATORS, answer, read, scope_of
+from hub.call import Caller
+from hub.refusal import Denied
+from hub.routing.vault import Vault
+from hub.routing.vault_admin import OVERLAP, Change
+
+if TYPE_CHECKING:
+    from hub.admin.routes import Admin
+
+_AT = "/admin/v1/vault"
+
+
+class NewValue(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `PUT /admin/v1/vault/{name}`. It never prints itself."""
+
+    value: str
+    org: str = ""
+    overlap: float = OVERLAP
+
+    def __repr__(self) -> str:
+        return "NewValue(***)"
+
+
+class _Routes:
+    def __init__(self, admin: "Admin", vault: Vault) -> None:
+        self._admin = admin
+        self._vault = vault
+
+    async def listed(self, request: Request, caller: Caller) -> Response:
+        org = scope_of(caller) or request.query_params.get("org")
+        return answer(200, {"secrets": await self._vault.listed(org)})
+
+    async def put(self, request: Request, caller: Caller) -> Response:
+        wanted = await read(request, NewValue, "a value to keep: `value`, and if wanted `org` and `overlap`", secret=True)
+        org = _org(caller, wanted.org)
+        return await self._done(caller, "set", await self._vault.put(org, request.path_params["name"], wanted.value, wanted.overlap))
+
+    async def remove(self, request: Request, caller: Caller) -> Response:
+        org = _org(caller, request.query_params.get("org", ""))
+        return await self._done(caller, "removed", await self._vault.remove(org, request.path_params["name"]))
+
+    async def rotate(self, request: Request, caller: Caller) -> Response:
+        self._admin.of_hub(caller)
+        return await self._done(caller, "rotated", await self._vault.rotate())
+
+    async def _done(self, caller: Caller, what: str, change: Change) -> Response:
+        await self._admin.recorded(caller, change.kind, change.org, change.record)
+        shown: dict[str, Any] = {what: change.shown}
+        return answer(200, shown)
+
+
+def routes(admin: "Admin", vault: Vault) -> list[Route]:
+    """Reading is for auditors as well."""
+    made = _Routes(admin, vault)
+    return [
+        Route(_AT, admin.guarded(made.listed, "admin", "auditor"), methods=["GET"]),
+        Route(f"{_AT}/rotate", admin.guarded(made.rotate, "admin"), methods=["POST"]),
+        Route(f"{_AT}/{{name}}", admin.guarded(made.put, "admin"), methods=["PUT"]),
+        Route(f"{_AT}/{{name}}", admin.guarded(made.remove, "admin"), methods=["DELETE"]),
+    ]
+
+
+def _org(caller: Caller, wanted: str) -> str:
+    """The organisation meant: the caller's own, unless an operator of the hub names another."""
+    own = scope_of(caller)
+    if own is not None and wanted not in ("", own):
+        raise Denied("this key administers its own organisation only")
+    return wanted or own or OPERATORS
