@@ -25,6 +25,12 @@ MAX_EVENT = 32 * 1024 * 1024
 
 _END = re.compile(rb"\n\n|\n\r\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_TELLING: dict[Dialect, re.Pattern[bytes]] = {
+    "chat": re.compile(rb'"error"|"usage"\s*:\s*\{|\[DONE\]'),
+    "messages": re.compile(rb'"error"|"usage"\s*:\s*\{|message_stop'),
+    "responses": re.compile(rb'"error"|"usage"\s*:\s*\{|response\.failed'),
+}
+"""What an event holds that may matter; a false alarm costs a look."""
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]|"type"\s*:\s*"error"')
 
 
@@ -72,7 +78,7 @@ class Relay:
 
     def __init__(self, dialect: Dialect, *, strip: bool = False, limit: int = MAX_EVENT) -> None:
         """`strip`: take out the usage chunk of a chat stream, because only the hub asked for it."""
-        self._dialect = dialect
+        self._dialect: Dialect = dialect
         self._strip = strip and dialect == "chat"
         self._limit = limit
         self._held: list[bytes] = []
@@ -114,25 +120,22 @@ class Relay:
 
     def _look(self, block: bytes) -> bytes:
         """Read what there is to read in whole events; give them back without what is to be stripped."""
-        telling = self._telling(block)
-        if not telling:
+        telling = _TELLING[self._dialect]
+        first = telling.search(block)
+        if first is None:
             return block
-        kept: list[bytes] = []
-        for event in _split(block):
+        start = _last_end(block[: first.start()])
+        kept = [block[:start]]
+        for event in _split(block[start:]):
+            if telling.search(event) is None:
+                kept.append(event)
+                continue
             drop = False
             for parsed in sse.Parser(self._limit).feed(event):
                 drop = self._event(parsed.data) or drop
             if not drop:
                 kept.append(event)
         return b"".join(kept)
-
-    def _telling(self, block: bytes) -> bool:
-        """Whether the bytes hold what may matter; false alarms cost a look."""
-        if b'"error"' in block or (b'"usage"' in block and _USAGE.search(block)):
-            return True
-        if self._dialect == "chat":
-            return b"[DONE]" in block
-        return b"message_stop" in block if self._dialect == "messages" else b"response.failed" in block
 
     def _event(self, data: bytes) -> bool:
         """Take in one event. True: the client did not ask for it."""

@@ -28,7 +28,7 @@ from tests.bench.targets import READS_NOTHING, ROOT, Target, free_port, python, 
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 
-CONNECTIONS = 64
+CONNECTIONS = 128
 """For each worker: so many that there is always a call to work on while others wait for a commit."""
 
 SESSIONS = 10_000
