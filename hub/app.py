@@ -28,10 +28,11 @@ from hub.gate import Gate
 from hub.generations import Generations
 from hub.identity.authenticate import Identity
 from hub.llm.catalogue import Catalogue, compiled
-from hub.llm.dispatch import Money
+from hub.llm.charge import Money
 from hub.llm.edge import Edge as ModelsEdge
 from hub.llm.figures import Figures
 from hub.llm.providers import Providers, known
+from hub.llm.standing import Standing
 from hub.medium import Medium
 from hub.observe.ship import Shipping
 from hub.on_memory import OnMemory
@@ -109,9 +110,10 @@ class Hub:
         commons.follow(self.fleet, self.generations.changed)
         self.providers = Providers(self.egress, self.vault, self.secrets.derive("attribution"))
         figures = Figures(self.prices, lambda: self.loaded.config.providers)
-        self.router = Router(figures.price_of, figures.window_of)
+        standing = Standing()
+        self.router = Router(figures.price_of, figures.window_of, standing.left)
         self._catalogue: tuple[Config, Catalogue] | None = None
-        money = Money(self.budgets, self.prices)
+        money = Money(self.budgets, self.prices, standing)
         self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, self._models, config.server)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)

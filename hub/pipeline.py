@@ -4,6 +4,8 @@ Each step is one call into a room of its own; this file only fixes their order (
 
     authenticate → limits of the caller → resolve → decide → limits of the target → inspect → intent → dispatch → outcome
 
+where a call costs money, that is set aside before the intent and settled before the outcome (`charged`).
+
 Resolve and decide are synchronous and change nothing. Where limits have to be waited for, they are asked ahead of their turn, so that one
 wait is for the limits of caller and target together (`Ahead`); whoever is refused hears what he would have heard in the order above.
 

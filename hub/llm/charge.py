@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from hub.budget.budgets import Budgets, Left, Reservation, shown
 from hub.budget.price_book import PriceBook
@@ -18,6 +19,7 @@ from hub.llm.delivery import Served
 from hub.llm.endpoints import Kind
 from hub.llm.head import Head
 from hub.llm.providers import Place
+from hub.llm.standing import Standing
 
 MEDIUM = 8192
 """Tokens that one image or document in a request is taken for at most, beside an eighth of its base64."""
@@ -33,12 +35,21 @@ _SILENT = frozenset({"embeddings", "moderations", "count_tokens"})
 _TAGS = 16
 
 
+class Money(Struct, frozen=True):
+    """What a call costs is found out, set aside and told by these."""
+
+    budgets: Budgets
+    prices: PriceBook
+    standing: Standing
+
+
 class Charge:
     """The money of one call (`hub.pipeline.Charge`), with a reservation for the deployment that is asked."""
 
-    def __init__(self, budgets: Budgets, book: PriceBook, places: Mapping[str, Place], kind: Kind, head: Head) -> None:
-        self._budgets = budgets
-        self._book = book
+    def __init__(self, money: Money, places: Mapping[str, Place], kind: Kind, head: Head) -> None:
+        self._budgets = money.budgets
+        self._book = money.prices
+        self._standing = money.standing
         self._places = places
         self._kind: Kind = kind
         self._head = head
@@ -97,6 +108,7 @@ class Charge:
         if spent is not None:
             facts["cost"] = spent
         if held.left:
+            self._standing.note(held.caller, held.left)
             facts["budgets"] = [_standing(left) for left in held.left]
         return msgspec.structs.replace(reply, usage=usage, facts=facts)
 

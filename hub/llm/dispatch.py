@@ -11,13 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from hub.budget.budgets import Budgets
-from hub.budget.price_book import PriceBook
 from hub.call import Call, Caller, Chunk, Emit, Target, Tokens, Usage
 from hub.llm.attribution import attributed
 from hub.llm.carry import Carrier, Stream, carrier
 from hub.llm.catalogue import Catalogue
-from hub.llm.charge import Charge
+from hub.llm.charge import Charge, Money
 from hub.llm.delivery import Served
 from hub.llm.endpoints import Endpoint
 from hub.llm.errors import Dialect
@@ -63,13 +61,6 @@ class Sent(Struct, frozen=True):
         return self.headers.get(b"anthropic-version", b"").decode("latin-1")[:32]
 
 
-class Money(Struct, frozen=True):
-    """What a call costs is found out, and set aside, by these."""
-
-    budgets: Budgets
-    prices: PriceBook
-
-
 class Errand(Struct, frozen=True):
     """How one call resolves (`hub.pipeline.View`)."""
 
@@ -105,7 +96,7 @@ class Errand(Struct, frozen=True):
         if allowed and len(allowed) < len(able):
             left += tuple(Left(stop.deployed.target, "policy") for stop in able if stop not in allowed)
         shaped = msgspec.structs.replace(call, door=model.name, target=planned.stops[0].deployed.target)
-        charge = Charge(self.money.budgets, self.money.prices, self.places, kind, self.head)
+        charge = Charge(self.money, self.places, kind, self.head)
         return Plan(shaped, dispatch=_Run(self, route, planned.stops, left, charge).dispatch, charge=charge)
 
     def _has(self, target: Target) -> bool:

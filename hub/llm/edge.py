@@ -14,9 +14,10 @@ from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json
 from hub.llm.catalogue import Catalogue
+from hub.llm.charge import Money
 from hub.llm.counting import attempted, count
 from hub.llm.delivery import Delivery, refuse
-from hub.llm.dispatch import LARGE, Errand, Money, Sent
+from hub.llm.dispatch import LARGE, Errand, Sent
 from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
 from hub.llm.head import read
 from hub.llm.listing import Listing

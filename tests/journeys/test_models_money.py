@@ -20,7 +20,7 @@ EACH = 9 * 250 + 3 * 2000
 def config(url: str) -> dict[str, Any]:
     grants = [{"model": "*"}]
     return {
-        "keys": [{"name": name, "grants": grants} for name in ("free", "two", "poor", "spender", "crowd")]
+        "keys": [{"name": name, "grants": grants} for name in ("free", "two", "poor", "spender", "crowd", "saver")]
         + [{"name": "root", "roles": ["admin"]}],
         "providers": {
             "openai": {"wire": "openai", "base_url": f"{url}/v1"},
@@ -29,6 +29,10 @@ def config(url: str) -> dict[str, Any]:
         },
         "models": {
             "fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]},
+            "thrifty": {
+                "route": [{"provider": "openai", "model": "gpt-5-mini"}],
+                "rules": [{"budget_under": 100, "route": [{"provider": "openai", "model": "gpt-5-nano"}]}],
+            },
             "odd": {"route": [{"provider": "local", "model": "nobody-knows"}]},
             "wise": {"route": [{"provider": "claude", "model": "claude-opus-4-5"}]},
         },
@@ -36,6 +40,7 @@ def config(url: str) -> dict[str, Any]:
             {"name": "two-calls", "scope": "key", "match": "two", "window": "day", "requests": 2},
             {"name": "pennies", "scope": "key", "match": "poor", "window": "lifetime", "usd": "0.0001"},
             {"name": "month", "scope": "key", "match": "spender", "window": "month", "usd": "1"},
+            {"name": "savings", "scope": "key", "match": "saver", "window": "month", "usd": "1"},
             {"name": "ten-calls", "scope": "key", "match": "crowd", "window": "lifetime", "requests": 10},
         ],
         "server": {"drain": 1},
@@ -132,3 +137,10 @@ def test_what_a_provider_refused_costs_nothing_and_a_client_that_left_pays_for_w
     assert behind.left.wait(20)
     after = receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])["budgets"][0]["left"]
     assert float(after) < float(before) - EACH / 1e9
+
+
+def test_a_rule_on_what_is_left_counts_from_a_callers_second_call_on(hub: Hub, behind: scripted.Provider) -> None:
+    before = len(behind.asked)
+    for _ in range(2):
+        ask(hub, "saver", "thrifty")
+    assert [asked.json["model"] for asked in behind.asked[before:]] == ["gpt-5-mini", "gpt-5-nano"]
