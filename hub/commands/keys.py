@@ -24,6 +24,9 @@ def create(
     server: Annotated[
         list[str] | None, typer.Option("--server", "-s", help="Virtual server it opens, a name or a glob; repeatable.")
     ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Model it opens, a name, `provider:model` or a glob; repeatable.")
+    ] = None,
     tool: Annotated[
         list[str] | None, typer.Option("--tool", help="Tools it may use there: `upstream/name` or globs; repeatable; default: all.")
     ] = None,
@@ -39,14 +42,17 @@ def create(
 
     Example: hub keys create alice --subject user:alice --server demo --expires 30d
     """
-    if not server and not role:
-        raise Failed("a key must open something: give --server NAME, or --role", code=2)
+    if not server and not model and not role:
+        raise Failed("a key must open something: give --server NAME, --model NAME, or --role", code=2)
     shared = {name: patterns for name, patterns in (("tools", tool), ("deny", deny)) if patterns}
     body: dict[str, Any] = {
         "name": name,
         "org": org,
         "subject": subject,
-        "grants": [{"virtual_server": each, **shared} for each in server or []],
+        "grants": [
+            *({"virtual_server": each, **shared} for each in server or []),
+            *({"model": each, **({"deny": deny} if deny else {})} for each in model or []),
+        ],
         "roles": role or [],
         "expires": _instant(expires),
     }
@@ -118,8 +124,14 @@ def _instant(text: str) -> str:
     return end.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _opens(grant: dict[str, Any]) -> str:
+    """The doors of a grant: virtual servers as they are, models marked."""
+    doors = [grant.get("virtual_server") or "", f"model:{grant['model']}" if grant.get("model") else ""]
+    return ",".join(filter(None, doors)) or "-"
+
+
 def _row(key: dict[str, Any]) -> tuple[str, ...]:
-    opens = ",".join(grant.get("virtual_server") or "-" for grant in key.get("grants", ()))
+    opens = ",".join(_opens(grant) for grant in key.get("grants", ()))
     state = "revoked" if key.get("revoked") else "expired" if _past(str(key.get("expires") or "")) else "live"
     texts = (str(key.get(field) or "") for field in ("id", "name", "org", "subject"))
     return (*texts, ",".join(key.get("roles", ())), opens, str(key.get("expires") or "never"), state)

@@ -93,14 +93,14 @@ class Admin:
         return Change(key, "admin.key.revoke", _record(key))
 
     async def first_start(self, *, taken: Collection[str] = ()) -> tuple[Created, Created] | None:
-        """The hub's first keys, if none was ever made: an administrator's, and one for every virtual server of `default`.
+        """The hub's first keys, if none was ever made: an administrator's, and one for every virtual server and model of `default`.
 
         One transaction: of several hubs that start at once on one database, one gets the keys and the others None.
         """
         minted = (mint(), mint())
         infos = (
             _checked(minted[0], "default", _free("admin", taken), "", (), ("admin",), ""),
-            _checked(minted[1], "default", _free("first", taken), "", (Grant(virtual_server="*"),), (), ""),
+            _checked(minted[1], "default", _free("first", taken), "", (Grant(virtual_server="*", model="*"),), (), ""),
         )
         rows = (self._sealed(infos[0], minted[0]), self._sealed(infos[1], minted[1]))
         if not await self._keys.add(rows, first=True):

@@ -218,6 +218,15 @@ def test_a_broken_configuration_is_told_also_by_commands_on_data(hub: Shell) -> 
     assert "names no database" in hub.fails("keys", "list")
 
 
+def test_a_key_can_be_made_for_models(hub: Shell) -> None:
+    made = hub.json("keys", "create", "shop", "--model", "fast", "-m", "openai:*", "--deny", "openai/gpt-5")
+    assert [(grant["model"], grant["deny"]) for grant in made["info"]["grants"]] == [
+        ("fast", ["openai/gpt-5"]),
+        ("openai:*", ["openai/gpt-5"]),
+    ]
+    assert "model:fast,model:openai:*" in hub("keys", "list").stdout
+
+
 def test_keys_are_made_listed_and_revoked_in_the_database_of_a_stopped_hub(hub: Shell) -> None:
     made = hub.json("keys", "create", "alice", "--subject", "user:alice", "--server", "demo", "--tool", "time/*", "--expires", "1h")
     assert made["key"].startswith("hub_")
