@@ -112,6 +112,11 @@ class Charge:
             facts["budgets"] = [_standing(left) for left in held.left]
         return msgspec.structs.replace(reply, usage=usage, facts=facts)
 
+    def unsent(self) -> None:
+        """No model has worked for it: nothing is spent."""
+        if self._held is not None:
+            self._held.refund()
+
     def end(self) -> None:
         """The call is over, however it ended. What was sent and not settled is spent at what it cost at least."""
         held = self._held

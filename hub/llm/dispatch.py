@@ -1,6 +1,7 @@
 """One model call on the governed path: which deployments it may go to, and what comes back from the one that answers."""
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -13,10 +14,10 @@ from msgspec import Struct
 
 from hub.call import Call, Caller, Chunk, Emit, Target, Tokens, Usage
 from hub.llm.attribution import attributed
-from hub.llm.carry import Carrier, Stream, carrier
+from hub.llm.carry import Carrier, Stream, Translating, carrier
 from hub.llm.catalogue import Catalogue
 from hub.llm.charge import Charge, Money
-from hub.llm.delivery import Served
+from hub.llm.delivery import Served, encoded
 from hub.llm.endpoints import Endpoint
 from hub.llm.errors import Dialect
 from hub.llm.head import Head
@@ -31,6 +32,9 @@ from hub.routing.plan import Left, Stop
 from hub.routing.provider import Attempt
 from hub.routing.route import Route
 from hub.routing.router import Router
+from hub.telemetry.logs import fields
+
+log = logging.getLogger("hub.llm")
 
 HEADERS = tuple[tuple[bytes, bytes], ...]
 KEEP_ALIVE: dict[Dialect, bytes] = {
@@ -42,6 +46,9 @@ KEEP_ALIVE: dict[Dialect, bytes] = {
 
 LARGE = 256 * 1024
 """Bytes of a request from which on it is read, and written anew, in a thread."""
+
+_UNASKED = frozenset({"upstream_unavailable", "credential_unavailable", "breaker_open", "invalid_request"})
+"""Results of attempts that no model has worked for, as statuses of errors are."""
 
 _ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _VISIBLE = re.compile(rb"[\x20-\x7e]*")
@@ -133,6 +140,8 @@ class _Run:
                     return await self._streamed(attempt, found.stream(), emit, attempts)
                 return self._whole(attempt, found, attempts)
         except Refusal as refusal:
+            if all(one.result in _UNASKED or one.result.startswith("status:") for one in attempts.tried):
+                self._charge.unsent()
             refusal.facts = _facts(attempts.tried, self._left, None)
             raise
 
@@ -145,6 +154,8 @@ class _Run:
         if found is None:
             raise InvalidRequest("this provider has no such endpoint", data={"param": "model"})
         self._carrier = found
+        if isinstance(found, Translating) and found.dropped:
+            log.debug("hints without a counterpart were left out", extra=fields(request=call.id, members=found.dropped[:16]))
         version = found.version or errand.sent.version or "2023-06-01"
         anthropic = provider.spec.wire == "anthropic"
         extra = _lines(errand.sent, call, version if anthropic else "")
@@ -162,7 +173,7 @@ class _Run:
             raise UpstreamFault("the provider answered with a status that is none of its API's", detail=f"status {status}")
         whole = found.whole(status, attempt.headers, attempt.body, self._errand.sent.request_id)
         answer = whole.answer
-        headers = tuple((name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers)
+        headers = tuple(encoded(answer))
         usage = Usage(len(found.request), len(attempt.body), whole.tokens)
         facts = _facts(attempts.tried, self._left, whole.tokens)
         if status != 200:

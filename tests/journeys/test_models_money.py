@@ -25,10 +25,12 @@ def config(url: str) -> dict[str, Any]:
         "providers": {
             "openai": {"wire": "openai", "base_url": f"{url}/v1"},
             "local": {"wire": "openai", "base_url": f"{url}/v1"},
+            "gone": {"wire": "openai", "base_url": "http://127.0.0.1:9/v1", "like": "openai"},
             "claude": {"wire": "anthropic", "base_url": url, "like": "anthropic"},
         },
         "models": {
             "fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]},
+            "lost": {"route": [{"provider": "gone", "model": "gpt-5-mini"}]},
             "thrifty": {
                 "route": [{"provider": "openai", "model": "gpt-5-mini"}],
                 "rules": [{"budget_under": 100, "route": [{"provider": "openai", "model": "gpt-5-nano"}]}],
@@ -144,3 +146,14 @@ def test_a_rule_on_what_is_left_counts_from_a_callers_second_call_on(hub: Hub, b
     for _ in range(2):
         ask(hub, "saver", "thrifty")
     assert [asked.json["model"] for asked in behind.asked[before:]] == ["gpt-5-mini", "gpt-5-nano"]
+
+
+def test_a_call_that_no_provider_took_costs_nothing(hub: Hub) -> None:
+    def left() -> str:
+        return receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])["budgets"][0]["left"]
+
+    before = left()
+    with pytest.raises(openai.APIStatusError) as raised:
+        ask(hub, "spender", "lost")
+    assert raised.value.status_code == 502
+    assert round((float(before) - float(left())) * 1e9) == EACH
