@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import lru_cache, partial
 from types import TracebackType
 
-from hub.config.model import Egress as EgressSpec
+from hub.config.serving import Egress as EgressSpec
 from hub.dial import Dialer, NotPublic, Resolver, is_public
 from hub.http1 import ONE_WRITE, Connection
 from hub.http1_head import IDEMPOTENT, Fields, Headers, Target, parse

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from hub.call import new_id
-from hub.config.model import Server
+from hub.config.serving import Server
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 

@@ -9,7 +9,8 @@ from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.budget.limits import Limits
 from hub.budget.usage import Ledger as UsageLedger
-from hub.config.model import Config, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.model import Config
 from hub.identity.authenticate import Identity
 from virtual_servers.fleet import Fleet
 from virtual_servers.sessions import Sessions, SessionStore

@@ -10,7 +10,7 @@ from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_postgres import PostgresPriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.budget.usage_postgres import PostgresUsage
-from hub.config.model import Address
+from hub.config.values import Address
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
 from hub.policy.snapshots import Snapshots

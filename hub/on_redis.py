@@ -9,7 +9,9 @@ from hub.budget.daily import Days
 from hub.budget.limiter import Limiter
 from hub.budget.limits_redis import RedisLimits
 from hub.budget.usage import Ledger as UsageLedger
-from hub.config.model import Address, Config, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.model import Config
+from hub.config.values import Address
 from hub.identity.authenticate import Identity
 from hub.identity.relay import Relay
 from hub.replicas import Replicas

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.config.model import Egress as EgressSpec
+from hub.config.serving import Egress as EgressSpec
 from hub.egress import Egress, Fields, is_public
 from hub.refusal import UpstreamDown, UpstreamFault, UpstreamTimeout
 

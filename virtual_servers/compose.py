@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from hub import jsonscan
 from hub.call import Target
-from hub.config.model import Override, VirtualServerSpec
+from hub.config.mcp import Override, VirtualServerSpec
 from hub.refusal import Refusal
 from virtual_servers.arguments import SchemaRefused, Validator
 from virtual_servers.catalog import Catalogue, Item

@@ -1,6 +1,7 @@
 """Takes an upstream's own secrets out of what it says: servers quote credentials in errors and print their environment. Pure."""
 
-from hub.config.model import Secret, UpstreamSpec
+from hub.config.mcp import UpstreamSpec
+from hub.config.values import Secret
 from hub.telemetry.logs import scrub
 
 SHORTEST = 6

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from hub.call import Upstream
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
 from hub.egress import Egress
 from hub.refusal import Refusal, UpstreamDown
 from hub.telemetry.logs import fields

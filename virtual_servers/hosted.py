@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from hub.call import Call, Chunk, Emit, Reply, Usage
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
 from hub.refusal import Internal, InvalidParams, Refusal, UpstreamDown, UpstreamFault, UpstreamTimeout
 from virtual_servers.catalog import KINDS, Catalogue
 from virtual_servers.hosted_line import STUCK, Line, unfilled

@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 
 from hub.call import Call, Chunk, Credential
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
 from hub.refusal import Internal, Refusal, UpstreamDown
 from virtual_servers.catalog import Catalogue
 from virtual_servers.guard import Guard

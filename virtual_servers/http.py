@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hub.call import Trace
-from hub.config.model import Secret, UpstreamSpec
+from hub.config.mcp import UpstreamSpec
+from hub.config.values import Secret
 from hub.egress import Egress, Fields, Response
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from hub.sse import Overflow, Parser

@@ -16,7 +16,7 @@ from typing import Literal
 from msgspec import Struct
 
 from hub.call import Target
-from hub.config.model import Naming
+from hub.config.mcp import Naming
 
 _OTHER = re.compile(r"[^A-Za-z0-9_.-]")
 _HASH = 8

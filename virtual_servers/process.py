@@ -10,7 +10,8 @@ import signal
 import subprocess
 from collections.abc import Callable
 
-from hub.config.model import Secret, Stdio
+from hub.config.mcp import Stdio
+from hub.config.values import Secret
 from hub.refusal import UpstreamDown
 from virtual_servers.guard import SERVER, Guard
 

@@ -6,7 +6,7 @@ from fnmatch import translate
 
 from msgspec import Struct
 
-from hub.config.model import Include, VirtualServerSpec
+from hub.config.mcp import Include, VirtualServerSpec
 from virtual_servers.catalog import Catalogue, Item
 from virtual_servers.names import Problem
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
 from hub.refusal import StoreDown
 from virtual_servers.catalog import Catalogue
 

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from virtual_servers import rpc
 from virtual_servers.eras import MODERN

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Literal
 
 from hub.call import Call, Chunk, Emit, Reply, Usage, timestamp
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
 from hub.egress import Egress
 from hub.refusal import InvalidParams, Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from hub.routing.breaker import Breaker

@@ -16,7 +16,8 @@ from hub.budget.budgets import instant, shown
 from hub.budget.tiers import Rule
 from hub.budget.usage import AlertRow, Ledger
 from hub.budget.window import MICROS
-from hub.config.model import AlertSpec, BudgetSpec, Secret
+from hub.config.money import AlertSpec, BudgetSpec
+from hub.config.values import Secret
 from hub.egress import Egress
 from hub.refusal import Refusal
 

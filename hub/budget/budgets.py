@@ -16,7 +16,9 @@ from hub.budget.tiers import Rule, Spender
 from hub.budget.usage import Facts
 from hub.budget.window import FOREVER, MICROS
 from hub.call import Caller, Target, Tokens
-from hub.config.model import BudgetSpec, Dollars, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.money import BudgetSpec
+from hub.config.values import Dollars
 from hub.refusal import BudgetExceeded, Limited, Unpriced
 
 NO_TOKENS = Tokens()

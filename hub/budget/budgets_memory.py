@@ -16,7 +16,8 @@ from hub.budget.tiers import Rule, Spender, Tier, rules_of, taken
 from hub.budget.usage import Facts, Ledger, Sum, Usage, ask_for, slots
 from hub.budget.window import Span
 from hub.call import Caller, Target, Tokens
-from hub.config.model import BudgetSpec, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.money import BudgetSpec
 from hub.refusal import StoreDown
 
 KNOWN = 4096

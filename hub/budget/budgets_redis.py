@@ -26,7 +26,8 @@ from hub.budget.tiers import rules_of, taken
 from hub.budget.usage import Facts, Ledger, Usage
 from hub.budget.window import span_of
 from hub.call import Caller, Target, Tokens
-from hub.config.model import BudgetSpec, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.money import BudgetSpec
 from hub.refusal import StoreDown
 from hub.store.redis import Redis
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from hub.call import Caller, Target
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.refusal import Limited
 
 

@@ -16,7 +16,7 @@ from hub.budget import daily, match
 from hub.budget.limiter import NOTHING, Entry, Hold, reached
 from hub.budget.meter import Meter
 from hub.call import Caller, Target
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.refusal import Limited
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from hub.budget.leases import LENGTH, Leases, Places, places, together
 from hub.budget.limiter import NOTHING, Entry, Hold, Question, reached
 from hub.budget.scripts import CLOCK, RENEW, TAKE
 from hub.call import Caller, Target
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.refusal import Limited, Refusal, StoreDown
 from hub.store.redis import Redis, Script
 from hub.store.resp import strings

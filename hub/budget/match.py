@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hub.call import Caller
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.grants import glob
 
 Count = tuple[LimitSpec, str]

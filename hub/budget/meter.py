@@ -4,7 +4,7 @@ Every meter a call matches is checked before any is taken, so that a refused cal
 """
 
 from hub.budget.gcra import admit
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 
 MINUTE = 60_000_000_000
 BUSY = 1_000_000_000

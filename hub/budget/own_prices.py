@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from hub.budget.price_table import Phase
 from hub.budget.prices import FREE, PER, Long, Price, Rates
-from hub.config.model import Dollars, PriceSpec, RatesSpec
+from hub.config.money import PriceSpec, RatesSpec
+from hub.config.values import Dollars
 
 
 class Own(Struct, frozen=True):

@@ -11,7 +11,7 @@ from typing import Final
 from hub.budget.own_prices import Own, fitting, owned, price_at
 from hub.budget.price_table import Model, Phase, Table, embedded, embedded_hash, phase_at
 from hub.budget.prices import Price
-from hub.config.model import PriceSpec
+from hub.config.money import PriceSpec
 
 _STANDARD: Final = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
 _CHEAPER: Final = frozenset({"batch", "flex"})

@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from hub.budget.window import Window, window_of
 from hub.call import Caller, Target, Tokens
-from hub.config.model import BudgetSpec, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.money import BudgetSpec
 from hub.config.spending import TOKEN_LIMITS, amount
 from hub.grants import glob
 

@@ -11,8 +11,8 @@ from hub.commands.output import Failed, emit, note
 
 if TYPE_CHECKING:
     from hub.config.load import Loaded
-    from hub.config.model import Address
     from hub.config.stores import PostgresDatabase
+    from hub.config.values import Address
     from hub.rehearsal import Findings
 
 

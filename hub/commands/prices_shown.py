@@ -5,7 +5,8 @@ from typing import Any
 
 from hub.budget.price_book import PriceBook
 from hub.budget.price_diff import figures
-from hub.config.model import Config, Dollars
+from hub.config.model import Config
+from hub.config.values import Dollars
 
 
 def dollars(nano: int | None) -> str:

@@ -7,9 +7,10 @@ from typing import Any, cast
 from msgspec import Struct, json
 
 from hub.config.convert import Place
-from hub.config.model import Address, Config, Dollars, Secret
+from hub.config.model import Config
 from hub.config.problem import Keys
 from hub.config.sensitive import holds_secret
+from hub.config.values import Address, Dollars, Secret
 
 
 def canonical(config: Config, places: Mapping[Keys, Place]) -> bytes:

@@ -13,10 +13,10 @@ from msgspec import Struct
 from msgspec import inspect as types
 
 from hub.config.interpolate import Expanded, expand
-from hub.config.model import NAME, Address, Dollars, KeptSecret, Secret
 from hub.config.problem import Keys, Problem, dotted, suggestion
 from hub.config.sensitive import literal, looks_secret, url_with_literal_secret
 from hub.config.tree import Node, plain
+from hub.config.values import NAME, Address, Dollars, KeptSecret, Secret
 
 _DOLLARS = re.compile(r"([0-9](?:[0-9_]{0,13}[0-9])?)(?:\.([0-9]{1,9}))?")
 

@@ -7,21 +7,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hub.config import spending, stores
+from hub.config.callers import KeySpec
 from hub.config.convert import Place
-from hub.config.model import (
-    Config,
-    Deployment,
-    Include,
-    KeySpec,
-    ModelSpec,
-    OtlpSpec,
-    ProviderSpec,
-    RatesSpec,
-    Secret,
-    UpstreamSpec,
-    VirtualServerSpec,
-)
+from hub.config.mcp import Include, UpstreamSpec, VirtualServerSpec
+from hub.config.model import Config
+from hub.config.models import Deployment, ModelSpec, ProviderSpec
+from hub.config.money import RatesSpec
 from hub.config.problem import Keys, Problem, dotted, suggestion
+from hub.config.telemetry import OtlpSpec
+from hub.config.values import Secret
 
 _KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -5,8 +5,12 @@ from typing import Any
 from msgspec import NODEFAULT, Struct, json
 from msgspec import inspect as types
 
+from hub.config.callers import PolicySpec
 from hub.config.convert import is_address, is_dollars, is_secret, shape, unwrapped
-from hub.config.model import Address, BudgetSpec, Config, KeptSecret, PolicySpec, UpstreamSpec
+from hub.config.mcp import UpstreamSpec
+from hub.config.model import Config
+from hub.config.money import BudgetSpec
+from hub.config.values import Address, KeptSecret
 
 _REFERENCE = r"\$\{"
 _OWN_RULES: dict[type[Any], dict[str, Any]] = {

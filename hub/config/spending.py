@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from hub.config.model import AlertSpec, BudgetSpec, Config, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.model import Config
+from hub.config.money import AlertSpec, BudgetSpec
 from hub.config.problem import Keys
 
 Fault = tuple[Keys, str]

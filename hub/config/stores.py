@@ -6,9 +6,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from hub.config import redis_url
-from hub.config.model import Address, Stores
 from hub.config.problem import suggestion
+from hub.config.serving import Stores
 from hub.config.url import Parts, split
+from hub.config.values import Address
 
 NEEDED = "this needs PostgreSQL and Redis: give both, as `stores.database: postgresql://…` and `stores.redis: redis://…`"
 """What several workers want, as the end of a sentence."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Grant, timestamp
-from hub.config.model import GrantSpec, KeySpec
+from hub.config.callers import GrantSpec, KeySpec
 from hub.identity.entry import KeyInfo, info_of, moment, pepper_id, seal
 from hub.identity.keys import MintedKey, mint, parse
 from hub.identity.rows import Keys, Row, possible

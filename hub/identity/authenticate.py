@@ -16,7 +16,7 @@ from hashlib import blake2b
 from hmac import compare_digest
 
 from hub.call import Caller, Credential, Grant
-from hub.config.model import GrantSpec, KeySpec
+from hub.config.callers import GrantSpec, KeySpec
 from hub.identity.admin import Admin, Change, Created, declared
 from hub.identity.entry import Entry, KeyInfo, Mac, entry_of, pepper_id, seal
 from hub.identity.keys import mint, parse

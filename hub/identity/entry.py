@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Caller, Grant
-from hub.config.model import KeySpec
+from hub.config.callers import KeySpec
 
 Mac = bytes
 """HMAC-SHA256 (32 bytes) of a key's whole text under a pepper. The texts hold 256 random bits: nothing slower is needed."""

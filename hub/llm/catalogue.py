@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from hub.call import Caller, Target
-from hub.config.model import Config, ModelSpec
+from hub.config.model import Config
+from hub.config.models import ModelSpec
 from hub.grants import may_enter
 from hub.routing.route import Deployed, Route
 

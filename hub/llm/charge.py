@@ -14,7 +14,7 @@ from hub.budget.price_book import PriceBook
 from hub.budget.prices import Price, bound, cost
 from hub.budget.usage import Facts
 from hub.call import Call, Caller, Reply, Target, Tokens
-from hub.config.model import Dollars
+from hub.config.values import Dollars
 from hub.llm.delivery import Served
 from hub.llm.endpoints import Kind
 from hub.llm.head import Head

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from hub.audit.journal import Receipt
 from hub.call import Call, Caller, Credential
-from hub.config.model import Server
+from hub.config.serving import Server
 from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json

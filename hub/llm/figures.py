@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from hub.budget.price_book import PriceBook
 from hub.call import Target
-from hub.config.model import ProviderSpec
+from hub.config.models import ProviderSpec
 
 QUESTIONS = 3
 """Tokens read for each one written, in the mix by which deployments are compared."""

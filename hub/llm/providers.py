@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from hub.call import Caller
-from hub.config.model import ProviderSpec
+from hub.config.models import ProviderSpec
 from hub.egress import Egress
 from hub.llm.attribution import pseudonym
 from hub.llm.quirks import PROVIDERS, Quirks, quirks_of

@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec.structs import replace
 
 from hub import __version__
-from hub.config.model import Config, LangfuseSpec, OtlpSpec, ProviderSpec, Secret, Telemetry
+from hub.config.model import Config
+from hub.config.models import ProviderSpec
+from hub.config.telemetry import LangfuseSpec, OtlpSpec, Telemetry
+from hub.config.values import Secret
 from hub.egress import Egress
 from hub.http1_head import Fields
 from hub.observe.watch import Watch

@@ -14,7 +14,7 @@ import cedarpy
 from msgspec import Struct
 
 from hub.call import Call, Caller, Decision, Target
-from hub.config.model import Policies
+from hub.config.callers import Policies
 from hub.grants import granted
 from hub.policy import cedar, engine, rules
 from hub.policy.engine import Question, Ruling, Slice

@@ -12,7 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Kind, Target
-from hub.config.model import Config, ModelSpec, Policies, PolicySpec, ProviderSpec, VirtualServerSpec
+from hub.config.callers import Policies, PolicySpec
+from hub.config.mcp import VirtualServerSpec
+from hub.config.model import Config
+from hub.config.models import ModelSpec, ProviderSpec
 from hub.policy.cedar import traits
 from hub.policy.shapes import EMPTY, Shape, of_schema
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from hub import __version__
 from hub.config.load import Loaded
-from hub.config.model import Server
+from hub.config.serving import Server
 from hub.hangup import on_hangup
 from hub.listen import bind, url_of
 from hub.os_signals import on_signal, past_signals

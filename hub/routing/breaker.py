@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from hub.config.model import Breaker as BreakerSpec
+from hub.config.mcp import Breaker as BreakerSpec
 
 
 class Breaker:

@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from hub.config.model import ProviderSpec, Secret
+from hub.config.models import ProviderSpec
+from hub.config.values import Secret
 from hub.http1_head import Fields
 from hub.refusal import NoCredential
 from hub.routing.scrub import Scrubber

@@ -1,7 +1,7 @@
 """What is known of one deployment from the calls that went there: whether it is left alone, rests, and how soon it begins to answer."""
 
 from hub.call import Target
-from hub.config.model import Breaker as BreakerSpec
+from hub.config.mcp import Breaker as BreakerSpec
 from hub.routing.breaker import Breaker
 
 SHARE = 0.3

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-from hub.config.model import ProviderSpec
+from hub.config.models import ProviderSpec
 from hub.egress import Egress, Exchange, Response
 from hub.refusal import UpstreamFault, UpstreamTimeout
 from hub.routing.bulkhead import Bulkhead, Busy

@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from hub.call import Target
-from hub.config.model import Deployment, ModelSpec
+from hub.config.models import Deployment, ModelSpec
 
 Need = Literal["tools", "vision", "json_schema"]
 Strategy = Literal["order", "weighted", "latency", "cost"]

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 
 from hub.call import Caller, Target
-from hub.config.model import Breaker, ModelSpec, ProviderSpec
+from hub.config.mcp import Breaker
+from hub.config.models import ModelSpec, ProviderSpec
 from hub.routing.health import Health
 from hub.routing.plan import Left, Plan, Question, Seen, Stop, fitting, healthy, ordered, way
 from hub.routing.route import Deployed, Route, route_of

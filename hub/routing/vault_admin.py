@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hub.call import timestamp
-from hub.config.model import NAME
+from hub.config.values import NAME
 from hub.refusal import InvalidRequest, NotFound
 from hub.routing.vault_rows import PURPOSE, Row, Rows
 from hub.store.envelope import About, BrokenSeal, rewrap, seal, unseal

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from msgspec import Struct
 
-from hub.config.model import VaultKey
+from hub.config.serving import VaultKey
 from hub.store.envelope import Kek, kek_of
 from hub.store.secrets import Secrets, UnusableSecret, decoded
 

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from hub.config.model import Config, ProviderSpec
+from hub.config.model import Config
+from hub.config.models import ProviderSpec
 
 _PROVIDERS = {
     "azure": "azure.ai.openai",

@@ -12,7 +12,7 @@ from hub.budget.limiter import Entry, Hold, Limiter
 from hub.budget.limits import Limits
 from hub.budget.limits_redis import RedisLimits
 from hub.call import Caller, Target
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.refusal import Limited
 from hub.store.redis import Redis
 from hub.store.sqlite import Database

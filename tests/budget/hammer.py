@@ -13,7 +13,7 @@ import msgspec
 
 from hub.budget.limits_redis import RedisLimits
 from hub.call import Caller
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.refusal import Limited, StoreDown
 from hub.store.redis import Redis
 

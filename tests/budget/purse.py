@@ -12,7 +12,9 @@ from hub.budget.usage import Ledger
 from hub.budget.usage_postgres import PostgresUsage
 from hub.budget.usage_sqlite import SqliteUsage
 from hub.call import Caller, Target, Tokens
-from hub.config.model import BudgetSpec, Dollars, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.money import BudgetSpec
+from hub.config.values import Dollars
 from hub.store.postgres import Postgres
 from hub.store.redis import Redis
 from hub.store.sqlite import Database

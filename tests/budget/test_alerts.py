@@ -11,8 +11,9 @@ import pytest
 from hub.budget.alerts import Alerts
 from hub.budget.budgets_memory import MemoryBudgets
 from hub.budget.usage import Ledger
-from hub.config.model import AlertSpec, BudgetSpec, Secret
-from hub.config.model import Egress as EgressSpec
+from hub.config.money import AlertSpec, BudgetSpec
+from hub.config.serving import Egress as EgressSpec
+from hub.config.values import Secret
 from hub.egress import Egress
 from tests.budget.purse import InPostgres, InSqlite, spend, usd
 

@@ -9,7 +9,8 @@ import pytest
 
 from hub.budget.budgets import Budgets
 from hub.call import Tokens
-from hub.config.model import BudgetSpec, LimitSpec
+from hub.config.callers import LimitSpec
+from hub.config.money import BudgetSpec
 from hub.refusal import BudgetExceeded, Limited, Refusal, Unpriced
 from hub.store.redis import Redis
 from tests.budget.purse import ANN, BOB, CLAUDE, EVE, GPT, InPostgres, InRedis, InSqlite, Purse, end, reserve, spend, usd

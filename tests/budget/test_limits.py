@@ -63,7 +63,7 @@ import asyncio, pathlib, sys
 from hub.budget.daily_sqlite import SqliteDays
 from hub.budget.limits import Limits
 from hub.call import Caller
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.store.sqlite import Database
 async def main():
     database = Database(pathlib.Path(sys.argv[1])); database.open()

@@ -13,7 +13,7 @@ from hub.audit.verify import verify_export
 from hub.budget.daily_sqlite import SqliteDays
 from hub.budget.limits import Limits
 from hub.call import Caller
-from hub.config.model import LimitSpec
+from hub.config.callers import LimitSpec
 from hub.refusal import Limited
 from hub.store.sqlite import Database
 from tests.chaos.evidence import gapless, journal

@@ -14,7 +14,7 @@ from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import intent
 from hub.call import Call, Caller, Credential, Grant, Target, new_id
 from hub.commands.app import run
-from hub.config.model import Policies, PolicySpec
+from hub.config.callers import Policies, PolicySpec
 from hub.policy.decide import Places, Policy, ToolType
 from hub.policy.snapshots_sqlite import SqliteSnapshots
 from hub.store.sqlite import Database

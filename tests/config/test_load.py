@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from hub.config.load import ConfigError, load
-from hub.config.model import Address, Config, Secret
+from hub.config.model import Config
 from hub.config.restart import changes_that_need_restart
+from hub.config.values import Address, Secret
 
 KEY = "hub_" + "a" * 12 + "_" + "b" * 49
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hub.config import stores
 from hub.config.load import ConfigError, load
-from hub.config.model import Address
+from hub.config.values import Address
 
 
 def faults(folder: Path, text: str, **environ: str) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from hub.config.model import Egress as EgressSpec
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
+from hub.config.serving import Egress as EgressSpec
 from hub.edge.clients import Running
 from hub.egress import Egress
 from hub.refusal import InvalidRequest

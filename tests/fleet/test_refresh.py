@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from hub.config.model import Egress as EgressSpec
-from hub.config.model import UpstreamSpec
+from hub.config.mcp import UpstreamSpec
+from hub.config.serving import Egress as EgressSpec
 from hub.egress import Egress
 from hub.store.sqlite import Database
 from virtual_servers.catalog import Catalogue, Item

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from hub.call import Credential, Grant
-from hub.config.model import KeySpec, Secret
+from hub.config.callers import KeySpec
+from hub.config.values import Secret
 from hub.identity.admin import Admin, declared
 from hub.identity.authenticate import Identity
 from hub.identity.entry import moment, seal, stamp

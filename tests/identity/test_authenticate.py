@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from hub.call import Caller, Credential, Grant
-from hub.config.model import GrantSpec, KeySpec, Secret
+from hub.config.callers import GrantSpec, KeySpec
+from hub.config.values import Secret
 from hub.identity.authenticate import POLL, STALE, Identity
 from hub.identity.entry import seal
 from hub.identity.keys import _check, mint

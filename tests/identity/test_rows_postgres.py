@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from hub.call import Credential
-from hub.config.model import KeySpec, Secret
+from hub.config.callers import KeySpec
+from hub.config.values import Secret
 from hub.identity.admin import Admin, declared
 from hub.identity.authenticate import Identity
 from hub.identity.keys import mint

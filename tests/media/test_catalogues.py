@@ -1,6 +1,7 @@
 """Last good catalogues, on every medium."""
 
-from hub.config.model import Secret, UpstreamSpec
+from hub.config.mcp import UpstreamSpec
+from hub.config.values import Secret
 from tests.support.media import Store
 from virtual_servers.catalog import Catalogue, Item
 from virtual_servers.shelf import Shelf

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.config.model import Policies, PolicySpec
+from hub.config.callers import Policies, PolicySpec
 from hub.policy.decide import Places, Policy
 from hub.policy.snapshots import kept
 from hub.policy.source import PolicyInvalid

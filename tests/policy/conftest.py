@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hub.call import Call, Caller, Credential, Grant, Target
-from hub.config.model import Policies, PolicySpec
+from hub.config.callers import Policies, PolicySpec
 from hub.policy.decide import Places, Policy, ToolType
 
 TOOLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -3,7 +3,7 @@
 import pytest
 
 from hub.call import Grant
-from hub.config.model import PolicySpec
+from hub.config.callers import PolicySpec
 from hub.policy import decide
 from hub.policy.decide import Policy
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.call import Target
-from hub.config.model import Policies
+from hub.config.callers import Policies
 from hub.policy.context import Reading, Wanted
 from hub.policy.decide import Places, Policy, ToolType
 from hub.policy.shapes import DEPTH, EMPTY, Shape, of_schema

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.call import Caller, Decision, Target
-from hub.config.model import PolicySpec
+from hub.config.callers import PolicySpec
 from hub.policy import cedar, rules
 from hub.policy.context import Reading, Wanted
 from hub.policy.decide import Policy

@@ -3,7 +3,7 @@
 import pytest
 
 from hub.call import Target
-from hub.config.model import Policies, PolicySpec
+from hub.config.callers import Policies, PolicySpec
 from hub.policy.decide import Places, Policy, PolicyInvalid, ToolType
 
 ON_TRANSFER = 'forbid(principal, action == Hub::Action::"call_tool:bank/transfer", resource)'

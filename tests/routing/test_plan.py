@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.call import Target
-from hub.config.model import Breaker
+from hub.config.mcp import Breaker
 from hub.routing.health import Health
 from hub.routing.plan import Question, Seen, Stop, fitting, healthy, ordered, way
 from hub.routing.route import Deployed, Route, Rule, Strategy

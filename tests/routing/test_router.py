@@ -6,7 +6,7 @@ from msgspec import convert
 
 from hub.budget.price_book import PriceBook
 from hub.call import Caller, Target
-from hub.config.model import ModelSpec, ProviderSpec
+from hub.config.models import ModelSpec, ProviderSpec
 from hub.llm.figures import Figures
 from hub.routing.plan import Question, Stop
 from hub.routing.route import Deployed, Route

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hub.config.model import Egress as EgressSpec
-from hub.config.model import ProviderSpec
+from hub.config.models import ProviderSpec
+from hub.config.serving import Egress as EgressSpec
 from hub.egress import Egress
 from hub.refusal import UpstreamTimeout
 from hub.routing import deadlines

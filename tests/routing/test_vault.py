@@ -5,7 +5,8 @@ import base64
 
 import pytest
 
-from hub.config.model import KeptSecret, ProviderSpec
+from hub.config.models import ProviderSpec
+from hub.config.values import KeptSecret
 from hub.http1_head import parse
 from hub.refusal import InvalidRequest, NoCredential, NotFound, StoreDown
 from hub.routing.credentials import Credentials

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub.config.model import Secret, VaultKey
+from hub.config.serving import VaultKey
+from hub.config.values import Secret
 from hub.store import keks as source
 from hub.store.envelope import About, BrokenSeal, Envelope, Kek, kek_of, rewrap, seal, unseal
 from hub.store.keks import keks

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hub.call import Call, Credential
-from hub.config.model import Breaker, Stdio, UpstreamSpec
-from hub.config.model import Egress as EgressSpec
+from hub.config.mcp import Breaker, Stdio, UpstreamSpec
+from hub.config.serving import Egress as EgressSpec
 from hub.egress import Egress
 from virtual_servers.guard import Guard
 from virtual_servers.upstream import McpUpstream

@@ -12,7 +12,7 @@ from virtual_servers.guard import BOOT, SERVER, Guard, find
 
 HUB = """
 import asyncio, sys
-from hub.config.model import Stdio, UpstreamSpec
+from hub.config.mcp import Stdio, UpstreamSpec
 from virtual_servers.guard import Guard
 from virtual_servers.upstream import McpUpstream
 

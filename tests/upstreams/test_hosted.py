@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hub.call import Call, Chunk, Credential
-from hub.config.model import Breaker, Stdio, UpstreamSpec
+from hub.config.mcp import Breaker, Stdio, UpstreamSpec
 from hub.refusal import InvalidParams, UpstreamDown, UpstreamFault, UpstreamTimeout
 from tests.support.hub import eventually
 from tests.upstreams.conftest import SERVERS

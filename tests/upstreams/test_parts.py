@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hub.config.model import Breaker as BreakerSpec
+from hub.config.mcp import Breaker as BreakerSpec
 from hub.refusal import UpstreamTimeout
 from hub.routing.breaker import Breaker
 from hub.routing.bulkhead import Bulkhead

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hub.config.model import Stdio
+from hub.config.mcp import Stdio
 from hub.refusal import UpstreamDown, UpstreamFault, UpstreamTimeout
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.call import Target
-from hub.config.model import Include, Naming, Override, VirtualServerSpec
+from hub.config.mcp import Include, Naming, Override, VirtualServerSpec
 from virtual_servers.catalog import Catalogue, Item
 from virtual_servers.compose import ComposeError, compose
 from virtual_servers.view import View, legacy_result, modern_result

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.call import Target
-from hub.config.model import Naming
+from hub.config.mcp import Naming
 from virtual_servers.names import assign, fit
 
 namings = st.builds(
