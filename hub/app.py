@@ -37,7 +37,7 @@ from hub.medium import Medium
 from hub.observe.ship import Shipping
 from hub.on_memory import OnMemory
 from hub.on_sqlite import OnSqlite
-from hub.pipeline import Steps
+from hub.plan import Steps
 from hub.policy.decide import Policy, PolicyInvalid
 from hub.refusal import Refusal
 from hub.rehearsal import dry_run

@@ -7,7 +7,7 @@ import orjson
 
 from hub.audit.journal import Receipt
 from hub.call import Chunk
-from hub.pipeline import Answer
+from hub.plan import Answer
 from hub.refusal import Refusal, Unauthenticated
 from virtual_servers.eras import MODERN
 from virtual_servers.wire import Exchange
@@ -18,7 +18,7 @@ _IN_STATUS_400 = (-32020, -32021, -32022)
 
 
 class Delivery:
-    """The answer to one request under way (`hub.pipeline.Delivery`): it becomes a stream when something precedes the reply."""
+    """The answer to one request under way (`hub.plan.Delivery`): it becomes a stream when something precedes the reply."""
 
     def __init__(self, exchange: Exchange, message_id: bytes) -> None:
         self.exchange = exchange

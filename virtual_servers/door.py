@@ -13,7 +13,7 @@ from msgspec import Raw, Struct, field
 
 from hub.call import Call, Caller, Emit, Reply
 from hub.grants import granted, may_enter
-from hub.pipeline import Plan
+from hub.plan import Plan
 from hub.policy.decide import Policy
 from hub.refusal import InvalidParams, NotFound, UpstreamFault
 from virtual_servers import modern
@@ -68,7 +68,7 @@ class Nowhere:
 
 
 class Entry(Struct):
-    """How one message resolves at a door (`hub.pipeline.View`)."""
+    """How one message resolves at a door (`hub.plan.View`)."""
 
     door: Door
     message: Message

@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply, new_id
 from hub.edge.clients import Running
-from hub.pipeline import Plan, Refused, govern, reject
+from hub.pipeline import govern, reject
+from hub.plan import Plan, Refused
 from hub.refusal import InvalidParams, InvalidRequest, MethodNotFound, NotAcceptable, Refusal, StoreDown
 from virtual_servers.answers import Delivery, error_body, notification, refusal_error, result_body
 from virtual_servers.door import Entry

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Reply
 from hub.edge.clients import Running
-from hub.pipeline import Plan
+from hub.plan import Plan
 from hub.refusal import InvalidParams, MethodNotFound
 from virtual_servers import modern
 from virtual_servers.answers import Delivery, notification

@@ -13,8 +13,9 @@ from hub.call import Call, Caller, Credential
 from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import require_json
-from hub.pipeline import Steps, govern, reject
-from hub.pipeline import View as Resolver
+from hub.pipeline import govern, reject
+from hub.plan import Steps
+from hub.plan import View as Resolver
 from hub.policy.decide import Policy
 from hub.refusal import Refusal
 from hub.telemetry.trace import continued

@@ -21,7 +21,8 @@ from hub.admin.prices import Prices
 from hub.audit import record
 from hub.budget.price_desk import PriceDesk
 from hub.call import Caller, Credential, Grant
-from hub.pipeline import Steps, authenticate
+from hub.pipeline import authenticate
+from hub.plan import Steps
 from hub.refusal import Denied, InvalidParams, Refusal
 from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE

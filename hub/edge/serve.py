@@ -11,7 +11,8 @@ from hub.audit.journal import Receipt
 from hub.call import Call, Caller, new_id
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import ClientGone, Exchange, Receive, Scope, Send, credential_of, source_of
-from hub.pipeline import Refused, Steps, authenticate, reject
+from hub.pipeline import authenticate, reject
+from hub.plan import Refused, Steps
 from hub.refusal import Draining, Internal, Refusal, TimedOutReading, Unauthenticated
 from hub.telemetry.logs import fields
 

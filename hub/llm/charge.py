@@ -44,7 +44,7 @@ class Money(Struct, frozen=True):
 
 
 class Charge:
-    """The money of one call (`hub.pipeline.Charge`), with a reservation for the deployment that is asked."""
+    """The money of one call (`hub.plan.Charge`), with a reservation for the deployment that is asked."""
 
     def __init__(self, money: Money, places: Mapping[str, Place], kind: Kind, head: Head) -> None:
         self._budgets = money.budgets

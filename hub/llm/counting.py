@@ -3,7 +3,7 @@
 from typing import Any
 
 from hub.llm.catalogue import Catalogue
-from hub.pipeline import Answer
+from hub.plan import Answer
 from hub.telemetry.models import Models
 
 

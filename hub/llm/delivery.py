@@ -6,7 +6,7 @@ from hub.audit.journal import Receipt
 from hub.call import Chunk, Reply
 from hub.edge.exchange import Exchange
 from hub.llm.errors import Answer, Dialect, in_band, refused
-from hub.pipeline import Answer as Governed
+from hub.plan import Answer as Governed
 from hub.refusal import Refusal, Unauthenticated
 
 HEADERS = list[tuple[bytes, bytes]]
@@ -20,7 +20,7 @@ class Served(Reply, frozen=True):
 
 
 class Delivery:
-    """Implements `hub.pipeline.Delivery`. A stream begins with its first bytes; its last ones go out when its end is on record."""
+    """Implements `hub.plan.Delivery`. A stream begins with its first bytes; its last ones go out when its end is on record."""
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange

@@ -23,7 +23,7 @@ from hub.llm.errors import Dialect
 from hub.llm.head import Head
 from hub.llm.needs import question
 from hub.llm.providers import Place
-from hub.pipeline import Plan
+from hub.plan import Plan
 from hub.policy.decide import Policy
 from hub.refusal import InvalidRequest, NotFound, Refusal, UpstreamFault
 from hub.routing.attempts import Attempts, Tried
@@ -69,7 +69,7 @@ class Sent(Struct, frozen=True):
 
 
 class Errand(Struct, frozen=True):
-    """How one call resolves (`hub.pipeline.View`)."""
+    """How one call resolves (`hub.plan.View`)."""
 
     endpoint: Endpoint
     head: Head

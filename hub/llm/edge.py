@@ -22,7 +22,8 @@ from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
 from hub.llm.head import read
 from hub.llm.listing import Listing
 from hub.llm.providers import Providers
-from hub.pipeline import Refused, Steps, govern
+from hub.pipeline import govern
+from hub.plan import Refused, Steps
 from hub.policy.decide import Policy
 from hub.refusal import MethodNotFound, NotFound, Refusal
 from hub.routing.router import Router

@@ -8,7 +8,7 @@ from hub.call import Call, Caller, Reply
 from hub.llm.catalogue import Catalogue, Model
 from hub.llm.delivery import Served
 from hub.llm.errors import Dialect
-from hub.pipeline import Plan
+from hub.plan import Plan
 from hub.policy.cedar import ENDPOINTS
 from hub.policy.decide import Policy
 from hub.refusal import NotFound
@@ -18,7 +18,7 @@ _EPOCH = "1970-01-01T00:00:00Z"
 
 
 class Listing:
-    """Resolves `GET /v1/models` and, with a name, `GET /v1/models/{name}` (`hub.pipeline.View`)."""
+    """Resolves `GET /v1/models` and, with a name, `GET /v1/models/{name}` (`hub.plan.View`)."""
 
     def __init__(self, catalogue: Catalogue, policy: Policy, name: str, dialect: Dialect) -> None:
         self._catalogue = catalogue

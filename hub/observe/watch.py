@@ -15,11 +15,13 @@ from msgspec.structs import replace
 from hub.audit.journal import Receipt
 from hub.call import Call, Caller, Chunk, Decision, Emit, Reply
 from hub.entropy import take
-from hub.pipeline import ABORTED, Answer, Decider, Delivery, Plan, Refused, Steps, View, governed
+from hub.pipeline import governed
+from hub.plan import Answer, Decider, Delivery, Plan, Refused, Steps, View
 from hub.refusal import Refusal
 from hub.telemetry import told
 from hub.telemetry.ended import Ended, Status, Timings
 from hub.telemetry.logs import fields
+from hub.trail import ABORTED
 
 log = logging.getLogger("hub.access")
 
@@ -28,7 +30,7 @@ MOST_READ = 1 << 20
 
 
 class Watch:
-    """`tell` takes what is known of a sampled call. Implements `hub.pipeline.Watch`."""
+    """`tell` takes what is known of a sampled call. Implements `hub.plan.Watch`."""
 
     def __init__(self, below: int, tell: Callable[[Ended], None] | None, *, access_log: bool) -> None:
         self.below = below

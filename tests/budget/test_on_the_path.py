@@ -16,7 +16,8 @@ from hub.budget import limits_redis
 from hub.budget.limiter import Limiter
 from hub.budget.limits_redis import RedisLimits
 from hub.call import Call, Caller, Chunk, Credential, Decision, Emit, Reply, Target
-from hub.pipeline import Plan, Refused, Steps, govern, reject
+from hub.pipeline import govern, reject
+from hub.plan import Plan, Refused, Steps
 from hub.refusal import InvalidRequest, Limited, NotFound, StoreDown
 from hub.store.redis import Redis
 from hub.telemetry.metrics import Metrics
