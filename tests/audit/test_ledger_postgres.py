@@ -40,6 +40,21 @@ async def sweep(log):
     await log._recover()
 
 
+LOCKED = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND (classid::bigint << 32) | objid::bigint = $1"
+
+
+async def cut_off(store, log, beside):
+    """Its lock is gone and not taken again: here at once, and at the server, which `beside` is asked about, when it has noticed."""
+    await store._locks.close()
+    await freed(log, beside)
+
+
+async def freed(log, beside):
+    async with asyncio.timeout(30):
+        while await beside.read(lambda connection: connection.fetchval(LOCKED, lock_key(log.boot))):
+            await asyncio.sleep(0.005)
+
+
 @asynccontextmanager
 async def killed(audit):
     """The journal of a process that is then no more: its connections end, and nothing is said."""
@@ -50,6 +65,9 @@ async def killed(audit):
     for task in log._tasks:
         task.cancel()
     await store.close()
+    beside = await audit.store(audit.path)
+    await freed(log, beside)
+    await beside.close()
 
 
 def outcomes(audit, org="acme"):
@@ -165,10 +183,10 @@ async def test_a_lock_must_be_free_for_a_while_before_its_process_is_taken_for_d
 
 
 async def test_a_process_taken_for_dead_can_write_no_second_outcome_and_goes_on_under_a_new_boot(audit):
-    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (beside, other):
         call, intent = await open_intent(audit, log)
         first = log.boot
-        await store._locks.close()  # cut off, and not let in again
+        await cut_off(store, log, beside)  # cut off, and not let in again
         assert not store.holds(lock_key(first))
         await sweep(other)
         assert outcomes(audit) == [("unknown", 0)]
@@ -187,9 +205,9 @@ async def test_a_process_taken_for_dead_can_write_no_second_outcome_and_goes_on_
 
 
 async def test_an_outcome_that_waits_when_its_process_is_taken_for_dead_is_no_second_one(audit):
-    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (beside, other):
         calls = [await open_intent(audit, log) for _ in range(3)]
-        await store._locks.close()
+        await cut_off(store, log, beside)
         await sweep(other)
         first = log.append("acme", outcome(audit, *calls[0]))
         await asyncio.sleep(0)  # its commit is under way: the others wait for the next
@@ -205,7 +223,7 @@ async def test_an_outcome_that_waits_when_its_process_is_taken_for_dead_is_no_se
 @pytest.mark.parametrize("finds_out", ["sweeping", "writing"])
 async def test_a_commit_in_doubt_of_a_process_taken_for_dead_is_left_to_who_took_it_for_dead(audit, finds_out, monkeypatch):
     monkeypatch.setattr(scribe, "_QUICKLY", 0.0)
-    async with through(audit.path) as (proxy, store, log), audit.opened(audit.path) as (_, other):
+    async with through(audit.path) as (proxy, store, log), audit.opened(audit.path) as (beside, other):
         await ready_to_cut(audit, log, proxy)
         first = log.boot
         proxy.cut, proxy.then = "after", [("before", COMMIT)]
@@ -213,7 +231,7 @@ async def test_a_commit_in_doubt_of_a_process_taken_for_dead_is_left_to_who_took
             await open_intent(audit, log)
         assert proxy.cuts == 2
         assert log._ledger._scribe.doubt is not None
-        await store._locks.close()
+        await cut_off(store, log, beside)
         await sweep(other)
         assert sorted(status for status, _ in outcomes(audit)) == ["ok"] * 3 + ["unknown"]
         if finds_out == "sweeping":
@@ -239,10 +257,10 @@ async def test_a_log_that_a_standby_had_not_heard_of_when_it_took_over_is_begun_
 
 
 async def test_an_idle_process_taken_for_dead_finds_out(audit):
-    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (_, other):
+    async with audit.opened(audit.path) as (store, log), audit.opened(audit.path) as (beside, other):
         call, intent = await open_intent(audit, log)
         first = log.boot
-        await store._locks.close()
+        await cut_off(store, log, beside)
         await sweep(other)
         await sweep(log)
         assert log.boot != first

@@ -16,6 +16,7 @@ from hub.config.serving import Egress as EgressSpec
 from hub.config.values import Secret
 from hub.egress import Egress
 from tests.budget.purse import InPostgres, InSqlite, spend, usd
+from tests.support.listening import listening
 
 
 class Receiver:
@@ -26,12 +27,12 @@ class Receiver:
         self.got: list[tuple[dict[str, str], dict[str, Any]]] = []
 
     async def __aenter__(self) -> "Receiver":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/budget"
+        self._listening = listening(self._serve)
+        self.url = f"http://127.0.0.1:{await self._listening.__aenter__()}/budget"
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
+        await self._listening.__aexit__(None, None, None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -43,8 +44,8 @@ class Receiver:
                 self.got.append((headers, body))
                 status = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
                 writer.write(f"HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n".encode())
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        except asyncio.IncompleteReadError:
+            return
 
 
 @pytest.fixture

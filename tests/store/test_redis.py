@@ -13,6 +13,7 @@ from hub.store import redis_link, redis_place
 from hub.store.redis import PATIENCE, Redis, Script
 from hub.store.resp import ReplyError, pack
 from tests.services.redis import RedisServer
+from tests.support.listening import listening
 
 TWICE = Script("return {KEYS[1], ARGV[1] * 2}")
 
@@ -246,22 +247,20 @@ async def test_a_server_that_hangs_up_at_once_each_time_is_asked_ever_less_often
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tries.append(time.monotonic())
         inner, outer = await asyncio.open_connection("127.0.0.1", port)
-        answers = 0
-        while answers < 2:  # the greeting is two answers
-            outer.write(await reader.read(65536))
-            writer.write(await inner.read(65536))
-            answers += 1
-        writer.close()
-        outer.close()
+        try:
+            for _ in range(2):  # the greeting is two answers
+                outer.write(await reader.read(65536))
+                writer.write(await inner.read(65536))
+        finally:
+            outer.close()
+            await outer.wait_closed()
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    store = Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    await store.open()
-    await asyncio.sleep(1)
-    assert 4 <= len(tries) <= 12
-    await store.close()
-    server.close()
-    await server.wait_closed()
+    async with listening(relay) as at:
+        store = Redis(f"redis://127.0.0.1:{at}")
+        await store.open()
+        await asyncio.sleep(1)
+        assert 4 <= len(tries) <= 12
+        await store.close()
 
 
 async def test_what_was_posted_before_the_end_is_done(redis_url: str, redis: RedisServer):
@@ -278,14 +277,10 @@ async def test_a_server_that_speaks_something_else_is_down():
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    down, _ = await refused(Redis(f"redis://127.0.0.1:{port}").open())
+    async with listening(serve) as port:
+        down, _ = await refused(Redis(f"redis://127.0.0.1:{port}").open())
     assert "cannot be read" in down.detail
-    server.close()
-    await server.wait_closed()
 
 
 async def test_a_full_or_demoted_server_is_down_and_a_mistake_of_ours_is_not(store: Redis, redis: RedisServer):

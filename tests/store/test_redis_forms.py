@@ -24,6 +24,7 @@ from hub.store.redis_link import Link
 from hub.store.redis_place import Place
 from hub.store.signals import Signals
 from tests.services.redis import RedisCluster, RedisSentinels, RedisServer, free_port
+from tests.support.listening import listening
 
 COUNT = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
 
@@ -223,16 +224,10 @@ async def servant(answers: dict[bytes, bytes]) -> AsyncIterator[int]:
                 command, after = read
                 got = got[after:]
                 writer.write(answers.get(command[0], b"*1\r\n$6\r\nmaster\r\n"))
-        writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    answers[b"CLUSTER"] = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port
-    try:
+    async with listening(serve) as port:
+        answers[b"CLUSTER"] = b"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n" % port
         yield port
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 @pytest.mark.parametrize("where", [b"127.0.0.1:99999", b"a..b:1", b":6379", b"nowhere"])
