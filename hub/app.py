@@ -17,6 +17,7 @@ from hub.audit.journal import Journal
 from hub.budget.alerts import Alerts
 from hub.budget.price_book import PriceBook
 from hub.budget.price_desk import PriceDesk
+from hub.capture.keeper import Keeper
 from hub.commons import Commons
 from hub.config import stores
 from hub.config.load import Loaded, secret_folder
@@ -86,7 +87,9 @@ class Hub:
             config_hash=loaded.hash,
         )
         self.identity = Identity(medium.keys, self.secrets.derive(KEY_PEPPER))
-        self.vault = Vault(VaultAdmin(medium.vault, keks(self.secrets, config.secrets.vault)))
+        wrapping = keks(self.secrets, config.secrets.vault)
+        self.vault = Vault(VaultAdmin(medium.vault, wrapping))
+        self.keeper = Keeper(medium.contents, wrapping)
         self.identity.on_epochs(self.vault.follow)
         self.vault.on_change(self.identity.announce)
         self.commons = commons = _commons(config)
@@ -114,11 +117,13 @@ class Hub:
         self.router = Router(figures.price_of, figures.window_of, standing.left)
         self._catalogue: tuple[Config, Catalogue] | None = None
         money = Money(self.budgets, self.prices, standing)
-        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, self._models, config.server)
+        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, self._models, config.server, self.keeper)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
-        self.admin = Admin(self.steps, self.vault, self.whole_status, self.not_ready, self.standing, prices=self.price_desk)
+        self.admin = Admin(
+            self.steps, self.vault, self.whole_status, self.not_ready, self.standing, prices=self.price_desk, keeper=self.keeper
+        )
         self.app = Gate(self.edge, self.models, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
@@ -135,6 +140,7 @@ class Hub:
         self.medium.on_commit(self.metrics.committed)
         self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
         self.metrics.spans = self.shipping.tallies
+        self.metrics.contents_lost = lambda: self.keeper.lost
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
         self.metrics.attempts, self.metrics.deployments = lambda: self.router.counts, self.router.breakers
@@ -154,6 +160,8 @@ class Hub:
         await self.medium.usage.open()
         await self.budgets.open()
         await self.alerts.open()
+        self.keeper.configure(self.loaded.config.orgs)
+        await self.keeper.open()
         await self.fleet.configure(self.loaded.config.upstreams)
         self._configure_models(self.loaded.config)
         await self.generations.swap()
@@ -175,7 +183,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
-        before = (self.generations.close, self.clients.stop, self.fleet.close, self.budgets.close, self.alerts.close)
+        before = (self.generations.close, self.clients.stop, self.keeper.close, self.fleet.close, self.budgets.close, self.alerts.close)
         then = (self.shipping.close, self.egress.close, self.price_desk.close, self.identity.close, self.journal.close)
         for close in (*before, *then, self.limits.close, self.medium.usage.close, self.commons.close):
             try:
@@ -233,6 +241,7 @@ class Hub:
         self._configure_models(loaded.config)
         self.budgets.configure(loaded.config.budgets, loaded.config.limits)
         self.alerts.configure(loaded.config.budgets)
+        self.keeper.configure(loaded.config.orgs)
         await self.fleet.configure(loaded.config.upstreams)
         self.generations.changed()
 

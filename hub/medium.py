@@ -7,6 +7,7 @@ from hub.audit.ledger import Ledger
 from hub.budget.daily import Days
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.usage import Ledger as UsageLedger
+from hub.capture.rows import Contents
 from hub.identity.rows import Keys
 from hub.policy.snapshots import Snapshots
 from hub.routing.vault_rows import Rows
@@ -29,6 +30,7 @@ class Medium(Protocol):
     prices: PriceShelf
     usage: UsageLedger
     vault: Rows
+    contents: Contents
     ledger: Ledger
 
     @property

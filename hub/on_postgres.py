@@ -10,6 +10,8 @@ from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_postgres import PostgresPriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.budget.usage_postgres import PostgresUsage
+from hub.capture.rows import Contents
+from hub.capture.rows_postgres import PostgresContents
 from hub.config.values import Address
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
@@ -41,6 +43,7 @@ class OnPostgres:
         self.prices: PriceShelf = PostgresPriceShelf(postgres)
         self.usage: UsageLedger = PostgresUsage(postgres)
         self.vault: Rows = PostgresVault(postgres)
+        self.contents: Contents = PostgresContents(postgres)
         self.ledger: Ledger = PostgresLedger(postgres)
 
     @property

@@ -11,6 +11,8 @@ from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.budget.usage_sqlite import SqliteUsage
+from hub.capture.rows import Contents
+from hub.capture.rows_sqlite import SqliteContents
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
 from hub.policy.snapshots import Snapshots
@@ -36,6 +38,7 @@ class OnSqlite:
         self.prices: PriceShelf = SqlitePriceShelf(database)
         self.usage: UsageLedger = SqliteUsage(database)
         self.vault: Rows = SqliteVault(database)
+        self.contents: Contents = SqliteContents(database)
         self.ledger: Ledger = SqliteLedger(database)
 
     @property

@@ -15,12 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.admin import vault
+from hub.admin import contents, vault
 from hub.admin.answers import OPERATORS, answer, problem, read, scope_of
 from hub.admin.prices import Prices
 from hub.audit import record
 from hub.budget.price_desk import PriceDesk
 from hub.call import Caller, Credential, Grant
+from hub.capture.keeper import Keeper
 from hub.pipeline import authenticate
 from hub.plan import Steps
 from hub.refusal import Denied, InvalidParams, Refusal
@@ -58,6 +59,7 @@ class Admin:
         ready: Callable[[], list[str]],
         standing: Callable[[], dict[str, Any]],
         prices: PriceDesk,
+        keeper: Keeper,
     ) -> None:
         self._steps = steps
         self._status = status
@@ -75,7 +77,8 @@ class Admin:
                 Route("/admin/v1/keys", self.guarded(self._list_keys, "admin", "auditor"), methods=["GET"]),
                 Route("/admin/v1/keys", self.guarded(self._create_key, "admin"), methods=["POST"]),
                 Route("/admin/v1/keys/{key}", self.guarded(self._revoke_key, "admin"), methods=["DELETE"]),
-                *vault.routes(self, kept),
+                *vault.routes(self, kept, keeper),
+                *contents.routes(self, keeper),
             ],
             exception_handlers={404: _not_found, 405: _not_found},
         )

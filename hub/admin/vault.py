@@ -9,9 +9,10 @@ from starlette.routing import Route
 
 from hub.admin.answers import OPERATORS, answer, read, scope_of
 from hub.call import Caller
+from hub.capture.keeper import Keeper
 from hub.refusal import Denied
 from hub.routing.vault import Vault
-from hub.routing.vault_admin import OVERLAP, Change
+from hub.routing.vault_admin import OVERLAP, Change, with_days
 
 if TYPE_CHECKING:
     from hub.admin.routes import Admin
@@ -31,9 +32,10 @@ class NewValue(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Routes:
-    def __init__(self, admin: "Admin", vault: Vault) -> None:
+    def __init__(self, admin: "Admin", vault: Vault, keeper: Keeper) -> None:
         self._admin = admin
         self._vault = vault
+        self._keeper = keeper
 
     async def listed(self, request: Request, caller: Caller) -> Response:
         org = scope_of(caller) or request.query_params.get("org")
@@ -50,7 +52,8 @@ class _Routes:
 
     async def rotate(self, request: Request, caller: Caller) -> Response:
         self._admin.of_hub(caller)
-        return await self._done(caller, "rotated", await self._vault.rotate())
+        days = await self._keeper.rotate()
+        return await self._done(caller, "rotated", with_days(await self._vault.rotate(), days))
 
     async def _done(self, caller: Caller, what: str, change: Change) -> Response:
         await self._admin.recorded(caller, change.kind, change.org, change.record)
@@ -58,9 +61,9 @@ class _Routes:
         return answer(200, shown)
 
 
-def routes(admin: "Admin", vault: Vault) -> list[Route]:
+def routes(admin: "Admin", vault: Vault, keeper: Keeper) -> list[Route]:
     """Reading is for auditors as well."""
-    made = _Routes(admin, vault)
+    made = _Routes(admin, vault, keeper)
     return [
         Route(_AT, admin.guarded(made.listed, "admin", "auditor"), methods=["GET"]),
         Route(f"{_AT}/rotate", admin.guarded(made.rotate, "admin"), methods=["POST"]),

@@ -19,6 +19,8 @@ from hub.audit.record import event
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.call import Grant
+from hub.capture.rows import Contents
+from hub.capture.rows_sqlite import SqliteContents
 from hub.cli import default_config
 from hub.commands.output import Failed
 from hub.commands.place import bare, connected, database, located, reading
@@ -43,6 +45,7 @@ class _Rooms(msgspec.Struct, frozen=True):
     keys: Keys
     prices: PriceShelf
     vault: Rows
+    contents: Contents
     ledger: Ledger
 
 
@@ -94,7 +97,9 @@ async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[_Rooms]:
     except Locked:
         raise Failed("the hub is running: give its admin key with --admin-key or HUB_ADMIN_KEY") from None
     try:
-        yield _Rooms(SqliteKeys(database), SqlitePriceShelf(database), SqliteVault(database), SqliteLedger(database))
+        yield _Rooms(
+            SqliteKeys(database), SqlitePriceShelf(database), SqliteVault(database), SqliteContents(database), SqliteLedger(database)
+        )
     finally:
         await database.close()
 
@@ -104,6 +109,7 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
     """Beside running hubs: they write beside each other anyway, and notice a changed key when told, or within a poll."""
     from hub.audit.ledger_postgres import PostgresLedger
     from hub.budget.price_shelf_postgres import PostgresPriceShelf
+    from hub.capture.rows_postgres import PostgresContents
     from hub.identity.rows_postgres import PostgresKeys
     from hub.routing.vault_postgres import PostgresVault
     from hub.store.postgres_secrets import agree
@@ -113,7 +119,13 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
             await agree(postgres, secrets)
         except UnusableSecret as error:
             raise Failed(str(error)) from None
-        yield _Rooms(PostgresKeys(postgres), PostgresPriceShelf(postgres), PostgresVault(postgres), PostgresLedger(postgres))
+        yield _Rooms(
+            PostgresKeys(postgres),
+            PostgresPriceShelf(postgres),
+            PostgresVault(postgres),
+            PostgresContents(postgres),
+            PostgresLedger(postgres),
+        )
 
 
 async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from typing import Any
 import msgspec
 
 from hub.audit.record import event
+from hub.capture.keeper import Keeper
 from hub.commands.direct import ACTOR, opened, say_so, secrets_of
 from hub.commands.output import Failed
 from hub.commands.place import connected, located, reading
 from hub.config import stores
 from hub.config.load import Loaded
-from hub.routing.vault_admin import Change, VaultAdmin, shown
+from hub.routing.vault_admin import Change, VaultAdmin, shown, with_days
 from hub.routing.vault_sqlite import all_rows
 from hub.store.keks import Keks, keks
 from hub.store.secrets import Secrets, UnusableSecret
@@ -27,7 +28,15 @@ async def remove(config: Path | None, org: str, name: str) -> dict[str, Any]:
 
 
 async def rotate(config: Path | None) -> dict[str, Any]:
-    return {"rotated": await _changed(config, lambda admin: admin.rotate())}
+    """As `POST /admin/v1/vault/rotate` answers."""
+    loaded = located(config)
+    wrapping = _keks(secrets_of(loaded), loaded)
+    async with opened(config) as (rooms, journal):
+        days = await Keeper(rooms.contents, wrapping).rotate()
+        made = with_days(await VaultAdmin(rooms.vault, wrapping).rotate(), days)
+        await journal.append(made.org, event(made.kind, actor=ACTOR, change=made.record))
+        await say_so(loaded)
+    return {"rotated": made.shown}
 
 
 async def listed(config: Path | None, org: str | None) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def remove(
 
 @app.command("rotate")
 def rotate(url: Url = None, admin_key: AdminKey = None, config: Config = None, as_json: Json = False) -> None:
-    """Wrap everything in the vault under the key that `secrets.vault` gives now, all or nothing.
+    """Wrap everything in the vault, and the keys of captured content, under the key that `secrets.vault` gives now, all or nothing.
 
     Example: hub vault rotate
     """
@@ -98,7 +98,8 @@ def rotate(url: Url = None, admin_key: AdminKey = None, config: Config = None, a
     done = api.attempt("POST", f"{_AT}/rotate", admin_key, url, config)
     if done is None:
         done = asyncio.run(direct_vault.rotate(config))
-    emit(done, f"{done['rotated']['rewrapped']} values were wrapped under key {done['rotated']['kek']}.", as_json)
+    said = done["rotated"]
+    emit(done, f"{said['rewrapped']} values and {said['days']} keys of content were wrapped under key {said['kek']}.", as_json)
 
 
 def _value() -> str:

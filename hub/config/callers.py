@@ -7,10 +7,20 @@ from msgspec import Meta, field
 from hub.config.values import SPENDER, Most, Name, Owner, Part, Secret
 
 
+class Capture(Part, frozen=True):
+    """What is kept of questions to models and their answers. They are encrypted, and go after so many days."""
+
+    days: Annotated[int, Meta(ge=1, le=3660, description="Days (UTC) it is kept, today among them.")] = 30
+    max_bytes: Annotated[int, Meta(ge=1024, le=64 * 1024 * 1024, description="Bytes kept of each question and each answer.")] = 1024 * 1024
+
+
 class Org(Part, frozen=True):
     """An organisation. Where any is declared, `org` elsewhere must name one of them or `default`."""
 
     title: Annotated[str, Meta(description="Name for people.")] = ""
+    capture: Annotated[
+        Capture | None, Meta(description="Keep questions and answers (docs/content.md); unset: nothing of them is kept anywhere.")
+    ] = None
 
 
 class GrantSpec(Part, frozen=True):

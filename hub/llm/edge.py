@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 from hub.audit.journal import Receipt
 from hub.call import Call, Caller, Credential
+from hub.capture.keeper import Keeper
 from hub.config.serving import Server
 from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json
+from hub.llm.capture import Capturing
 from hub.llm.catalogue import Catalogue
 from hub.llm.charge import Money
 from hub.llm.counting import attempted, count
@@ -49,6 +51,7 @@ class Edge(serve.Edge[Exchange]):
         money: Money,
         present: Callable[[], tuple[Catalogue, Policy] | None],
         server: Server,
+        keeper: Keeper,
     ) -> None:
         super().__init__(steps, clients)
         self._providers = providers
@@ -56,6 +59,7 @@ class Edge(serve.Edge[Exchange]):
         self._router = router
         self._money = money
         self._max_body = server.max_model_body
+        self._keeper = keeper
         self._keep_alive = server.keep_alive
 
     async def handle(self, exchange: Exchange, running: Running, caller: Caller) -> None:
@@ -93,10 +97,11 @@ class Edge(serve.Edge[Exchange]):
         sent = Sent(exchange.headers, exchange.request_id)
         places, extra = self._providers.places, exchange.extra
         errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, self._money, extra, self._keep_alive)
+        view = Capturing(errand, self._keeper) if self._keeper.wants(caller.org) else errand
         began = time.perf_counter_ns()
         delivery = self._delivery(exchange, call)
         try:
-            answer = await govern(self.steps, policy, errand, call, caller, delivery)
+            answer = await govern(self.steps, policy, view, call, caller, delivery)
         except Refused as refused:
             attempted(self.steps.metrics.models, refused.refusal.facts)
             raise

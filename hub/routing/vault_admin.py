@@ -117,6 +117,12 @@ class VaultAdmin:
         return await self._rows.all()
 
 
+def with_days(rotated: Change, days: int) -> Change:
+    """A rotation with which the keys of so many days of captured content were wrapped anew as well."""
+    told = {**rotated.record, "days": days}
+    return replace(rotated, shown=told, record=told)
+
+
 def shown(rows: Sequence[Row], keks: Keks, org: str | None) -> list[SecretInfo]:
     """The newest version of every name of an organisation (None: of all). `rows`: the newest of a name first."""
     found: dict[tuple[str, str], SecretInfo] = {}

@@ -40,6 +40,7 @@ class Metrics:
         """Attempts at providers, by provider and what came of them."""
         self.deployments: Callable[[], Iterable[UpstreamState]] = lambda: ()
         """(provider, model, breaker open) of each deployment that is configured."""
+        self.contents_lost: Callable[[], int] = lambda: 0
         self.config: Callable[[], str] = lambda: ""
         self.configs: Callable[[], Mapping[str, int]] = dict[str, int]
         self.registry.register(_State(self))
@@ -74,7 +75,9 @@ class Metrics:
         )
         for (provider, result), count in self.attempts().items():
             attempts.add_metric([provider, result], count)
-        return (counts, attempts, seconds)
+        lost = CounterMetricFamily("hub_content_lost", "Answers that could not be kept for an organisation that keeps them")
+        lost.add_metric([], self.contents_lost())
+        return (counts, attempts, seconds, lost)
 
     def refused(self, code: str) -> None:
         self._refusals.labels(code).inc()

@@ -11,6 +11,9 @@ import pytest
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_postgres import PostgresPriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
+from hub.capture.rows import Contents
+from hub.capture.rows_postgres import PostgresContents
+from hub.capture.rows_sqlite import SqliteContents
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
 from hub.identity.rows_sqlite import SqliteKeys
@@ -39,6 +42,7 @@ class SqliteStore:
         self.database.open()
         self.keys: Keys = SqliteKeys(self.database)
         self.vault: Rows = SqliteVault(self.database)
+        self.contents: Contents = SqliteContents(self.database)
         self.snapshots: Snapshots = SqliteSnapshots(self.database)
         self.catalogues: Catalogues = SqliteCatalogues(self.database)
         self.prices: PriceShelf = SqlitePriceShelf(self.database)
@@ -88,6 +92,7 @@ class PostgresStore:
         await self.postgres.open()
         self.keys: Keys = PostgresKeys(self.postgres)
         self.vault: Rows = PostgresVault(self.postgres)
+        self.contents: Contents = PostgresContents(self.postgres)
         self.snapshots: Snapshots = PostgresSnapshots(self.postgres)
         self.catalogues: Catalogues = PostgresCatalogues(self.postgres)
         self.prices: PriceShelf = PostgresPriceShelf(self.postgres)

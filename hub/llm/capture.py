@@ -1,0 +1,56 @@
+"""Questions and answers of model calls on their way past, for an organisation that keeps them (`hub.capture`)."""
+
+from msgspec import Struct, structs
+
+from hub.call import Call, Caller, Chunk, Emit
+from hub.capture.keeper import Keeper
+from hub.llm.charge import Charge
+from hub.llm.delivery import Served
+from hub.plan import Dispatch, Plan, View
+from hub.refusal import StoreDown
+
+
+class Capturing(Struct, frozen=True):
+    """Resolves as `view` does; the call it resolves to is kept as the client said it, and the answer as the client gets it."""
+
+    view: View
+    keeper: Keeper
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        plan = self.view.resolve(call, caller)
+        if plan.dispatch is None:
+            return plan
+        return structs.replace(plan, dispatch=_Kept(self.keeper, plan.dispatch, plan.charge, caller).dispatch)
+
+
+class _Kept:
+    def __init__(self, keeper: Keeper, send: Dispatch, charge: object, caller: Caller) -> None:
+        self._keeper = keeper
+        self._send = send
+        self._charge = charge
+        self._caller = caller
+
+    async def dispatch(self, call: Call, emit: Emit) -> Served:
+        """Raises `StoreDown` where the question cannot be kept: nothing is sent then. Of a call that is cut off the answer is kept as far
+        as it was told."""
+        try:
+            await self._keeper.keep(call, self._caller, "question", call.payload)
+        except StoreDown:
+            if isinstance(self._charge, Charge):
+                self._charge.unsent()
+            raise
+        told = bytearray()
+
+        async def tell(chunk: Chunk) -> None:
+            told.extend(chunk.params)
+            await emit(chunk)
+
+        try:
+            reply = await self._send(call, tell)
+        except BaseException:
+            if told:
+                self._keeper.later(call, self._caller, "answer", bytes(told))
+            raise
+        assert isinstance(reply, Served)
+        kept = await self._keeper.answered(call, self._caller, bytes(told) + (reply.error or reply.result))
+        return structs.replace(reply, facts={**(reply.facts or {}), "content": "kept" if kept else "answer lost"})
