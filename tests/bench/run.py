@@ -57,12 +57,17 @@ def post(base: str, target: Target, method: str, params: dict[str, Any]) -> dict
         connection.close()
 
 
+class Broken(SystemExit):
+    """A target did not start, or gave a wrong answer or none under load. Where nobody catches it the run ends with what it says."""
+
+
 def until(what: str, attempt: Any, process: subprocess.Popen[bytes], log: Path, seconds: float = 90) -> float:
-    """Try every 5 ms until it holds; returns the monotonic time at which it did."""
+    """Try every 5 ms until it holds; returns the monotonic time at which it did. Raises `Broken`, by which a run ends that does not catch it."""
     deadline = time.monotonic() + seconds
     while not attempt():
         if process.poll() is not None or time.monotonic() > deadline:
-            sys.exit(f"bench: {what}: the target {'ended' if process.poll() is not None else 'did not answer'}\n{log.read_text()[-3000:]}")
+            how = "ended" if process.poll() is not None else "did not answer"
+            raise Broken(f"bench: {what}: the target {how}\n{log.read_text()[-3000:]}")
         time.sleep(0.005)
     return time.monotonic()
 
@@ -86,10 +91,6 @@ def listed(base: str, target: Target) -> bool:
 def called(base: str, target: Target) -> bool:
     answer = post(base, target, "tools/call", {"name": target.tool, "arguments": {"text": "hello"}}) or {}
     return bool(answer.get("content")) and answer["content"][0]["text"] == "hello"
-
-
-class Broken(Exception):
-    """A target gave a wrong answer, or none, under load."""
 
 
 class Started:
@@ -147,9 +148,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one round at one concurrency")
     parser.add_argument("--peers", action="store_true", help="measure other gateways too")
     parser.add_argument("--several", action="store_true", help="instead, what only several processes show: PostgreSQL, Redis, replicas")
-    parser.add_argument("--models", action="store_true", help="instead, chat completions, whole and streamed")
+    parser.add_argument("--models", action="store_true", help="instead, calls of models, whole and streamed")
     parser.add_argument("--only", default="", help="comma-separated beginnings of target names")
     options = parser.parse_args()
+    wanted = [name.strip().lower() for name in options.only.split(",") if name.strip()]
     if options.several:
         from tests.bench import several
 
@@ -158,9 +160,7 @@ def main() -> None:
     if options.models:
         from tests.bench import models
 
-        models.main(SCRATCH / "models", RESULTS, options.rounds, options.seconds)
-        return
-    wanted = [name.strip().lower() for name in options.only.split(",") if name.strip()]
+        sys.exit(models.main(SCRATCH / "models", RESULTS, options.rounds, options.seconds, peers=options.peers, only=wanted))
     rows = [row for row in targets(options.peers) if not wanted or row.name.lower().startswith(tuple(wanted))]
 
     shutil.rmtree(SCRATCH, ignore_errors=True)

@@ -75,13 +75,26 @@ def python(module: str, *, interpreter: str | Path = sys.executable) -> Callable
     return lambda _folder, port, url: [str(interpreter), "-m", f"tests.bench.{module}", str(port), url]
 
 
-def must_match(interpreter: Path) -> None:
-    """A peer's environment must be there, and of the Python this runs on: how a Python was built changes every figure by a tenth or a third."""
+class Missing(Exception):
+    """A peer cannot be started as it is installed; says why, and what helps."""
+
+
+def of_this_python(interpreter: Path) -> None:
+    """A peer's environment must be there, and of the Python this runs on: how a Python was built changes every figure by a tenth or a third.
+    Raises `Missing`."""
+    folder = interpreter.parents[1].relative_to(ROOT)
     if not interpreter.exists():
-        sys.exit(f"bench: {interpreter.relative_to(ROOT)} is not there; `make bench-peers` installs it")
+        raise Missing(f"{folder} is not there; `make bench-peers` installs it")
     if interpreter.resolve() != Path(sys.executable).resolve():
-        folder = interpreter.parents[1].relative_to(ROOT)
-        sys.exit(f"bench: {folder} is of another Python than .venv; remove it, and `make bench-peers` makes it anew")
+        raise Missing(f"{folder} is of another Python than .venv; remove it, and `make bench-peers` makes it anew")
+
+
+def must_match(interpreter: Path) -> None:
+    """The same, ending the run."""
+    try:
+        of_this_python(interpreter)
+    except Missing as error:
+        sys.exit(f"bench: {error}")
 
 
 def hub(upstream: str, policy: str) -> Callable[[Path, int, str], Sequence[str]]:
