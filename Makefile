@@ -58,7 +58,7 @@ bench: setup-dev ## the hub's cost per call, one table and bench-results/*.json 
 bench-peers: setup-dev $(PEERS:%=.cache/%/.installed) ## the same beside FastMCP, an SDK proxy and ContextForge (ARGS=--models: nginx, Portkey, LiteLLM)
 	@$(BIN)/python -m tests.bench.run --peers $(ARGS)
 
-soak: setup-dev ## the long run: 30 rounds of faults on two replicas, 20 kills of a hub, 200,000 calls with memory held flat (half an hour)
+soak: setup-dev ## the long run: 30 rounds of faults on two replicas, 20 kills of a hub, 200,000 calls each of tools and of models with memory held flat (40 minutes)
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 docs: setup-dev ## regenerate docs/configuration.md and docs/cli.md from the code

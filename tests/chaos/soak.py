@@ -1,8 +1,9 @@
-"""The long run: `python -m tests.chaos.soak [--several 30] [--rounds 20] [--calls 200000]`. Prints a table; exit code 1 where anything failed.
+"""The long run: `python -m tests.chaos.soak [--several 30] [--rounds 20] [--calls 200000] [--models 200000]`. Prints a table; exit code 1 where anything failed.
 
 Several: as in `test_several.py`, two replicas of two workers on PostgreSQL and Redis; what strikes them is drawn by `--seed`, some at once.
 Kills: as in `test_kill.py`, on one state that grows, with the servers of both kinds. Calls: 64 clients at one hub over its HTTP and stdio
-servers, with keys, a policy, limits and the journal on. Memory and descriptors after a tenth of the calls are held against those at the end.
+servers, with keys, a policy, limits and the journal on. Models: as many calls of models through another (`modelled.py`). Memory and
+descriptors after a tenth of the calls are held against those at the end.
 """
 
 import argparse
@@ -18,8 +19,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.chaos import modelled
 from tests.chaos.during import Watch
-from tests.chaos.evidence import gapless, journal, signed
+from tests.chaos.evidence import complete, gapless, journal, signed
 from tests.chaos.load import Answer, Load, Step
 from tests.chaos.roamers import Roaming
 from tests.chaos.several import stopped, world
@@ -141,18 +143,8 @@ async def calls(folder: Path, total: int) -> list[Row]:
         found = await asyncio.to_thread(journal, hub.database)
         gapless(found)
         code = hub.stop()
-    first, last = samples
     rows = [
-        Row(
-            "memory is flat",
-            {"grew by KB": (last.memory - first.memory) // 1024, "allowed": GROWTH // 1024},
-            last.memory - first.memory <= GROWTH,
-        ),
-        Row(
-            "descriptors are flat",
-            {"first": first.descriptors, "last": last.descriptors},
-            last.descriptors - first.descriptors <= DESCRIPTORS,
-        ),
+        *flat(*samples, DESCRIPTORS),
         Row(
             "the whole log verifies",
             {"records": len(found.records), "calls/s, client included": round(done / seconds)},
@@ -163,6 +155,49 @@ async def calls(folder: Path, total: int) -> list[Row]:
     for row in rows:
         show(row)
     return rows
+
+
+async def models(folder: Path, total: int) -> list[Row]:
+    """Calls of models instead, and the money of them: rows of the ledger, counters and records must be those of the calls."""
+    with modelled.scripted() as url, victim(folder, modelled.settings(url)) as hub:
+        hub.start()
+        done, samples, began = 0, list[Sample](), time.monotonic()
+        for goal in (total // 10, total - 1):
+            while done < goal:
+                done += await modelled.ask(hub, min(goal - done, 10_000), LINES, 600)
+            samples.append(await sample(hub, done))
+            show(Row(f"after {done} calls", {"MB": round(samples[-1].memory / 1e6, 1), "descriptors": samples[-1].descriptors}, True))
+        seconds = time.monotonic() - began
+        done += await modelled.ask(hub, 1, 1, 60)  # alone, so that its record says what is left with nothing set aside for another
+        await signed(hub.database)
+        found = await asyncio.to_thread(journal, hub.database)
+        gapless(found)
+        complete(found, [])
+        spent, counted = modelled.ledger(hub.database), modelled.counted(found)
+        code = hub.stop()
+    rows = [
+        *flat(*samples, 0),
+        Row("the ledger has every call", spent._asdict(), spent.rows == done and not spent.failed and spent.cost == done * modelled.COST),
+        Row("counters and records say the same", counted._asdict(), counted == spent),
+        Row("the whole log verifies", {"records": len(found.records), "calls/s, client included": round(done / seconds)}, True),
+        Row("stopped in order", {"exit": code}, code == 0 and "Traceback" not in hub.log.read_text()),
+    ]
+    for row in rows:
+        show(row)
+    return rows
+
+
+def flat(first: Sample, last: Sample, descriptors: int) -> list[Row]:
+    """Memory and descriptors grew by no more than is allowed."""
+    memory = last.memory - first.memory
+    return [
+        Row("memory is flat", {"grew by KB": memory // 1024, "allowed": GROWTH // 1024}, memory <= GROWTH),
+        Row(
+            "descriptors are flat",
+            {"first": first.descriptors, "last": last.descriptors},
+            last.descriptors - first.descriptors <= descriptors,
+        ),
+    ]
 
 
 def show(row: Row) -> None:
@@ -189,11 +224,12 @@ def told_to_end(*_: object) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Strikes on several replicas, kills of one hub, then many calls. Takes 15 to 30 minutes.")
+    parser = argparse.ArgumentParser(description="Strikes on several replicas, kills of one hub, then many calls. Takes 20 to 40 minutes.")
     parser.add_argument("--several", type=int, default=30)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100_000)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--calls", type=int, default=200_000)
+    parser.add_argument("--models", type=int, default=200_000)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, told_to_end)
     several = functools.partial(strikes_on_several, seed=options.seed)
@@ -201,6 +237,7 @@ def main() -> int:
         ("several", several, options.several),
         ("kills", kills, options.rounds),
         ("calls", calls, options.calls),
+        ("models", models, options.models),
     ]
     results = [asyncio.run(run(what, part, many)) for what, part, many in parts if many]
     print("all held" if all(results) else "FAILED")
