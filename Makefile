@@ -10,6 +10,7 @@ VENV := .venv/.stamps
 DEMO := .cache/demo
 # What the comparison needs: other gateways for tools, or for models.
 PEERS := $(if $(findstring --models,$(ARGS)),peer-nginx peer-portkey peer-litellm,peers peer-contextforge)
+CLIENTS := .cache/sdks-before/.installed .cache/sdks-js/.installed .cache/agents/.installed
 
 export PIP_ROOT_USER_ACTION := ignore
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -27,7 +28,7 @@ setup-dev: $(VENV)/package $(VENV)/dev ## the same, and what the checks and test
 setup-demo: $(DEMO)/.installed ## the downstream servers of the demo, under .cache/demo
 	@if [ -f $(DEMO)/left-out ]; then cat $(DEMO)/left-out; fi
 
-setup-test: $(VENV)/package $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed .cache/prices/.installed # what the tests need besides Python packages
+setup-test: $(VENV)/package $(VENV)/dev $(DEMO)/.installed .cache/tests/.installed .cache/prices/.installed $(CLIENTS) # what the tests need besides Python packages
 
 run: setup setup-demo ## the hub with demo/hub.yaml on 127.0.0.1:8080
 	@exec $(BIN)/hub serve --config demo/hub.yaml $(ARGS)
@@ -107,6 +108,11 @@ $(DEMO)/.installed: $(VENV)/venv requirements/demo.txt requirements/node.txt req
 	@sh tests/services/install.sh
 	@touch $@
 
+.cache/sdks-js/.installed: .cache/tests/.installed scripts/npm_ci.sh tests/services/npm-sdks/package-lock.json
+	@echo "Installing the JavaScript SDKs the tests use into .cache/sdks-js (once) ..."
+	@sh scripts/npm_ci.sh tests/services/npm-sdks "$(CURDIR)/.cache/sdks-js" "$$(readlink -f .cache/tests/bin/node)"
+	@touch $@
+
 .cache/prices/.installed: $(VENV)/venv requirements/prices.txt scripts/prices/__main__.py
 	@echo "Downloading the price lists the price table is made of into .cache/prices (once) ..."
 	@rm -rf .cache/prices && mkdir -p .cache/prices
@@ -124,7 +130,7 @@ $(DEMO)/.installed: $(VENV)/venv requirements/demo.txt requirements/node.txt req
 	@touch $@
 
 .cache/%/.installed: requirements/%.txt
-	@echo "Installing what the comparison needs into .cache/$* (once) ..."
+	@echo "Installing requirements/$*.txt into .cache/$* (once) ..."
 	@sh scripts/venv.sh .cache/$*
 	@.cache/$*/bin/python -m pip --disable-pip-version-check install -q --require-hashes -r $<
 	@touch $@

@@ -9,11 +9,11 @@ compile() {
 }
 compile "$@" pyproject.toml -o requirements/run.txt
 compile "$@" pyproject.toml requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
-for name in build demo node peers peer-contextforge peer-litellm; do
+for name in build demo node peers peer-contextforge peer-litellm sdks-before agents; do
     compile "$@" "requirements/$name.in" -o "requirements/$name.txt"
 done
 compile "$@" --no-deps requirements/prices.in -o requirements/prices.txt
-for folder in requirements/npm-demo requirements/npm-portkey tests/services/npm; do
+for folder in requirements/npm-demo requirements/npm-portkey tests/services/npm tests/services/npm-sdks; do
     # An .npmrc in each folder keeps download addresses out of the lock.
     (cd "$folder" && npm install --package-lock-only --ignore-scripts --no-audit --no-fund --loglevel=error)
 done

@@ -59,6 +59,9 @@ async def refuse(exchange: Exchange, dialect: Dialect, refusal: Refusal, receipt
         return
     if receipt is not None:
         exchange.extra.append((b"hub-receipt", receipt.header().encode()))
+    named = (b"request-id", exchange.request_id.encode())
+    if dialect == "messages" and named not in exchange.extra:  # it was refused before it was known what it asks
+        exchange.extra.append(named)
     if isinstance(refusal, Unauthenticated):
         exchange.extra.append((b"www-authenticate", b'Bearer realm="hub"'))
     answer = refused(refusal, dialect, exchange.request_id)

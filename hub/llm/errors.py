@@ -24,6 +24,9 @@ _LONGEST_WAIT = 60.0
 _TOO_LONG = "prompt is too long"
 """Anthropic's words for it, by which its clients know that they have to shorten a conversation: there is no code."""
 
+_UNTHREADED = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+"""By which Anthropic's SDKs know that they have to send the whole conversation each time; they do so by themselves."""
+
 
 class Answer(Struct, frozen=True):
     """One error over HTTP. Header names are lower case; the request's id is the caller's to add under the dialect's name for it."""
@@ -154,7 +157,8 @@ def envelope(fault: Fault, dialect: Dialect, request_id: str = "", hub: dict[str
     if family(dialect) == "anthropic":
         known = fault.code != "context_length_exceeded" or _TOO_LONG in fault.message
         message = fault.message if known else f"{_TOO_LONG}: {fault.message}"
-        error = {"type": words.anthropic[1], "message": message, **extra}
+        details = {"details": _UNTHREADED} if fault.kind == "invalid" and fault.param == "thread" else {}
+        error = {"type": words.anthropic[1], "message": message, **details, **extra}
         return {"type": "error", "error": error, **({"request_id": request_id} if request_id else {})}
     code = fault.code or words.openai[2]
     return {"error": {"message": fault.message, "type": words.openai[1], "param": fault.param or None, "code": code, **extra}}

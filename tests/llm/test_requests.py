@@ -81,6 +81,7 @@ USER = [{"role": "user", "content": "hi"}]
         ("messages", {"container": "c"}, "container"),
         ("messages", {"mcp_servers": [{"url": "x"}]}, "mcp_servers"),
         ("messages", {"inference_geo": "eu"}, "inference_geo"),
+        ("messages", {"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "thread"),
         ("messages", {"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools[0].type"),
         ("messages", {"messages": [{"role": "user", "content": [{"type": "search_result"}]}]}, "messages[0].content[0].type"),
         (

@@ -26,7 +26,8 @@ from hub.llm.fields import Members, named, texts
 from hub.llm.schemas import strictable
 from hub.llm.seals import unseal
 
-_REFUSED = ("container", "mcp_servers", "inference_geo")
+_REFUSED = ("container", "mcp_servers", "inference_geo", "thread")
+"""State that lives at the provider, and where it does. A `thread` that was left out would lose the conversation without a word."""
 _NOWHERE_ELSE = "cannot be carried to this model"
 
 
