@@ -16,6 +16,7 @@ from hub.refusal import InvalidRequest
 from hub.sse import Parser
 from tests.llm.answers import CASES, ERRORS, STREAMS, WHOLE, broken, sse
 from tests.llm.cases import REQUESTS
+from tests.llm.table import text as table
 
 GOLDEN = Path(__file__).parent / "golden"
 DIALECTS: tuple[Dialect, ...] = ("chat", "responses", "messages")
@@ -91,12 +92,13 @@ def files() -> Iterator[tuple[Path, str]]:
     for source, cases in ERRORS.items():
         for case, (status, body) in cases.items():
             yield GOLDEN / "errors" / f"{source}-{case}.json", _text(_error(cast("Family", source), status, body))
+    yield GOLDEN / "README.md", table()
 
 
 def _error(source: Family, status: int, body: dict[str, Any]) -> dict[str, Any]:
     fault = errors.read_fault(status, json.dumps(body).encode(), source)
     found: dict[str, Any] = {"provider": {"status": status, "body": body}}
-    for front in ("chat", "messages"):
+    for front in DIALECTS:
         answer = errors.translated(fault, front, {"retry-after": "7"}, "req-9")
         found[front] = {"status": answer.status, "headers": dict(answer.headers), "body": json.loads(answer.body)}
     return found
