@@ -38,7 +38,6 @@ class SqliteLedger:
         self._writer: Writer | None = None
         self._pending: deque[Waiting | Commit] = deque()
         self._commit: Commit | None = None
-        self._asking = False
         self._opened = Opened()
         self._settling: set[asyncio.Task[None]] = set()
         self._recovered = False
@@ -70,7 +69,7 @@ class SqliteLedger:
     async def settled(self) -> None:
         self._ask()
         with contextlib.suppress(Refusal):
-            await self._database.write(_nothing)  # operations are run in order: what was put is settled, or is being settled
+            await self._database.write(_nothing, late=True)  # operations are run in order: what was put is settled, or is being settled
         await asyncio.gather(*self._settling)
 
     async def recover(self, unknown: Unknown, recovered: Recovered) -> None:
@@ -120,17 +119,14 @@ class SqliteLedger:
             self._pending.append(commit)  # it takes nothing from behind itself
             self._commit = commit = None
         self._pending.append(waiting)
-        if not self._asking and (commit is None or commit.begun):  # one that began this moment may have missed it
-            assert self._loop is not None
-            self._asking = True
-            self._loop.call_soon(self._ask)
+        if commit is None or commit.begun:  # one that began this moment may have missed it
+            self._ask()
 
     def _ask(self) -> None:
-        """Ask the store for a commit, at the end of a turn of the loop."""
-        self._asking = False
+        """Ask the store for a commit, behind what is stored in this turn of the loop: what is put in it joins."""
         self._commit = commit = Commit(self._writer, self._pending)
         try:
-            future = self._database.write(commit)
+            future = self._database.write(commit, late=True)
         except Refusal as error:
             self._fail(commit.take(), error)
             return

@@ -1,7 +1,8 @@
 """SQLite for one process: a single writer thread that groups what has arrived into one durable transaction.
 
-It does not know what the operations mean. Durability: WAL with `synchronous=FULL`, so an operation's result is delivered only
-after the commit that holds it was synced. Reads have a connection and a thread of their own and see only committed state.
+What one turn of the loop gives it goes to the writer in one piece, so that what belongs together is synced once. It does not know what
+the operations mean. Durability: WAL with `synchronous=FULL`, so an operation's result is delivered only after the commit that holds it
+was synced. Reads have a connection and a thread of their own and see only committed state.
 """
 
 import asyncio
@@ -21,10 +22,11 @@ from hub.refusal import StoreDown
 from hub.store.base import LaterVersion, Locked
 
 BATCH = 512
-"""Operations a single transaction takes at most."""
+"""Operations from which on a transaction takes no more."""
 
 Operation = Callable[[sqlite3.Connection], Any]
 _Item = tuple[Operation, asyncio.Future[Any]]
+_Items = list[_Item]
 
 
 class Database:
@@ -33,7 +35,10 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock_file: int | None = None
-        self._writes: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[_Items | None] = queue.SimpleQueue()
+        self._given: _Items = []
+        self._late: _Items = []
+        """What this turn of the loop gave so far, and what of it is to stand behind the rest."""
         self._reads: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -41,7 +46,7 @@ class Database:
         self._serving = False
         self._file = (0, 0)
         self.last_write: Operation | None = None
-        """The operation queued last, until its turn comes."""
+        """The operation that will be run last of those given, until its turn comes."""
 
     def on_commit(self, observe: Callable[[int, float], None]) -> None:
         """Have `observe(operations, seconds)` called in the writer thread after each commit."""
@@ -74,6 +79,7 @@ class Database:
     async def close(self) -> None:
         """Finish what was queued, close the connections, release the lock. What is asked from now on is refused."""
         self._serving = False
+        self._hand_over()
         self._writes.put(None)
         self._reads.put(None)
         for thread in self._threads:
@@ -94,28 +100,43 @@ class Database:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def write(self, operation: Operation) -> asyncio.Future[Any]:
+    def write(self, operation: Operation, *, late: bool = False) -> asyncio.Future[Any]:
         """Queue `operation(connection)`; the future ends when the commit that holds it is durable.
 
-        Operations are run in the order given. One that raises fails alone: the others of its batch are run again without it, so an
-        operation must be free of effects outside the database until its future has ended. Raises `StoreDown` through the future, and
-        at once where the database is not open.
+        Operations are run in the order given; `late`: behind all that is given before this turn of the loop ends. One that raises fails
+        alone: the others of its batch are run again without it, so an operation must be free of effects outside the database until its
+        future has ended. Raises `StoreDown` through the future, and at once where the database is not open.
         """
-        self.last_write = operation
-        return self._submit(self._writes, operation)
+        loop = self._opened()
+        future = loop.create_future()
+        if not self._given and not self._late:
+            loop.call_soon(self._hand_over)
+        if late:
+            self._late.append((operation, future))
+        else:
+            self._given.append((operation, future))
+        if late or not self._late:
+            self.last_write = operation
+        return future
 
     def read(self, operation: Operation) -> asyncio.Future[Any]:
         """Run `operation(connection)` on the reading connection."""
-        return self._submit(self._reads, operation)
-
-    def _submit(self, where: "queue.SimpleQueue[_Item | None]", operation: Operation) -> asyncio.Future[Any]:
-        if self._loop is None or not self._serving:
-            raise StoreDown("the database is not open")
-        future = self._loop.create_future()
-        where.put((operation, future))
+        future = self._opened().create_future()
+        self._reads.put((operation, future))
         return future
 
-    def _write_loop(self, source: "queue.SimpleQueue[_Item | None]") -> None:
+    def _opened(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None or not self._serving:
+            raise StoreDown("the database is not open")
+        return self._loop
+
+    def _hand_over(self) -> None:
+        """The turn is over: the writer gets what was given in it."""
+        given, self._given, self._late = self._given + self._late, [], []
+        if given:
+            self._writes.put(given)
+
+    def _write_loop(self, source: "queue.SimpleQueue[_Items | None]") -> None:
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         _prepare(connection)
         while batch := _take(source):
@@ -169,21 +190,20 @@ def _deliver(outcomes: list[_Outcome]) -> None:
             future.set_exception(error)
 
 
-def _take(source: "queue.SimpleQueue[_Item | None]") -> list[_Item]:
-    """Wait for one operation, then take what else has already arrived. Empty means: stop."""
-    first = source.get()
-    if first is None:
+def _take(source: "queue.SimpleQueue[_Items | None]") -> _Items:
+    """Wait for operations, then take what else has already arrived. Empty means: stop."""
+    batch = source.get()
+    if batch is None:
         return []
-    batch = [first]
     while len(batch) < BATCH:
         try:
-            item = source.get_nowait()
+            more = source.get_nowait()
         except queue.Empty:
             break
-        if item is None:
+        if more is None:
             source.put(None)
             break
-        batch.append(item)
+        batch += more
     return batch
 
 

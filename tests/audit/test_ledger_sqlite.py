@@ -49,7 +49,7 @@ async def test_what_is_appended_while_the_store_is_busy_shares_one_commit(audit)
         busy, asked = threading.Event(), []
         held = await held_up(database, busy)
         write = database.write
-        database.write = lambda operation: asked.append(operation) or write(operation)
+        database.write = lambda operation, **how: asked.append(operation) or write(operation, **how)
         appended = []
         for turn in range(5):
             appended += [log.append("acme", record.event("admin.test", n=turn, m=m)) for m in range(3)]
@@ -58,6 +58,20 @@ async def test_what_is_appended_while_the_store_is_busy_shares_one_commit(audit)
         busy.set()
         await held
         assert [(await each).index for each in appended] == list(range(15))
+
+
+async def test_what_a_turn_of_the_loop_stores_and_records_is_synced_once(audit):
+    async with audit.opened(audit.path) as (database, log):
+        commits, order = [], []
+        await log.append("acme", record.event("admin.test"))
+        database.on_commit(lambda operations, _: commits.append(operations))
+        stored = database.write(lambda connection: order.append("stored"))
+        appended = log.append("acme", record.event("admin.test"))
+        appended.add_done_callback(lambda _: order.append("record"))
+        later = database.write(lambda connection: order.append("stored later"))
+        await asyncio.gather(stored, appended, later)
+        assert order == ["stored", "stored later", "record"]
+        assert commits == [3]
 
 
 async def test_a_record_is_never_durable_before_what_was_stored_before_it(audit):
