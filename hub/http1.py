@@ -52,8 +52,8 @@ class Connection(asyncio.Protocol):
     """One exchange at a time: `begin`, then the `Incoming` until it has ended. `owner` is set by whoever keeps it."""
 
     __slots__ = (
-        "_blocked", "_full", "_head", "_incoming", "_no_body", "_overhead", "_parser", "_paused", "_poll", "_sending", "_size", "_stray",
-        "_transport", "answered", "loop", "owner", "since",
+        "_blocked", "_body", "_full", "_head", "_incoming", "_no_body", "_overhead", "_parser", "_paused", "_poll", "_sending", "_size",
+        "_stray", "_transport", "answered", "loop", "on_body", "owner", "since",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -64,6 +64,9 @@ class Connection(asyncio.Protocol):
         self.since = 0.0
         """When it became idle, in the loop's time."""
         self._transport: asyncio.Transport | None = None
+        self._body: list[bytes] = []
+        """Parts of a body that the parser has found and nobody has looked at: a stream has a hundred of them in one read."""
+        self.on_body = self._body.append
         self._parser = httptools.HttpResponseParser(self)
         self._incoming: Incoming | None = None
         self._head: list[tuple[bytes, bytes]] = []
@@ -195,19 +198,36 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except _FAULTS as problem:
             if not incoming.ended:
+                self._collect(incoming)
                 self.abort(Broken(str(problem.__context__ or problem)))
                 return
             self._stray = True
+        if self._body:
+            self._collect(incoming)
         if incoming.ended:
             self._complete(incoming)
             incoming.wake()
         elif self._overhead > MAX_HEAD:
             self.abort(Broken("too much that is not content"))
+        elif incoming.unwanted and incoming.held > SPARE:
+            self.abort(Broken("more than is wanted"))
         elif incoming.status:
             if incoming.held > HIGH and not self._paused and self._transport is not None and not incoming.unwanted:
                 self._paused = True
                 self._transport.pause_reading()
             incoming.wake()
+
+    def _collect(self, incoming: Incoming) -> None:
+        """Give the answer the parts of its body that were found; what comes after its end is nobody's."""
+        parts = self._body
+        if incoming.ended:
+            self._stray = True
+        elif parts:
+            self._overhead = 0
+            incoming.held += sum(map(len, parts))
+            if not incoming.unwanted:
+                incoming.parts += parts
+        parts.clear()
 
     def _complete(self, incoming: Incoming) -> None:
         """All of the answer is there: the connection is free, or of no use."""
@@ -268,19 +288,10 @@ class Connection(asyncio.Protocol):
         if self._sending:
             self._unblock()
 
-    def on_body(self, data: bytes) -> None:
-        incoming = self._incoming
-        if incoming is None or incoming.ended:
-            self._stray = True
-            return
-        self._overhead = 0
-        incoming.held += len(data)
-        if not incoming.unwanted:
-            incoming.parts.append(data)
-        elif incoming.held > SPARE:
-            raise Broken("more than is wanted")
-
     def on_message_complete(self) -> None:
         self._head = []
-        if self._incoming is not None and self._incoming.status:
-            self._incoming.ended = True
+        incoming = self._incoming
+        if self._body and incoming is not None:
+            self._collect(incoming)
+        if incoming is not None and incoming.status:
+            incoming.ended = True
