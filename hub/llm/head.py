@@ -1,7 +1,7 @@
 """What the hub must know of a request it passes through, and the few members it changes, in the raw bytes. Pure.
 
-One pass over the top level. Everything but what is replaced goes on byte for byte: spaces, the order of members, numbers of any length,
-members nobody knows. Values are looked into only where this says so.
+The top level is taken apart by C. Everything but what is replaced goes on byte for byte: spaces, the order of members, numbers of any
+length, members nobody knows. Values are looked into only where this says so.
 """
 
 import re
@@ -16,13 +16,56 @@ from hub.refusal import InvalidRequest, ParseFailed
 
 Kind = Literal["chat", "responses", "messages", "embeddings", "moderations", "completions", "count_tokens"]
 
+Spans = dict[str, tuple[int, int, int]]
+
+
+class _Options(Struct):
+    include_usage: Any = None
+
+
+class _Known(Struct):
+    """The members that are looked into, and those that the model reads, raw."""
+
+    model: str | None = None
+    stream: bool | None = None
+    n: int | float | None = None
+    max_tokens: int | float | None = None
+    max_completion_tokens: int | float | None = None
+    max_output_tokens: int | float | None = None
+    stream_options: _Options | None = None
+    metadata: dict[str, Any] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    messages: Raw = Raw()
+    input: Raw = Raw()
+    instructions: Raw = Raw()
+    system: Raw = Raw()
+    tools: Raw = Raw()
+    prompt: Raw = Raw()
+    response_format: Raw = Raw()
+    text: Raw = Raw()
+    functions: Raw = Raw()
+
+
+_PROMPT = ("messages", "input", "instructions", "system", "tools", "prompt", "response_format", "text", "functions")
+_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_MUST_BE = {
+    "model": "a string",
+    "user": "a string",
+    "safety_identifier": "a string",
+    "stream": "true or false",
+    "stream_options": "an object",
+    "metadata": "an object",
+}
+"""The others: whole numbers."""
+
 _members = msgspec.json.Decoder(dict[str, Raw])
+_known = msgspec.json.Decoder(_Known)
 _list = msgspec.json.Decoder(list[Raw])
+_AT = re.compile(r"`\$\.(\w+)")
 _MEMBER = re.compile(rb'[ \t\n\r]*,?[ \t\n\r]*("(?:[^"\\]|\\.)*")[ \t\n\r]*:[ \t\n\r]*')
 _CLOSE = re.compile(rb"[ \t\n\r]*\}")
 _MEDIA = re.compile(rb'(?:;base64,|"data"\s*:\s*")([A-Za-z0-9+/=_-]{256,})')
-_PROMPT = ("messages", "input", "instructions", "system", "tools", "prompt", "response_format", "text", "functions")
-_BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
 class Head(Struct, frozen=True):
@@ -32,14 +75,13 @@ class Head(Struct, frozen=True):
     """
 
     body: bytes
-    spans: "dict[str, tuple[int, int, int]]"
+    spans: Spans
     """For each member: where its key begins, where its value begins and ends."""
     model: str
     stream: bool = False
     max_tokens: int | None = None
     n: int = 1
     include_usage: bool = False
-    tools: int = 0
     user: str = ""
     metadata: dict[str, Any] | None = None
     prompt_bytes: int = 0
@@ -49,6 +91,12 @@ class Head(Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Head(model={self.model!r}, {len(self.body)} bytes)"
 
+    @property
+    def tools(self) -> int:
+        """How many."""
+        raw = self.value("tools")
+        return len(_list.decode(raw)) if raw[:1] == b"[" else 0
+
     def value(self, name: str) -> bytes:
         """The raw JSON of a member; empty where it is absent."""
         span = self.spans.get(name)
@@ -57,26 +105,29 @@ class Head(Struct, frozen=True):
 
 def read(body: bytes, kind: Kind = "chat") -> Head:
     """Raises `ParseFailed` for what is not JSON in UTF-8, `InvalidRequest` for what is no object, has a top-level key twice or no model."""
-    values, spans = _top(body)
-    model = _string(values, "model")
-    if not model:
+    spans = _top(body)
+    try:
+        known = _known.decode(body)
+    except msgspec.ValidationError as error:
+        name = found[1] if (found := _AT.search(str(error))) else ""
+        raise InvalidRequest(f"{name} must be {_MUST_BE.get(name, 'a whole number')}", data={"param": name}) from None
+    except msgspec.DecodeError as error:
+        raise ParseFailed(f"the body is not JSON: {error}") from None
+    if not known.model:
         raise InvalidRequest("you must provide a model", data={"param": "model"})
-    options = _object(values, "stream_options")
-    size, media, media_bytes = _sizes(values)
-    metadata = _object(values, "metadata")
-    user = _string(values, "user") or _string(values, "safety_identifier")
-    if kind in ("messages", "count_tokens") and metadata and isinstance(metadata.get("user_id"), str):
+    metadata, user = known.metadata, known.user or known.safety_identifier or ""
+    if metadata and kind in ("messages", "count_tokens") and isinstance(metadata.get("user_id"), str):
         user = metadata["user_id"]
-    bounds = [bound for name in _BOUNDS if (bound := _whole(values, name)) is not None]
+    options = known.stream_options
+    size, media, media_bytes = _sizes(known, body)
     return Head(
         body,
         spans,
-        model,
-        stream=_flag(values, "stream"),
-        max_tokens=max(bounds, default=None),
-        n=_whole(values, "n") or 1,
-        include_usage=bool(options and options.get("include_usage") is True),
-        tools=_count(values, "tools"),
+        known.model,
+        stream=known.stream or False,
+        max_tokens=_bound(known),
+        n=1 if known.n is None else _whole("n", known.n) or 1,
+        include_usage=options is not None and options.include_usage is True,
         user=user,
         metadata=metadata,
         prompt_bytes=size,
@@ -92,7 +143,7 @@ def write(head: Head, model: str, *, ask_usage: bool = False, quirks: Quirks = O
     `quirks` are for chat alone; the other dialects have none. What was asked for the hub alone is to be stripped from the answer
     (`hub.llm.relay`).
     """
-    changes = [(head.spans["model"][1], head.spans["model"][2], orjson.dumps(model))]
+    changes: list[tuple[int, int, bytes]] = []
     if ask_usage and not head.include_usage and head.stream and quirks.stream_options:
         changes.append(_asking(head))
     if quirks.max_tokens == "max_tokens" and "max_completion_tokens" in head.spans and "max_tokens" not in head.spans:
@@ -100,6 +151,10 @@ def write(head: Head, model: str, *, ask_usage: bool = False, quirks: Quirks = O
         changes.append((start, head.body.index(b'"', start + 1) + 1, b'"max_tokens"'))
     if not quirks.developer and "messages" in head.spans and b"developer" in head.body:
         changes += _developers(head)
+    _, start, end = head.spans["model"]
+    if not changes:
+        return head.body[:start] + orjson.dumps(model) + head.body[end:]
+    changes.append((start, end, orjson.dumps(model)))
     changes.sort()
     pieces: list[bytes] = []
     at = 0
@@ -128,17 +183,15 @@ def _developers(head: Head) -> list[tuple[int, int, bytes]]:
         message = bytes(raw)
         at = head.body.index(message, at, end)
         if b"developer" in message:
-            values, spans = _top(message)
-            if "role" in values and orjson.loads(values["role"]) == "developer":
-                found.append((at + spans["role"][1], at + spans["role"][2], b'"system"'))
+            _, start, stop = _top(message).get("role", (0, 0, 0))
+            if stop and orjson.loads(message[start:stop]) == "developer":
+                found.append((at + start, at + stop, b'"system"'))
         at += len(message)
     return found
 
 
-def _top(body: bytes) -> tuple[dict[str, bytes], dict[str, tuple[int, int, int]]]:
-    """The members and where they stand. The values are found by walking along them in the order they came; where a key stands twice the
-    walk does not end where the body does, or meets other bytes.
-    """
+def _top(body: bytes) -> Spans:
+    """Where the members stand. Raises `InvalidRequest` where a key stands twice."""
     if not body.isascii():
         try:
             body.decode()
@@ -150,22 +203,39 @@ def _top(body: bytes) -> tuple[dict[str, bytes], dict[str, tuple[int, int, int]]
         raise InvalidRequest("the body must be a JSON object") from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise ParseFailed(f"the body is not JSON: {error}") from None
-    spans: dict[str, tuple[int, int, int]] = {}
-    pieces: dict[str, bytes] = {}
+    return _close_packed(body, values) or _walked(body, values)
+
+
+def _close_packed(body: bytes, values: dict[str, Raw]) -> Spans | None:
+    """The same without a look at the bytes, as most clients write them: a body as long as its keys and values are together has nothing
+    else in it, no space, no key twice and no sign in a key that is written longer than it is. None: this one has.
+    """
+    spans: Spans = {}
+    at = 1
+    for name, raw in values.items():
+        start = at + len(name) + 3
+        end = start + len(raw)
+        spans[name] = (at, start, end)
+        at = end + 1
+    return spans if at == len(body) else None
+
+
+def _walked(body: bytes, values: dict[str, Raw]) -> Spans:
+    """The values are found by walking along them in the order they came; where a key stands twice the walk does not end where the body
+    does, or meets other bytes.
+    """
+    spans: Spans = {}
     at = body.index(b"{") + 1
     for name, raw in values.items():
         key = _MEMBER.match(body, at)
-        if key is None or _name(key[1]) != name:
+        if key is None or _name(key[1]) != name or not body.startswith(bytes(raw), key.end()):
             _refuse_twice()
         start = key.end()
-        value = pieces[name] = bytes(raw)
-        if not body.startswith(value, start):
-            _refuse_twice()
-        at = start + len(value)
+        at = start + len(raw)
         spans[name] = (key.start(1), start, at)
     if _CLOSE.match(body, at) is None:
         _refuse_twice()
-    return pieces, spans
+    return spans
 
 
 def _refuse_twice() -> NoReturn:
@@ -176,56 +246,34 @@ def _name(key: bytes) -> str:
     return orjson.loads(key) if b"\\" in key else key[1:-1].decode()
 
 
-def _sizes(values: dict[str, bytes]) -> tuple[int, int, int]:
+def _sizes(known: _Known, body: bytes) -> tuple[int, int, int]:
     """(bytes of text, inline media, their bytes). Base64 is counted apart: as text it would be taken for a thousand times its tokens."""
-    size = media = media_bytes = 0
+    size = len(known.messages) + len(known.input) + len(known.instructions) + len(known.system) + len(known.tools)
+    size += len(known.prompt) + len(known.response_format) + len(known.text) + len(known.functions)
+    if b"base64" not in body:
+        return size, 0, 0
+    media = media_bytes = 0
     for name in _PROMPT:
-        value = values.get(name)
-        if value is None:
-            continue
-        size += len(value)
-        if len(value) > 256 and b"base64" in value:
+        value = bytes(getattr(known, name))
+        if b"base64" in value:
             for found in _MEDIA.finditer(value):
                 media += 1
                 media_bytes += found.end(1) - found.start(1)
     return size - media_bytes, media, media_bytes
 
 
-def _parsed(values: dict[str, bytes], name: str) -> Any:
-    raw = values.get(name)
-    return None if raw is None else orjson.loads(raw)
+def _bound(known: _Known) -> int | None:
+    """The largest of the bounds of the output that were named."""
+    bound: int | None = None
+    for name in _BOUNDS:
+        value = getattr(known, name)
+        if value is not None:
+            whole = _whole(name, value)
+            bound = whole if bound is None else max(bound, whole)
+    return bound
 
 
-def _count(values: dict[str, bytes], name: str) -> int:
-    raw = values.get(name, b"")
-    return len(_list.decode(raw)) if raw[:1] == b"[" else 0
-
-
-def _string(values: dict[str, bytes], name: str) -> str:
-    value = _parsed(values, name)
-    if value is not None and not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be a string", data={"param": name})
-    return value or ""
-
-
-def _flag(values: dict[str, bytes], name: str) -> bool:
-    value = _parsed(values, name)
-    if value is not None and not isinstance(value, bool):
-        raise InvalidRequest(f"{name} must be true or false", data={"param": name})
-    return value or False
-
-
-def _whole(values: dict[str, bytes], name: str) -> int | None:
-    value = _parsed(values, name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+def _whole(name: str, value: float) -> int:
+    if value < 0 or int(value) != value:
         raise InvalidRequest(f"{name} must be a whole number", data={"param": name})
-    return value
-
-
-def _object(values: dict[str, bytes], name: str) -> dict[str, Any] | None:
-    value = _parsed(values, name)
-    if value is not None and not isinstance(value, dict):
-        raise InvalidRequest(f"{name} must be an object", data={"param": name})
-    return cast("dict[str, Any] | None", value)
+    return int(value)
