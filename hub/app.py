@@ -117,7 +117,8 @@ class Hub:
         self.router = Router(figures.price_of, figures.window_of, standing.left)
         self._catalogue: tuple[Config, Catalogue] | None = None
         money = Money(self.budgets, self.prices, standing)
-        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, self._models, config.server, self.keeper)
+        present, server = self._models, config.server
+        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, present, server, medium.usage, self.keeper)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)

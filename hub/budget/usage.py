@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec import json as msgjson
 
 from hub.budget.tiers import Rule, covers, taken
+from hub.budget.usage_ask import Dialect, Statement
 from hub.budget.window import Span, since
 from hub.call import Tokens
 
@@ -124,6 +125,15 @@ class Ledger(Protocol):
 
     async def find(self, org: str | None, *, before: str = "", limit: int = 100, **equal: str) -> list[Usage]:
         """Rows of one organisation (None: of all), the newest first; `before`: older than this id; `equal`: columns and their values."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect:
+        """In which words it is asked."""
+        ...
+
+    async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
+        """The rows of a statement of `hub.budget.usage_sql`, of one organisation (None: of all)."""
         ...
 
     async def passed(self, row: AlertRow) -> None:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, TOKENS, AlertRow, Ask, Sum, Usage, column, row_of, values
+from hub.budget.usage_ask import Dialect, Statement
 from hub.refusal import Refusal, StoreDown
 from hub.store.postgres import Connection, Postgres
 
@@ -55,6 +56,8 @@ class _Item(Struct, eq=False):
 
 class PostgresUsage:
     """The `Ledger` of one PostgreSQL database."""
+
+    dialect: Dialect = "postgresql"
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
@@ -99,6 +102,10 @@ class PostgresUsage:
 
     def sums(self, ask: Ask) -> Awaitable[list[Sum]]:
         return self._told(_Item(ask=ask))
+
+    async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
+        found = await self._postgres.read(lambda connection: connection.fetch(statement.text, *statement.values), org=org or "*")
+        return [tuple(row) for row in found]
 
     async def passed(self, row: AlertRow) -> None:
         given = (row.counter, row.who, row.start, row.percent, row.body, time.time_ns() // 1000)

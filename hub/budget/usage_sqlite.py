@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, AlertRow, Ask, Sum, Usage, column, row_of, values
+from hub.budget.usage_ask import Dialect, Statement
 from hub.refusal import StoreDown
 from hub.store.sqlite import Database
 
@@ -38,6 +39,8 @@ _Item = tuple[str, tuple[Any, ...]]
 
 class SqliteUsage:
     """The `Ledger` of one SQLite database."""
+
+    dialect: Dialect = "sqlite"
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -87,6 +90,9 @@ class SqliteUsage:
             where.append(f"{name} = ?{len(given)}")
         query = f"SELECT {_NAMES} FROM usage WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT {int(limit)}"  # noqa: S608 (constants)
         return await self._database.read(lambda connection: [row_of(found) for found in connection.execute(query, given)])
+
+    async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
+        return await self._database.read(lambda connection: connection.execute(statement.text, statement.values).fetchall())
 
     async def passed(self, row: AlertRow) -> None:
         given = (row.counter, row.who, row.start, row.percent, row.body, time.time_ns() // 1000)

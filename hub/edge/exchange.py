@@ -31,6 +31,8 @@ class Exchange:
         self.request_id = request_id
         self.extra: Headers = [(b"x-request-id", request_id.encode())]
         self.streaming = False
+        self.framed = True
+        """Whether a stream has room for an error. One that has none is broken off where something fails: nobody is to take it for whole."""
         self.finished = False
         self.since = 0.0
         """When it came, in monotonic seconds (`hub.edge.clients`)."""
@@ -97,10 +99,10 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def start_stream(self) -> None:
-        """Begin an event stream."""
+    async def start_stream(self, headers: Headers = STREAM) -> None:
+        """Begin a stream: of events, where nothing else is said."""
         self.streaming = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*STREAM, *self.extra]})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self.extra]})
 
     async def part(self, body: bytes) -> None:
         """Send these bytes of the stream. Awaiting it applies back pressure."""

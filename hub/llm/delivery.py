@@ -10,6 +10,7 @@ from hub.plan import Answer as Governed
 from hub.refusal import Refusal, Unauthenticated
 
 HEADERS = list[tuple[bytes, bytes]]
+CSV: HEADERS = [(b"content-type", b"text/csv; charset=utf-8; header=present"), (b"cache-control", b"no-store")]
 
 
 class Served(Reply, frozen=True):
@@ -50,9 +51,36 @@ class Delivery:
         await exchange.whole(reply.status, list(reply.headers), reply.error or reply.result)
 
 
+class Lines(Delivery):
+    """A file that goes out as it is read, such as CSV, or an answer that is whole. What fails within a file breaks it off."""
+
+    def __init__(self, exchange: Exchange, name: str) -> None:
+        super().__init__(exchange)
+        self._name = name
+
+    async def emit(self, chunk: Chunk) -> None:
+        exchange = self.exchange
+        if not exchange.streaming:
+            exchange.framed = False
+            if self._intent is not None:
+                exchange.extra.append((b"hub-receipt", self._intent.header().encode()))
+            told = b'attachment; filename="' + self._name.encode() + b'"'
+            await exchange.start_stream([*CSV, (b"content-disposition", told)])
+        await exchange.part(chunk.params)
+
+    async def finish(self, answer: Governed) -> None:
+        if self.exchange.streaming:
+            await self.exchange.last(answer.reply.result)
+            return
+        await super().finish(answer)
+
+
 async def refuse(exchange: Exchange, dialect: Dialect, refusal: Refusal, receipt: Receipt | None) -> None:
     """Answer with a refusal in the dialect; inside a stream it is the last event, and a stream that is not on record ends without one."""
     said = b": hub-receipt: " + receipt.header().encode() + b"\n\n" if receipt is not None else b""
+    if exchange.streaming and not exchange.framed:
+        await exchange.abort()
+        return
     if exchange.streaming:
         unrecorded = refusal.code == "outcome_unrecorded"
         await exchange.last(b"" if unrecorded else said + in_band(refusal, dialect, request_id=exchange.request_id))

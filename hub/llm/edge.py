@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from hub.audit.journal import Receipt
+from hub.budget.usage_read import Reader
 from hub.call import Call, Caller, Credential
 from hub.capture.keeper import Keeper
 from hub.config.serving import Server
@@ -18,12 +19,13 @@ from hub.llm.capture import Capturing
 from hub.llm.catalogue import Catalogue
 from hub.llm.charge import Money
 from hub.llm.counting import attempted, count
-from hub.llm.delivery import Delivery, refuse
+from hub.llm.delivery import Delivery, Lines, refuse
 from hub.llm.dispatch import LARGE, Errand, Sent
 from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
 from hub.llm.head import read
 from hub.llm.listing import Listing
 from hub.llm.providers import Providers
+from hub.llm.usages import LISTED, PATHS, Usages
 from hub.pipeline import govern
 from hub.plan import Refused, Steps
 from hub.policy.decide import Policy
@@ -51,9 +53,11 @@ class Edge(serve.Edge[Exchange]):
         money: Money,
         present: Callable[[], tuple[Catalogue, Policy] | None],
         server: Server,
+        ledger: Reader,
         keeper: Keeper,
     ) -> None:
         super().__init__(steps, clients)
+        self._ledger = ledger
         self._providers = providers
         self._present = present
         self._router = router
@@ -70,7 +74,12 @@ class Edge(serve.Edge[Exchange]):
         catalogue, policy = present
         endpoint = ENDPOINTS.get(path)
         method: str = exchange.scope["method"]
-        if endpoint is not None:
+        if path in PATHS or (path == LISTED and method == "GET"):
+            if method != "GET":
+                raise MethodNotFound(f"{path} takes GET only")
+            running.reading = False
+            await self._account(exchange, caller, policy)
+        elif endpoint is not None:
             if method != "POST":
                 raise MethodNotFound(f"{path} takes POST only")
             await self._ask(exchange, running, caller, endpoint, catalogue, policy)
@@ -80,7 +89,7 @@ class Edge(serve.Edge[Exchange]):
             running.reading = False
             listing = Listing(catalogue, policy, path[len(_LISTS) + 1 :], dialect_of(path, exchange.headers))
             call = self._call(exchange, "llm.models", "", b"")
-            delivery = self._delivery(exchange, call)
+            delivery = self._delivery(exchange)
             await delivery.finish(await govern(self.steps, policy, listing, call, caller, delivery))
         else:
             raise NotFound("there is no such endpoint")
@@ -99,7 +108,7 @@ class Edge(serve.Edge[Exchange]):
         errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, self._money, extra, self._keep_alive)
         view = Capturing(errand, self._keeper) if self._keeper.wants(caller.org) else errand
         began = time.perf_counter_ns()
-        delivery = self._delivery(exchange, call)
+        delivery = self._delivery(exchange)
         try:
             answer = await govern(self.steps, policy, view, call, caller, delivery)
         except Refused as refused:
@@ -109,10 +118,23 @@ class Edge(serve.Edge[Exchange]):
         count(self.steps.metrics.models, catalogue, answer, ended - began, delivery.first - began)
         await delivery.finish(answer)
 
-    def _delivery(self, exchange: Exchange, call: Call) -> Delivery:
-        if dialect_of(call.method, exchange.headers) == "messages":
-            exchange.extra.append((b"request-id", exchange.request_id.encode()))
+    async def _account(self, exchange: Exchange, caller: Caller, policy: Policy) -> None:
+        """What was used, for those who may see it."""
+        query: bytes = exchange.scope.get("query_string", b"")
+        call = self._call(exchange, "llm.usage", "", query)
+        usages = Usages(self._ledger, exchange.scope["path"], query, exchange.header(b"accept"))
+        delivery = Lines(exchange, usages.file)
+        self._named(exchange)
+        await delivery.finish(await govern(self.steps, policy, usages, call, caller, delivery))
+
+    def _delivery(self, exchange: Exchange) -> Delivery:
+        self._named(exchange)
         return Delivery(exchange)
+
+    def _named(self, exchange: Exchange) -> None:
+        """The request's id under the dialect's own name for it."""
+        if dialect_of(exchange.scope["path"], exchange.headers) == "messages":
+            exchange.extra.append((b"request-id", exchange.request_id.encode()))
 
     def _call(self, exchange: Exchange, kind: str, name: str, payload: bytes) -> Call:
         trace = continued(exchange.header(b"traceparent"), exchange.header(b"tracestate"), self.steps.sampled)
@@ -132,6 +154,12 @@ class Edge(serve.Edge[Exchange]):
 
     def stray(self, exchange: Exchange) -> Call:
         return self._call(exchange, "llm.request", "", b"")
+
+    async def cut_stream(self, exchange: Exchange, running: Running) -> None:
+        if not exchange.framed:
+            await exchange.abort()
+            return
+        await super().cut_stream(exchange, running)
 
     async def refuse(self, exchange: Exchange, running: Running | None, refusal: Refusal, receipt: Receipt | None) -> None:
         await refuse(exchange, dialect_of(exchange.scope["path"], exchange.headers), refusal, receipt)

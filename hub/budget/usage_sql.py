@@ -1,0 +1,130 @@
+"""Questions to the usage ledger as SQL, for SQLite and for PostgreSQL. Pure: values are never part of a text.
+
+Rows are read newest first. A question is either answered by one index alone (`Walk.direct`), or walked part by part along one, so that no
+statement looks at more rows than a part has, whatever is asked for.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import json as msgjson
+
+from hub.budget.usage import COLUMNS, TOKENS
+from hub.budget.usage_ask import BUCKETS, TAG, Dialect, Place, Question, Statement
+
+PART = 20_000
+"""Rows that one statement looks at: some ten milliseconds."""
+
+_INDEXED = ("key", "spender", "app", "team", "project", "model")
+"""Columns with an index of their own, the narrowest first. All but `key` stand there behind the organisation."""
+
+_PARTIAL = frozenset({"spender", "app", "team", "project"})
+_SUMS = ("count(*)", "sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END)", "sum(coalesce(cost, 0))", *(f"sum({name})" for name in TOKENS))
+_NAMES = ", ".join(COLUMNS)
+
+
+class _Text:
+    """A statement in the making: what is given becomes a placeholder."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.values: list[Any] = []
+
+    def given(self, value: Any) -> str:
+        self.values.append(value)
+        return f"{'?' if self.dialect == 'sqlite' else '$'}{len(self.values)}"
+
+    def done(self, text: str) -> Statement:
+        return Statement(text, tuple(self.values))
+
+
+class Walk:
+    """How one question is answered: along which index, and what is asked of each row on the way."""
+
+    def __init__(self, question: Question, dialect: Dialect) -> None:
+        self._question = question
+        self._dialect: Dialect = dialect
+        self._along = _index(question)
+        self._aside = "+" if dialect == "sqlite" else ""
+        """Before a column by which SQLite, which knows nothing of how often values are, is not to choose an index."""
+        self._rest = tuple(one for one in question.equal if one != self._along)
+        self.direct = not self._rest and not question.tags and question.unpriced is None
+        """Whether the index alone answers it."""
+
+    def end_of_part(self, before: int) -> Statement:
+        """When the last row of the part that begins `before` was settled; no row where the part is the last one."""
+        text = _Text(self._dialect)
+        where = self._on_the_way(text, self._question.since, before)
+        return text.done(f"SELECT at FROM usage WHERE {where} ORDER BY at DESC LIMIT 1 OFFSET {PART}")  # noqa: S608 (no values)
+
+    def rows(self, since: int, before: int, after: Place | None, limit: int) -> Statement:
+        """At most `limit` rows with `since <= at < before`, those behind `after` only."""
+        text = _Text(self._dialect)
+        where = [self._on_the_way(text, since, before), *self._asked(text)]
+        ident = _ident(self._dialect)
+        if after is not None:
+            at, last = text.given(after.at), text.given(after.id)
+            where.append(f"(at < {at} OR {ident} < {last})")
+        where_text = " AND ".join(where)
+        return text.done(f"SELECT {_NAMES} FROM usage WHERE {where_text} ORDER BY at DESC, {ident} DESC LIMIT {int(limit)}")  # noqa: S608
+
+    def totals(self, by: Sequence[str], since: int, before: int) -> Statement:
+        """What rows with `since <= at < before` come to, in groups: their values first, then the sums as in `Total`."""
+        text = _Text(self._dialect)
+        groups = [_group(text, name) for name in by]
+        where = " AND ".join([self._on_the_way(text, since, before), *self._asked(text)])
+        numbers = ", ".join(str(number) for number in range(1, len(groups) + 1))
+        grouped = f" GROUP BY {numbers}" if groups else ""
+        return text.done(f"SELECT {', '.join([*groups, *_SUMS])} FROM usage WHERE {where}{grouped}")  # noqa: S608 (no values)
+
+    def _on_the_way(self, text: _Text, since: int, before: int) -> str:
+        question, along = self._question, self._along
+        found = [f"at >= {text.given(since)}", f"at < {text.given(before)}"]
+        if question.org is not None:
+            found.append(f"{self._aside if question.key else ''}org = {text.given(question.org)}")
+        if question.key:
+            found.append(f"key = {text.given(question.key)}")
+        if along is not None:
+            name, (value,) = along
+            found.append(f"{name} = {text.given(value)}")
+            if name in _PARTIAL:
+                found.append(f"{name} <> ''")
+        return " AND ".join(found)
+
+    def _asked(self, text: _Text) -> list[str]:
+        question, dialect = self._question, self._dialect
+        found = [f"{self._aside}{name} IN ({', '.join(text.given(one) for one in values)})" for name, values in self._rest]
+        holds = "instr" if dialect == "sqlite" else "strpos"
+        for name, value in question.tags:
+            pair = msgjson.encode({name: value}).decode()[1:-1]  # exactly as the row has it; a quote within a text is never bare
+            first, later = text.given("{" + pair), text.given("," + pair)
+            found.append(f"({holds}(tags, {first}) = 1 OR {holds}(tags, {later}) > 0)")
+        if question.unpriced is not None:
+            found.append("cost IS NULL" if question.unpriced else "cost IS NOT NULL")
+        return found
+
+
+def _index(question: Question) -> tuple[str, tuple[str, ...]] | None:
+    """The filter that is walked along, where one has an index."""
+    single = {name: values for name, values in question.equal if len(values) == 1 and values[0]}
+    for name in _INDEXED:
+        if name in single and (name == "key" or question.org is not None) and not question.key:
+            return name, single[name]
+    return None
+
+
+def _ident(dialect: Dialect) -> str:
+    return "id" if dialect == "sqlite" else 'id COLLATE "C"'
+
+
+def _group(text: _Text, name: str) -> str:
+    """The value of a group for a row. `name`: a column, a bucket, or `tag.` and the name of a tag."""
+    if name in BUCKETS:
+        return f"at - at % {BUCKETS[name]}"
+    if not name.startswith(TAG):
+        return name
+    tag = text.given(name[len(TAG) :])
+    if text.dialect == "sqlite":
+        return f"CASE WHEN tags = '' THEN '' ELSE coalesce((SELECT value FROM json_each(tags) WHERE json_each.key = {tag}), '') END"  # noqa: S608
+    # PostgreSQL cannot hold a NUL, which JSON can write
+    return f"CASE WHEN tags = '' OR strpos(tags, '\\u0000') > 0 THEN '' ELSE coalesce(tags::json ->> {tag}, '') END"
