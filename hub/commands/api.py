@@ -60,6 +60,10 @@ def _answer(status: int, content: bytes) -> Any:
     if status < 400:
         return value
     said = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    inner: Any = said.get("error")
+    if isinstance(inner, dict):  # the words of the models edge
+        error = cast("dict[str, Any]", inner)
+        raise Failed(str(error.get("message") or f"HTTP {status}"), data={"code": error.get("code"), "status": status})
     data = {name: said[name] for name in ("code", "status") if name in said}
     raise Failed(str(said.get("detail") or said.get("title") or f"HTTP {status}"), data=data)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hub.commands import audit, check, connect, content, db, init, keys, policy, prices, schema, serve, vault
+from hub.commands import audit, check, connect, content, db, init, keys, policy, prices, schema, serve, usage, vault
 from hub.commands.output import Failed, encoded
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(vault.app, name="vault")
 app.add_typer(content.app, name="content")
 app.add_typer(policy.app, name="policy")
 app.add_typer(prices.app, name="prices")
+app.add_typer(usage.app, name="usage")
 app.add_typer(db.app, name="db")
 app.add_typer(audit.app, name="audit")
 

@@ -32,8 +32,8 @@ class Usages:
 
     def __init__(self, ledger: Reader, path: str, query: bytes, accept: str) -> None:
         self._ledger = ledger
+        self._path = path
         self._summary = path == _SUMMARY
-        self._messages = path == LISTED
         self._query = query
         self._accepts_csv = "text/csv" in accept.lower()
         self.file = "usage-summary.csv" if self._summary else "usage.csv"
@@ -47,23 +47,34 @@ class Usages:
             return Plan(call, dispatch=_File(self._ledger, wanted, summary=self._summary).dispatch)
 
         async def answer(_: Caller) -> Reply:
-            found = await (self._summed(wanted) if self._summary else self._listed(wanted))
-            return Served(result=orjson.dumps(found), headers=_JSON)
+            return Served(result=orjson.dumps(await _answer(self._ledger, self._path, wanted)), headers=_JSON)
 
         return Plan(call, answer=answer)
 
-    async def _listed(self, wanted: Wanted) -> dict[str, Any]:
-        rows = await page(self._ledger, wanted.question, wanted.after, wanted.limit + 1)
-        more, rows = len(rows) > wanted.limit, rows[: wanted.limit]
-        ends = {"first_id": rows[0].id, "last_id": rows[-1].id} if rows else {"first_id": None, "last_id": None}
-        following = cursor(Place(rows[-1].at, rows[-1].id)) if more else None
-        head = {} if self._messages else {"object": "list"}
-        return {**head, "data": [shown.record(row) for row in rows], "has_more": more, **ends, "next": following}
 
-    async def _summed(self, wanted: Wanted) -> dict[str, Any]:
-        found = await totals(self._ledger, wanted.question, [shown.column(name) for name in wanted.by])
-        groups = [shown.summed(one, wanted.by) for one in found]
-        return {"object": "usage.summary", "group_by": list(wanted.by), "data": groups, "total": shown.together(found)}
+async def answered(ledger: Reader, path: str, query: bytes, caller: Caller) -> dict[str, Any]:
+    """What `path` says to this caller. Raises `InvalidRequest`, `StoreDown`."""
+    return await _answer(ledger, path, read(query, sight(caller), summary=path == _SUMMARY))
+
+
+async def _answer(ledger: Reader, path: str, wanted: Wanted) -> dict[str, Any]:
+    if path == _SUMMARY:
+        return await _summed(ledger, wanted)
+    return await _listed(ledger, wanted, {} if path == LISTED else {"object": "list"})
+
+
+async def _listed(ledger: Reader, wanted: Wanted, head: dict[str, Any]) -> dict[str, Any]:
+    rows = await page(ledger, wanted.question, wanted.after, wanted.limit + 1)
+    more, rows = len(rows) > wanted.limit, rows[: wanted.limit]
+    ends = {"first_id": rows[0].id, "last_id": rows[-1].id} if rows else {"first_id": None, "last_id": None}
+    following = cursor(Place(rows[-1].at, rows[-1].id)) if more else None
+    return {**head, "data": [shown.record(row) for row in rows], "has_more": more, **ends, "next": following}
+
+
+async def _summed(ledger: Reader, wanted: Wanted) -> dict[str, Any]:
+    found = await totals(ledger, wanted.question, [shown.column(name) for name in wanted.by])
+    groups = [shown.summed(one, wanted.by) for one in found]
+    return {"object": "usage.summary", "group_by": list(wanted.by), "data": groups, "total": shown.together(found)}
 
 
 class _File:

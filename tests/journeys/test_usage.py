@@ -3,6 +3,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +18,7 @@ import pytest
 
 from tests.services.postgres import PostgresServer
 from tests.support import provider as scripted
-from tests.support.hub import Hub, running, wait_for
+from tests.support.hub import ROOT, Hub, running, wait_for
 from tests.support.journal import records, verified
 
 EACH = 9 * 250 + 3 * 2000
@@ -238,3 +241,27 @@ def test_reading_is_on_record_counted_by_limits_and_costs_nothing(hub: Hub) -> N
     assert codes[-3:] == [429] * 3
     assert get(hub, "root", "/v1/usage/summary")["total"] == before
     assert json.loads(fetch(hub, "ann", "/v1/usage", headers={"authorization": "Bearer no"})[2])["error"]["code"] == "invalid_api_key"
+
+
+def test_the_command_line_says_the_same_through_the_hub_and_beside_it(hub: Hub) -> None:
+    def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        line = [sys.executable, "-m", "hub.cli", "usage", *arguments, "--config", str(hub.file)]
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **hub.environment}
+        return subprocess.run(line, env=environment, cwd=hub.folder, capture_output=True, text=True, timeout=60, check=False)
+
+    def run(*arguments: str, key: str = "") -> str:
+        done = command(*arguments, *(("--admin-key", hub.keys[key], "--url", hub.url) if key else ()))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for key in ("root", ""):
+        listed = json.loads(run("list", "--json", "--filter", "user=ann", "--limit", "2", key=key))
+        assert (len(listed["data"]), listed["has_more"]) == (2, True)
+        assert "unpriced" in run("list", key=key)
+        found = json.loads(run("summary", "--by", "org", "--by", "day", "--json", key=key))
+        assert found == get(hub, "root", "/v1/usage/summary", group_by="org,day")
+        assert len(run("list", "--csv", key=key).splitlines()) == 8
+        assert run("summary", "--by", "org", "--csv", key=key).startswith("org,calls,")
+    assert json.loads(run("list", "--json", key="acme-auditor"))["data"] == get(hub, "acme-auditor")["data"]
+    for wrong, code in (("colour=red", 2), ("limit=2", 2), ("nothing", 2)):
+        assert command("list", "--filter", wrong).returncode == code
