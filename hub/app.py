@@ -31,9 +31,11 @@ from hub.identity.authenticate import Identity
 from hub.llm.catalogue import Catalogue, compiled
 from hub.llm.charge import Money
 from hub.llm.edge import Edge as ModelsEdge
+from hub.llm.edge import Rooms
 from hub.llm.figures import Figures
 from hub.llm.providers import Providers, known
 from hub.llm.standing import Standing
+from hub.llm.stored import Stored
 from hub.medium import Medium
 from hub.observe.ship import Shipping
 from hub.on_memory import OnMemory
@@ -117,8 +119,9 @@ class Hub:
         self.router = Router(figures.price_of, figures.window_of, standing.left)
         self._catalogue: tuple[Config, Catalogue] | None = None
         money = Money(self.budgets, self.prices, standing)
-        present, server = self._models, config.server
-        self.models = ModelsEdge(self.steps, self.clients, self.providers, self.router, money, present, server, medium.usage, self.keeper)
+        self.stored = Stored(medium.stored)
+        rooms = Rooms(self.providers, self.router, money, self.stored, medium.usage, self.keeper, self._models)
+        self.models = ModelsEdge(self.steps, self.clients, rooms, config.server)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
@@ -163,6 +166,7 @@ class Hub:
         await self.alerts.open()
         self.keeper.configure(self.loaded.config.orgs)
         await self.keeper.open()
+        self.stored.start()
         await self.fleet.configure(self.loaded.config.upstreams)
         self._configure_models(self.loaded.config)
         await self.generations.swap()
@@ -184,7 +188,8 @@ class Hub:
 
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
-        before = (self.generations.close, self.clients.stop, self.keeper.close, self.fleet.close, self.budgets.close, self.alerts.close)
+        before = (self.generations.close, self.clients.stop, self.keeper.close, self.fleet.close, self.stored.close)
+        before += (self.budgets.close, self.alerts.close)
         then = (self.shipping.close, self.egress.close, self.price_desk.close, self.identity.close, self.journal.close)
         for close in (*before, *then, self.limits.close, self.medium.usage.close, self.commons.close):
             try:

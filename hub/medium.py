@@ -9,6 +9,7 @@ from hub.budget.price_shelf import PriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.capture.rows import Contents
 from hub.identity.rows import Keys
+from hub.llm.stored_rows import Rows as StoredRows
 from hub.policy.snapshots import Snapshots
 from hub.routing.vault_rows import Rows
 from virtual_servers.shelf import Catalogues
@@ -31,6 +32,7 @@ class Medium(Protocol):
     usage: UsageLedger
     vault: Rows
     contents: Contents
+    stored: StoredRows
     ledger: Ledger
 
     @property

@@ -15,6 +15,8 @@ from hub.capture.rows_postgres import PostgresContents
 from hub.config.values import Address
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
+from hub.llm.stored_postgres import PostgresStored
+from hub.llm.stored_rows import Rows as StoredRows
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_postgres import PostgresSnapshots
 from hub.routing.vault_postgres import PostgresVault
@@ -44,6 +46,7 @@ class OnPostgres:
         self.usage: UsageLedger = PostgresUsage(postgres)
         self.vault: Rows = PostgresVault(postgres)
         self.contents: Contents = PostgresContents(postgres)
+        self.stored: StoredRows = PostgresStored(postgres)
         self.ledger: Ledger = PostgresLedger(postgres)
 
     @property

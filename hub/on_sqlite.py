@@ -15,6 +15,8 @@ from hub.capture.rows import Contents
 from hub.capture.rows_sqlite import SqliteContents
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
+from hub.llm.stored_rows import Rows as StoredRows
+from hub.llm.stored_sqlite import SqliteStored
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_sqlite import SqliteSnapshots
 from hub.routing.vault_rows import Rows
@@ -39,6 +41,7 @@ class OnSqlite:
         self.usage: UsageLedger = SqliteUsage(database)
         self.vault: Rows = SqliteVault(database)
         self.contents: Contents = SqliteContents(database)
+        self.stored: StoredRows = SqliteStored(database)
         self.ledger: Ledger = SqliteLedger(database)
 
     @property

@@ -77,13 +77,18 @@ class Passing:
         return Whole(answer, usage_of(found, self._endpoint.kind) if status == 200 else None)
 
     def stream(self) -> Stream:
-        return _Passed(self._endpoint.dialect, strip=self._ask)
+        return Passed(self._endpoint.dialect, strip=self._ask)
+
+
+def kept_headers(headers: Mapping[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Those of a provider's answer that its client gets, ready to send."""
+    return tuple((name.encode(), headers[name].encode("latin-1", "replace")) for name in _KEPT if name in headers)
 
 
 _KEPT = ("content-type", "retry-after", "retry-after-ms", "x-should-retry", "openai-processing-ms", "openai-version")
 
 
-class _Passed:
+class Passed:
     def __init__(self, dialect: Dialect, *, strip: bool) -> None:
         self.last = b""
         self._dialect = dialect

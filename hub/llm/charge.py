@@ -130,6 +130,18 @@ class Charge:
         return self._caller
 
     @property
+    def target(self) -> Target:
+        """The deployment it is sent to now."""
+        assert self._held is not None
+        return self._held.target
+
+    @property
+    def door(self) -> str:
+        """The model as the caller named it."""
+        assert self._call is not None
+        return self._call.door
+
+    @property
     def shown(self) -> str:
         """The estimate in US dollars, empty where there is none."""
         return "" if self.estimate is None else str(Dollars(self.estimate))

@@ -5,52 +5,44 @@ import logging
 import re
 from collections.abc import Mapping
 from functools import partial
-from hashlib import sha256
 from math import ceil
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from hub.call import Call, Caller, Chunk, Emit, Target, Tokens, Usage
+from hub.call import Call, Caller, Emit, Target, Tokens, Usage
+from hub.llm.announced import Announced, announced, last_of
 from hub.llm.attribution import attributed
-from hub.llm.carry import Carrier, Stream, Translating, carrier
+from hub.llm.carry import Carrier, Passing, Stream, Translating, carrier
 from hub.llm.catalogue import Catalogue
 from hub.llm.charge import Charge, Money
 from hub.llm.delivery import Served, encoded
 from hub.llm.endpoints import Endpoint
-from hub.llm.errors import Dialect
 from hub.llm.head import Head
 from hub.llm.needs import question
 from hub.llm.providers import Place
+from hub.llm.stored import Pin, Stored
+from hub.llm.streaming import streamed
 from hub.plan import Plan
 from hub.policy.decide import Policy
 from hub.refusal import InvalidRequest, NotFound, Refusal, UpstreamFault
 from hub.routing.attempts import Attempts, Tried
-from hub.routing.deadlines import NEVER
 from hub.routing.plan import Left, Stop
 from hub.routing.provider import Attempt
-from hub.routing.route import Route
+from hub.routing.route import Deployed, Route
 from hub.routing.router import Router
 from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub.llm")
 
 HEADERS = tuple[tuple[bytes, bytes], ...]
-KEEP_ALIVE: dict[Dialect, bytes] = {
-    "chat": b": keep-alive\n\n",
-    "responses": b": keep-alive\n\n",
-    "messages": b'event: ping\ndata: {"type": "ping"}\n\n',
-}
-"""What a client gets while its provider is silent. Only between whole events."""
-
 LARGE = 256 * 1024
 """Bytes of a request from which on it is read, and written anew, in a thread."""
 
 _UNASKED = frozenset({"upstream_unavailable", "credential_unavailable", "breaker_open", "invalid_request"})
 """Results of attempts that no model has worked for, as statuses of errors are."""
 
-_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _VISIBLE = re.compile(rb"[\x20-\x7e]*")
 _RELAYED = (b"anthropic-beta", b"openai-beta", b"idempotency-key")
 _BEARERS_FROM = "2026-10-21"
@@ -83,15 +75,18 @@ class Errand(Struct, frozen=True):
     """Headers of the answer to come."""
     keep_alive: float
     """Seconds of silence within a stream after which the client hears that it goes on; 0: never."""
+    stored: Stored
+    pin: Pin | None = None
+    """Where what the request refers to is kept; None: it refers to nothing."""
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
         """Raises `NotFound` for a model that is not there for this caller, `InvalidRequest` for what none of its providers can be asked."""
         model = self.catalogue.find(self.head.model, caller)
         if model is None:
             raise NotFound("there is no such model for this key", data={"param": "model"})
-        kind, route, router = self.endpoint.kind, model.route, self.router
+        kind, route, router, pin = self.endpoint.kind, model.route, self.router, self.pin
         asked = None if route.plain else question(self.head, kind, caller, model.name, route)
-        able = router.stops(router.way(route, asked, caller), self._has)
+        able = router.stops(router.way(route, asked, caller) if pin is None else keeping(route, pin), self._has)
         if not able:
             raise InvalidRequest(f"no provider of this model offers {kind}", data={"param": "model"})
         allowed = [stop for stop in able if self.policy.allows(caller, model.name, stop.deployed.target, kind)]
@@ -123,6 +118,10 @@ class _Run:
         self._stops = stops
         self._left = left
         self._carrier: Carrier | None = None
+        head, responses = errand.head, errand.endpoint.kind == "responses"
+        self._background = responses and head.value("background") == b"true"
+        self._kept = responses and (self._background or head.value("store") != b"false")
+        """Whether the answer may be stored, so that its client can name it again."""
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
         errand, route = self._errand, self._route
@@ -138,11 +137,11 @@ class _Run:
                     errand.extra.append((b"x-hub-variant", str(attempts.stop.deployed.target).encode()))
                 if attempt.streams:
                     return await self._streamed(attempt, found.stream(), emit, attempts)
-                return self._whole(attempt, found, attempts)
+                return await self._whole(attempt, found, attempts)
         except Refusal as refusal:
             if all(one.result in _UNASKED or one.result.startswith("status:") for one in attempts.tried):
                 self._charge.unsent()
-            refusal.facts = _facts(attempts.tried, self._left, None)
+            refusal.facts = facts_of(attempts.tried, self._left, None)
             raise
 
     async def _attempt(self, target: Target, call: Call) -> Attempt:
@@ -158,61 +157,70 @@ class _Run:
             log.debug("hints without a counterpart were left out", extra=fields(request=call.id, members=found.dropped[:16]))
         version = found.version or errand.sent.version or "2023-06-01"
         anthropic = provider.spec.wire == "anthropic"
-        extra = _lines(errand.sent, call, version if anthropic else "")
+        extra = lines_of(errand.sent, call, version if anthropic else "")
         bearer = not anthropic or version >= _BEARERS_FROM
         request = found.request
         if place.pseudonym is not None:
             request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(self._charge.caller))
         return Attempt(provider, found.path, request, extra, bearer=bearer, deadline=call.deadline)
 
-    def _whole(self, attempt: Attempt, found: Carrier, attempts: Attempts) -> Served:
-        status = attempt.response.status
-        if status in (401, 403):
-            raise UpstreamFault("the provider does not take the hub's credentials", detail=f"status {status}")
-        if status != 200 and not 400 <= status < 600:
-            raise UpstreamFault("the provider answered with a status that is none of its API's", detail=f"status {status}")
+    async def _whole(self, attempt: Attempt, found: Carrier, attempts: Attempts) -> Served:
+        status = checked(attempt)
         whole = found.whole(status, attempt.headers, attempt.body, self._errand.sent.request_id)
         answer = whole.answer
         headers = tuple(encoded(answer))
         usage = Usage(len(found.request), len(attempt.body), whole.tokens)
-        facts = _facts(attempts.tried, self._left, whole.tokens)
+        facts = facts_of(attempts.tried, self._left, whole.tokens)
         if status != 200:
             if attempts.soonest is not None:
                 headers = _waiting(headers, attempts.soonest)
             return Served(error=answer.body or b"{}", usage=usage, facts=facts, status=answer.status, headers=headers)
+        if self._kept and isinstance(found, Passing) and (said := announced(answer.body)) is not None:
+            await self._keep(said, whole=True)
         return Served(result=answer.body, usage=usage, facts=facts, headers=headers)
 
     async def _streamed(self, attempt: Attempt, stream: Stream, emit: Emit, attempts: Attempts) -> Served:
-        digest, size = sha256(), 0
-        silence = self._errand.keep_alive or NEVER
-        alive = KEEP_ALIVE[self._errand.endpoint.dialect]
-        whole_events = True
-        chunk: bytes | None = attempt.body
-        while chunk != b"":
-            if chunk is None:
-                out = alive if whole_events else b""
-            else:
-                size += len(chunk)
-                out = stream.feed(chunk)
-            if out:
-                whole_events = out.endswith(_ENDS)
-                digest.update(out)
-                await emit(Chunk("", out))
-            chunk = await attempt.more(silence)
-        stream.finish()
-        digest.update(stream.last)
-        usage = Usage(0, size, stream.tokens)
-        whole = b"sha256:" + digest.hexdigest().encode()
-        return Served(
-            result=stream.last,
-            is_error=stream.failed,
-            usage=usage,
-            facts=_facts(attempts.tried, self._left, stream.tokens),
-            committed=whole,
-        )
+        errand = self._errand
+        keep = self._keep if self._kept and isinstance(self._carrier, Passing) else None
+        reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.keep_alive, keep)
+        if keep is not None and (said := last_of(stream.last)) is not None:
+            await self._keep(said, whole=True)
+        return msgspec.structs.replace(reply, facts=facts_of(attempts.tried, self._left, stream.tokens))
+
+    async def _keep(self, said: Announced, *, whole: bool = False) -> None:
+        """Write whose a stored answer is; nothing where the provider says that it does not store it."""
+        if said.store is False and not self._background:
+            return
+        charge = self._charge
+        await self._errand.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
 
 
-def _facts(tried: list[Tried], left: tuple[Left, ...], tokens: Tokens | None) -> dict[str, Any]:
+def keeping(route: Route, pin: Pin) -> tuple[Deployed, ...]:
+    """The deployment that keeps what a request refers to, or, of a model that is not there, another of the same provider.
+
+    Raises `InvalidRequest` where the model is not to be had of that provider.
+    """
+    if pin.target is None:
+        raise pin.refusal()
+    ways = (route.deployments, *(rule.deployments for rule in route.rules))
+    near = [one for way in ways for one in way if one.target.upstream == pin.target.upstream]
+    found = next((one for one in near if one.target == pin.target), near[0] if near else None)
+    if found is None:
+        raise pin.elsewhere()
+    return (found,)
+
+
+def checked(attempt: Attempt) -> int:
+    """The status of an answer. Raises `UpstreamFault` for one that is between the hub and the provider, or none of its API's."""
+    status = attempt.response.status
+    if status in (401, 403):
+        raise UpstreamFault("the provider does not take the hub's credentials", detail=f"status {status}")
+    if status != 200 and not 400 <= status < 600:
+        raise UpstreamFault("the provider answered with a status that is none of its API's", detail=f"status {status}")
+    return status
+
+
+def facts_of(tried: list[Tried], left: tuple[Left, ...], tokens: Tokens | None) -> dict[str, Any]:
     """What the record of the outcome says beside how it ended."""
     found: dict[str, Any] = {"route": [_fact(one) for one in tried[-16:]]}
     if left:
@@ -233,7 +241,7 @@ def _waiting(headers: HEADERS, seconds: float) -> HEADERS:
     return (*kept, (b"retry-after", str(ceil(seconds)).encode()))
 
 
-def _lines(sent: Sent, call: Call, version: str) -> bytes:
+def lines_of(sent: Sent, call: Call, version: str) -> bytes:
     """Header lines of this request alone."""
     lines = [
         b"%b: %b\r\n" % (name, sent.headers[name]) for name in _RELAYED if name in sent.headers and _VISIBLE.fullmatch(sent.headers[name])

@@ -7,6 +7,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from hub.audit.journal import Receipt
 from hub.budget.usage_read import Reader
 from hub.call import Call, Caller, Credential
@@ -25,6 +27,9 @@ from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
 from hub.llm.head import read
 from hub.llm.listing import Listing
 from hub.llm.providers import Providers
+from hub.llm.recall import PREFIX, Recall, wish
+from hub.llm.references import references
+from hub.llm.stored import Stored
 from hub.llm.usages import LISTED, PATHS, Usages
 from hub.pipeline import govern
 from hub.plan import Refused, Steps
@@ -37,38 +42,36 @@ CALL_TIMEOUT = 3600.0
 """Seconds until any call is given up, whatever its provider's own limits are."""
 
 _LISTS = "/v1/models"
+_NOTHING = 64 * 1024
+"""Bytes that a body may have which says nothing."""
+
+
+class Rooms(Struct, frozen=True):
+    """What the edge asks. `present` is the catalogue and the policy of the generation in force; None until there is one."""
+
+    providers: Providers
+    router: Router
+    money: Money
+    stored: Stored
+    usage: Reader
+    keeper: Keeper
+    present: Callable[[], tuple[Catalogue, Policy] | None]
 
 
 class Edge(serve.Edge[Exchange]):
-    """`present` is the catalogue and the policy of the generation in force; None until there is one."""
+    """`/v1` as a part of the hub's one server."""
 
     exchange = Exchange
 
-    def __init__(
-        self,
-        steps: Steps,
-        clients: Clients,
-        providers: Providers,
-        router: Router,
-        money: Money,
-        present: Callable[[], tuple[Catalogue, Policy] | None],
-        server: Server,
-        ledger: Reader,
-        keeper: Keeper,
-    ) -> None:
+    def __init__(self, steps: Steps, clients: Clients, rooms: Rooms, server: Server) -> None:
         super().__init__(steps, clients)
-        self._ledger = ledger
-        self._providers = providers
-        self._present = present
-        self._router = router
-        self._money = money
+        self._rooms = rooms
         self._max_body = server.max_model_body
-        self._keeper = keeper
         self._keep_alive = server.keep_alive
 
     async def handle(self, exchange: Exchange, running: Running, caller: Caller) -> None:
         path: str = exchange.scope["path"]
-        present = self._present()
+        present = self._rooms.present()
         if present is None:
             raise NotFound("there are no models yet")
         catalogue, policy = present
@@ -91,6 +94,8 @@ class Edge(serve.Edge[Exchange]):
             call = self._call(exchange, "llm.models", "", b"")
             delivery = self._delivery(exchange)
             await delivery.finish(await govern(self.steps, policy, listing, call, caller, delivery))
+        elif path.startswith(PREFIX):
+            await self._recall(exchange, running, caller, catalogue, policy)
         else:
             raise NotFound("there is no such endpoint")
 
@@ -104,9 +109,12 @@ class Edge(serve.Edge[Exchange]):
         head = read(body, endpoint.kind) if len(body) < LARGE else await asyncio.to_thread(read, body, endpoint.kind)
         call = self._call(exchange, f"llm.{endpoint.kind}", head.model[:256], body)
         sent = Sent(exchange.headers, exchange.request_id)
-        places, extra = self._providers.places, exchange.extra
-        errand = Errand(endpoint, head, sent, catalogue, policy, places, self._router, self._money, extra, self._keep_alive)
-        view = Capturing(errand, self._keeper) if self._keeper.wants(caller.org) else errand
+        named = references(head) if endpoint.kind == "responses" else ()
+        rooms, extra = self._rooms, exchange.extra
+        stored, places = rooms.stored, rooms.providers.places
+        pin = await stored.pin(caller, named) if named else None
+        errand = Errand(endpoint, head, sent, catalogue, policy, places, rooms.router, rooms.money, extra, self._keep_alive, stored, pin)
+        view = Capturing(errand, rooms.keeper) if rooms.keeper.wants(caller.org) else errand
         began = time.perf_counter_ns()
         delivery = self._delivery(exchange)
         try:
@@ -122,10 +130,32 @@ class Edge(serve.Edge[Exchange]):
         """What was used, for those who may see it."""
         query: bytes = exchange.scope.get("query_string", b"")
         call = self._call(exchange, "llm.usage", "", query)
-        usages = Usages(self._ledger, exchange.scope["path"], query, exchange.header(b"accept"))
+        usages = Usages(self._rooms.usage, exchange.scope["path"], query, exchange.header(b"accept"))
         delivery = Lines(exchange, usages.file)
         self._named(exchange)
         await delivery.finish(await govern(self.steps, policy, usages, call, caller, delivery))
+
+    async def _recall(self, exchange: Exchange, running: Running, caller: Caller, catalogue: Catalogue, policy: Policy) -> None:
+        """A stored response, asked for again."""
+        method: str = exchange.scope["method"]
+        asked = wish(method, exchange.scope["path"], exchange.scope.get("query_string", b""))
+        running.reading = True
+        await exchange.body(_NOTHING)
+        running.reading = False
+        stored = self._rooms.stored
+        row = await stored.find(caller, asked.response)
+        call = self._call(exchange, f"llm.responses.{asked.kind}", row.door if row is not None else "", b"")
+        sent = Sent(exchange.headers, exchange.request_id)
+        places, router = self._rooms.providers.places, self._rooms.router
+        recall = Recall(asked, row, sent, catalogue, places, router, stored, self._keep_alive)
+        delivery = self._delivery(exchange)
+        try:
+            answer = await govern(self.steps, policy, recall, call, caller, delivery)
+        except Refused as refused:
+            attempted(self.steps.metrics.models, refused.refusal.facts)
+            raise
+        attempted(self.steps.metrics.models, answer.reply.facts)
+        await delivery.finish(answer)
 
     def _delivery(self, exchange: Exchange) -> Delivery:
         self._named(exchange)

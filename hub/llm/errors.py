@@ -215,6 +215,8 @@ def _fault(refusal: Refusal) -> Fault:
     code = ""
     if kind == "missing" and param == "model":
         code = "model_not_found"
+    elif param == "previous_response_id" and refusal.data.get("reason") == "not_found":
+        code = "previous_response_not_found"
     elif kind in ("broken", "billing"):
         code = refusal.code
     return Fault(cast("Any", kind), refusal.message, 0, code, param)

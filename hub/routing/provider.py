@@ -44,9 +44,9 @@ class Provider:
         self._base = spec.base_url.rstrip("/")
         self.credentials = Credentials(spec, slot)
 
-    def request(self, path: str, body: bytes, extra: bytes, shown: Shown, *, bearer: bool) -> Exchange:
+    def request(self, path: str, body: bytes, extra: bytes, shown: Shown, *, bearer: bool, method: str = "POST") -> Exchange:
         """`extra`: header lines of this request alone. `bearer`: which of the two headers bears the key."""
-        return self._egress.request("POST", self._base + path, headers=shown.bearer if bearer else shown.named, extra=extra, body=body)
+        return self._egress.request(method, self._base + path, headers=shown.bearer if bearer else shown.named, extra=extra, body=body)
 
 
 class Attempt:
@@ -62,6 +62,7 @@ class Attempt:
     __slots__ = (
         "_exchange",
         "_extra",
+        "_method",
         "_path",
         "_request",
         "_response",
@@ -77,7 +78,9 @@ class Attempt:
         "streams",
     )
 
-    def __init__(self, provider: Provider, path: str, request: bytes, extra: bytes, *, bearer: bool, deadline: float) -> None:
+    def __init__(
+        self, provider: Provider, path: str, request: bytes, extra: bytes, *, bearer: bool, deadline: float, method: str = "POST"
+    ) -> None:
         """`deadline`: in monotonic seconds, of the call."""
         self.provider = provider
         self.bearer = bearer
@@ -87,6 +90,7 @@ class Attempt:
         """Whether there is nobody else to ask. If there is, it raises `Busy` where it would have to wait for room among the calls to its
         provider, and `UpstreamFault` where a stream begins with an error, which else goes on as it came.
         """
+        self._method = method
         self._path = path
         self._request = request
         self._extra = extra
@@ -146,7 +150,7 @@ class Attempt:
             raise
 
     async def _ask(self, shown: Shown) -> Response:
-        exchange = self.provider.request(self._path, self._request, self._extra, shown, bearer=self.bearer)
+        exchange = self.provider.request(self._path, self._request, self._extra, shown, bearer=self.bearer, method=self._method)
         self._response = response = await exchange.__aenter__()
         self._exchange = exchange
         return response

@@ -19,6 +19,7 @@ class Asked(NamedTuple):
     path: str
     headers: dict[str, str]
     raw: bytes
+    method: str = "POST"
 
     @property
     def json(self) -> Any:
@@ -54,9 +55,15 @@ class Provider:
             def log_message(self, *_: Any) -> None:
                 pass
 
+            def do_GET(self) -> None:
+                self.do_POST()
+
+            def do_DELETE(self) -> None:
+                self.do_POST()
+
             def do_POST(self) -> None:
                 raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-                asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, raw)
+                asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, raw, self.command)
                 provider.asked.append(asked)
                 found = provider.script.popleft() if provider.script else provider.always or usual
                 try:

@@ -1,0 +1,70 @@
+"""Which stored things a Responses request names: what came before, a conversation, items of an earlier output. Pure.
+
+Source: platform.openai.com/docs/api-reference/responses/create. An item that has an `id` and says neither what it is nor who speaks is a
+reference too: its `type` may be left out.
+"""
+
+from typing import Any, NoReturn, cast
+
+import msgspec
+import orjson
+from msgspec import Struct
+
+from hub.llm.head import Head
+from hub.refusal import InvalidRequest
+
+
+class Reference(Struct, frozen=True):
+    """An id, and which member of the request names it."""
+
+    id: str
+    param: str
+
+
+class _Item(Struct):
+    type: Any = None
+    role: Any = None
+    id: Any = None
+
+
+_items = msgspec.json.Decoder(list[_Item])
+
+
+def references(head: Head) -> tuple[Reference, ...]:
+    """Raises `InvalidRequest` for what cannot be an id."""
+    found: list[Reference] = []
+    if raw := head.value("previous_response_id"):
+        found += _named(orjson.loads(raw), "previous_response_id")
+    if raw := head.value("conversation"):
+        value = orjson.loads(raw)
+        found += _named(cast("dict[str, Any]", value).get("id") if isinstance(value, dict) else value, "conversation")
+    return (*found, *_referred(head.value("input")))
+
+
+def _named(value: Any, param: str) -> list[Reference]:
+    if value is None:
+        return []
+    if not isinstance(value, str):
+        _refuse(param)
+    return [Reference(value, param)]
+
+
+def _referred(raw: bytes) -> list[Reference]:
+    """Of the input. A key or a type may be spelled with escapes: where there is any, the items are read."""
+    if raw[:1] != b"[" or not (b'"id"' in raw or b"\\u" in raw):
+        return []
+    try:
+        items = _items.decode(raw)
+    except msgspec.ValidationError:
+        _refuse("input")
+    found: list[Reference] = []
+    for at, item in enumerate(items):
+        if item.type == "item_reference" or (item.type is None and item.role is None and item.id is not None):
+            if not isinstance(item.id, str):
+                _refuse(f"input[{at}].id")
+            found.append(Reference(item.id, f"input[{at}].id"))
+    return found
+
+
+def _refuse(param: str) -> NoReturn:
+    raise InvalidRequest(f"{param} is not what the API takes there", data={"param": param})
