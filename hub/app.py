@@ -20,6 +20,7 @@ from hub.budget.price_desk import PriceDesk
 from hub.capture.keeper import Keeper
 from hub.commons import Commons
 from hub.config import stores
+from hub.config.belonging import units_of
 from hub.config.load import Loaded, secret_folder
 from hub.config.model import Config
 from hub.config.restart import changes_that_need_restart
@@ -154,7 +155,7 @@ class Hub:
         self.identity.on_revoke(self._revoked)
         if self.medium.shared:
             self.identity.on_silence(self.clients.cut_streams)
-        self.identity.declare(self.loaded.config.keys)
+        self.identity.declare(self.loaded.config.declared, units_of(self.loaded.config))
         await self.vault.open()
         await self.identity.open()
         await self.limits.open()
@@ -231,11 +232,11 @@ class Hub:
     async def check(self, loaded: Loaded) -> None:
         """Whether it could be put in force. Raises `PolicyInvalid` or `ValueError` where it could not; changes nothing."""
         await self.generations.check(loaded)
-        self.identity.vet(loaded.config.keys)
+        self.identity.vet(loaded.config.declared, units_of(loaded.config))
 
     async def adopt(self, loaded: Loaded) -> None:
         """Put in force what was checked. Who is revoked by it is refused at once; the rest follows when it is recorded (`generations`)."""
-        self.identity.declare(loaded.config.keys)
+        self.identity.declare(loaded.config.declared, units_of(loaded.config))
         pinned = changes_that_need_restart(self.loaded.config, loaded.config)
         if pinned:
             log.warning("changed settings that take effect only at the next start", extra=fields(settings=pinned))

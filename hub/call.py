@@ -71,10 +71,21 @@ class Grant(Struct, frozen=True):
     endpoints: tuple[str, ...] = ("*",)
 
 
+class Ceiling(Struct, frozen=True):
+    """The most that the keys of a unit may use: `unit` is `team:core`, or a user, an application, a project.
+
+    `grants` None: no such unit is declared, though others of its kind are, and nothing is allowed.
+    """
+
+    unit: str
+    grants: tuple[Grant, ...] | None
+
+
 class Caller(Struct, frozen=True):
     """Who is asking. `subject` is `key:<id>`, `user:<id>`, `app:<id>` or `agent:<id>`; `grants_version` changes when the grants do.
 
-    `user`, `app`, `team`, `project`: whose money it spends, empty where nobody said.
+    `user`, `app`, `team`, `project`: whose money it spends, empty where nobody said. What is not allowed by each of the `ceilings` is
+    not allowed, whatever the `grants` say.
     """
 
     org: str
@@ -90,6 +101,7 @@ class Caller(Struct, frozen=True):
     app: str = ""
     team: str = ""
     project: str = ""
+    ceilings: tuple[Ceiling, ...] = ()
 
 
 class Call(Struct, frozen=True):

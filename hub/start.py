@@ -30,7 +30,7 @@ def made(loaded: Loaded) -> Hub | None:
 def welcome(hub: Hub, url: str) -> Welcome:
     """What is said at the start, and the first keys."""
     config = hub.loaded.config
-    return Welcome(hub.identity, hub.journal, url, state_folder(config), list(config.virtual_servers))
+    return Welcome(hub.identity, hub.journal, url, state_folder(config), list(config.virtual_servers), owned=config.master_key is not None)
 
 
 async def brought_up(hub: Hub, greeting: Welcome | None) -> bool:

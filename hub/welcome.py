@@ -10,18 +10,24 @@ from hub.identity.authenticate import Identity
 
 
 class Welcome:
-    """Keys go to a terminal only; without one, to `first-run` in the state folder, readable by its owner alone."""
+    """Keys go to a terminal only; without one, to `first-run` in the state folder, readable by its owner alone.
 
-    def __init__(self, identity: Identity, journal: Journal, url: str, folder: Path, virtual_servers: list[str]) -> None:
+    With `owned`, the operator has declared a master key: nobody needs first keys.
+    """
+
+    def __init__(
+        self, identity: Identity, journal: Journal, url: str, folder: Path, virtual_servers: list[str], *, owned: bool = False
+    ) -> None:
         self._identity = identity
         self._journal = journal
         self._url = url
         self._folder = folder
         self._servers = virtual_servers
+        self._owned = owned
 
     async def show(self) -> None:
         """Raises OSError, with no key made, where there is neither a terminal nor a file to show them in."""
-        if await self._identity.begun():  # then nothing is to be written: a hub may have no place for it
+        if self._owned or await self._identity.begun():  # then nothing is to be written: a hub may have no place for it
             self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
             return
         path = None if sys.stdout.isatty() else self._folder / "first-run"

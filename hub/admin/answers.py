@@ -8,10 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hub.call import Caller
+from hub.identity.roles import OPERATORS
 from hub.refusal import Denied, InvalidParams, InvalidRequest, Refusal
 
-OPERATORS = "default"
-"""The organisation whose administrators run the hub."""
+__all__ = ["OPERATORS", "answer", "problem", "read", "scope_of"]
 
 _MAX_BODY = 64 * 1024
 

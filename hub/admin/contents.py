@@ -43,9 +43,9 @@ class _Routes:
 def routes(admin: "Admin", keeper: Keeper) -> list[Route]:
     made = _Routes(admin, keeper)
     return [
-        Route(_AT, admin.guarded(made.listed, "admin", "auditor"), methods=["GET"]),
-        Route(f"{_AT}/{{call}}", admin.guarded(made.read, "auditor"), methods=["GET"]),
-        Route(f"{_AT}/{{call}}", admin.guarded(made.erase, "admin"), methods=["DELETE"]),
+        Route(_AT, admin.guarded(made.listed, "contents:list"), methods=["GET"]),
+        Route(f"{_AT}/{{call}}", admin.guarded(made.read, "contents:read"), methods=["GET"]),
+        Route(f"{_AT}/{{call}}", admin.guarded(made.erase, "contents:erase"), methods=["DELETE"]),
     ]
 
 

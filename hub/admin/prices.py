@@ -15,6 +15,7 @@ from hub.audit.journal import OPERATOR, Journal
 from hub.budget.price_desk import Decided, PriceDesk
 from hub.budget.price_diff import written
 from hub.call import Caller
+from hub.identity.roles import Permission
 from hub.refusal import InvalidParams, InvalidRequest
 
 _MAX_BODY = 16 * 1024 * 1024
@@ -37,36 +38,32 @@ class _Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Prices:
-    """`of_hub` refuses administrators of one organisation: the table is the whole hub's."""
+    """The table is the whole hub's: administrators of one organisation have no say in it (`hub.identity.roles.HUB_WIDE`)."""
 
-    def __init__(self, desk: PriceDesk, journal: Journal, of_hub: Callable[[Caller], None]) -> None:
+    def __init__(self, desk: PriceDesk, journal: Journal) -> None:
         self._desk = desk
         self._journal = journal
-        self._of_hub = of_hub
 
     def routes(self, guarded: Callable[..., Callable[[Request], Awaitable[Response]]]) -> list[Route]:
-        def route(path: str, handler: _Handler, method: str, *roles: str) -> Route:
-            return Route(f"/admin/v1/prices{path}", guarded(handler, *roles), methods=[method])
+        def route(path: str, handler: _Handler, method: str, permission: Permission) -> Route:
+            return Route(f"/admin/v1/prices{path}", guarded(handler, permission), methods=[method])
 
         return [
-            route("", self._state, "GET", "admin", "auditor"),
-            route("/diff", self._compare, "POST", "admin", "auditor"),
-            route("/staged", self._stage, "POST", "admin"),
-            route("/confirm", self._confirm, "POST", "admin"),
-            route("/reject", self._reject, "POST", "admin"),
+            route("", self._state, "GET", "prices:read"),
+            route("/diff", self._compare, "POST", "prices:read"),
+            route("/staged", self._stage, "POST", "prices:write"),
+            route("/confirm", self._confirm, "POST", "prices:write"),
+            route("/reject", self._reject, "POST", "prices:write"),
         ]
 
     async def _state(self, request: Request, caller: Caller) -> Response:
-        self._of_hub(caller)
         return _json(await self._desk.state())
 
     async def _compare(self, request: Request, caller: Caller) -> Response:
-        self._of_hub(caller)
         body, _ = await _table(request)
         return _json(written(await self._desk.compare(body)))
 
     async def _stage(self, request: Request, caller: Caller) -> Response:
-        self._of_hub(caller)
         found, decided = await self._desk.stage(*await _table(request))
         await self._recorded(caller, decided)
         return _json(written(found))
@@ -78,7 +75,6 @@ class Prices:
         return await self._decide(request, caller, confirm=False)
 
     async def _decide(self, request: Request, caller: Caller, *, confirm: bool) -> Response:
-        self._of_hub(caller)
         wanted = _decoded(await _body(request) or b"{}", _Decision)
         decided = await self._desk.decide(confirm=confirm, table=wanted.table)
         await self._recorded(caller, decided)

@@ -1,7 +1,7 @@
 """Operators' routes: keys and status under `/admin/v1`, `/metrics`, `/health`. Errors are RFC 9457 problem documents.
 
-Everything but the health checks needs a key with the admin role (reading: auditor as well). Administrators of the organisation
-`default` run the hub; those of any other see and change the keys of their own organisation and nothing else.
+Each route but the health checks names the one permission it needs; which role has it, and how far it reaches, is in one table
+(`hub.identity.roles`). What is refused of a known caller is on record, once a second for each permission, code and key.
 """
 
 import logging
@@ -16,32 +16,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub.admin import contents, vault
-from hub.admin.answers import OPERATORS, answer, problem, read, scope_of
+from hub.admin.answers import answer, problem, read
 from hub.admin.prices import Prices
 from hub.audit import record
 from hub.budget.price_desk import PriceDesk
-from hub.call import Caller, Credential, Grant
+from hub.call import Caller, Credential
 from hub.capture.keeper import Keeper
+from hub.identity.giving import Wanted, ended, given
+from hub.identity.roles import Permission, may, scope, why_not
 from hub.pipeline import authenticate
 from hub.plan import Steps
-from hub.refusal import Denied, InvalidParams, Refusal
+from hub.refusal import Denied, InvalidParams, JournalDown, Refusal, Unauthenticated
 from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE
 
 log = logging.getLogger("hub.admin")
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `POST /admin/v1/keys`."""
-
-    name: str
-    org: str = "default"
-    subject: str = ""
-    grants: tuple[Grant, ...] = ()
-    roles: tuple[str, ...] = ()
-    expires: str = ""
 
 
 class Admin:
@@ -67,48 +58,65 @@ class Admin:
         self._standing = standing
         self.exposition: Callable[[], Awaitable[bytes]] = self._own_metrics
         """The text of `/metrics`."""
+        self.permissions: dict[Handler, Permission] = {}
+        """What the handlers of guarded routes need."""
         self.app = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/health/ready", self._readiness),
-                *Prices(prices, steps.journal, self.of_hub).routes(self.guarded),
-                Route("/metrics", self.guarded(self._metrics, "admin", "auditor")),
-                Route("/admin/v1/status", self.guarded(self._show_status, "admin", "auditor")),
-                Route("/admin/v1/keys", self.guarded(self._list_keys, "admin", "auditor"), methods=["GET"]),
-                Route("/admin/v1/keys", self.guarded(self._create_key, "admin"), methods=["POST"]),
-                Route("/admin/v1/keys/{key}", self.guarded(self._revoke_key, "admin"), methods=["DELETE"]),
+                *Prices(prices, steps.journal).routes(self.guarded),
+                Route("/metrics", self.guarded(self._metrics, "metrics:read")),
+                Route("/admin/v1/status", self.guarded(self._show_status, "status:read")),
+                Route("/admin/v1/keys", self.guarded(self._list_keys, "keys:read"), methods=["GET"]),
+                Route("/admin/v1/keys", self.guarded(self._create_key, "keys:write"), methods=["POST"]),
+                Route("/admin/v1/keys/{key}", self.guarded(self._revoke_key, "keys:write"), methods=["DELETE"]),
                 *vault.routes(self, kept, keeper),
                 *contents.routes(self, keeper),
             ],
             exception_handlers={404: _not_found, 405: _not_found},
         )
 
-    def guarded(self, handler: Callable[[Request, Caller], Awaitable[Response]], *roles: str) -> Handler:
-        """A handler for callers with one of these roles, whose refusals are answered as problem documents."""
+    def guarded(self, handler: Callable[[Request, Caller], Awaitable[Response]], permission: Permission) -> Handler:
+        """A handler for callers who have the permission, whose refusals are answered as problem documents and are on record."""
 
         async def guarded(request: Request) -> Response:
             try:
-                caller = self._admit(request, roles)
-                return await handler(request, caller)
+                caller = self._caller(request)
             except Refusal as refusal:
                 return problem(refusal)
+            try:
+                if not may(caller, permission):
+                    raise Denied(why_not(caller, permission), data={"permission": permission})
+                return await handler(request, caller)
+            except Refusal as refusal:
+                return problem(await self._refused(request, caller, permission, refusal))
             except ValueError as error:
-                return problem(InvalidParams(str(error)))
+                return problem(await self._refused(request, caller, permission, InvalidParams(str(error))))
 
+        self.permissions[guarded] = permission
         return guarded
 
-    def _admit(self, request: Request, roles: tuple[str, ...]) -> Caller:
+    def _caller(self, request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         secret = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key") or request.headers.get("hub-key") or ""
-        caller = authenticate(self._steps, Credential(secret), request.client.host if request.client else "")
-        if not set(roles) & set(caller.roles):
-            raise Denied(f"this needs a key with the role {' or '.join(roles)}")
-        return caller
+        return authenticate(self._steps, Credential(secret), request.client.host if request.client else "")
 
-    def of_hub(self, caller: Caller) -> None:
-        """What shows the whole hub is for the hub's own operators only."""
-        if scope_of(caller) is not None:
-            raise Denied(f"this needs a key of the organisation {OPERATORS}")
+    async def _refused(self, request: Request, caller: Caller, permission: Permission, refusal: Refusal) -> Refusal:
+        """Put a refusal on record; what to answer. The same key refused the same again within a second is counted only."""
+        journal = self._steps.journal
+        self._steps.metrics.refused(refusal.code)
+        if isinstance(refusal, JournalDown):
+            return refusal
+        if journal.repeats(f"{caller.key_id}/{permission}/{refusal.code}"):
+            journal.coalesce(refusal.code, caller.key_id)
+            return refusal
+        asked = {"method": request.method, "path": request.url.path, "permission": permission}
+        outcome = {"status": "refused", "code": refusal.code}
+        try:
+            await journal.append(caller.org, record.event("admin.refused", actor=_actor(caller), change=asked, outcome=outcome))
+        except JournalDown as down:
+            return down
+        return refusal
 
     async def _health(self, request: Request) -> Response:
         return answer(200, {"status": "ok"})
@@ -118,40 +126,44 @@ class Admin:
         return answer(503 if reasons else 200, {"status": "not ready" if reasons else "ready", "reasons": reasons, **self._standing()})
 
     async def _metrics(self, request: Request, caller: Caller) -> Response:
-        self.of_hub(caller)
         return Response(await self.exposition(), media_type=CONTENT_TYPE)
 
     async def _own_metrics(self) -> bytes:
         return self._steps.metrics.render()
 
     async def _show_status(self, request: Request, caller: Caller) -> Response:
-        self.of_hub(caller)
         return answer(200, await self._status())
 
     async def _list_keys(self, request: Request, caller: Caller) -> Response:
-        org = scope_of(caller) or request.query_params.get("org")
-        return answer(200, {"keys": await self._steps.identity.list(org)})
+        mine = scope(caller, "keys:read")
+        keys = await self._steps.identity.list(mine.org or request.query_params.get("org"))
+        return answer(200, {"keys": [key for key in keys if mine.covers(key.org, key.subject)]})
 
     async def _create_key(self, request: Request, caller: Caller) -> Response:
-        wanted = await read(request, NewKey, "a key to create")
-        if scope_of(caller) not in (None, wanted.org):
-            raise Denied("this key administers its own organisation only")
-        made = await self._steps.identity.create(
-            wanted.org, wanted.name, subject=wanted.subject, grants=wanted.grants, roles=wanted.roles, expires=wanted.expires
-        )
+        identity = self._steps.identity
+        mine = identity.key(caller.key_id)
+        if mine is None:  # revoked since it was presented
+            raise Unauthenticated
+        wanted = given(caller, mine, await read(request, Wanted, "a key to create"))
+        made = await identity.create(**msgspec.structs.asdict(wanted))
         await self.recorded(caller, made.kind, made.key.org, made.record)
         return answer(201, {"key": made.text, "info": made.key})
 
     async def _revoke_key(self, request: Request, caller: Caller) -> Response:
-        change = await self._steps.identity.revoke(scope_of(caller), request.path_params["key"])
+        identity, mine = self._steps.identity, scope(caller, "keys:write")
+        meant = ended(caller, mine, await identity.find(mine.org, request.path_params["key"]))
+        change = await identity.revoke(mine.org, meant.id)  # by its id: a name may be another's by now
         await self.recorded(caller, change.kind, change.key.org, change.record)
         return answer(200, {"revoked": change.key})
 
     async def recorded(self, caller: Caller, kind: str, org: str, fields: dict[str, Any]) -> None:
         """A change goes on record; and it is answered when it holds in every process."""
-        actor = {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
-        await self._steps.journal.append(org, record.event(kind, actor=actor, change=fields))
+        await self._steps.journal.append(org, record.event(kind, actor=_actor(caller), change=fields))
         await self._steps.identity.everywhere()
+
+
+def _actor(caller: Caller) -> dict[str, str]:
+    return {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

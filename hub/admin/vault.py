@@ -51,7 +51,6 @@ class _Routes:
         return await self._done(caller, "removed", await self._vault.remove(org, request.path_params["name"]))
 
     async def rotate(self, request: Request, caller: Caller) -> Response:
-        self._admin.of_hub(caller)
         days = await self._keeper.rotate()
         return await self._done(caller, "rotated", with_days(await self._vault.rotate(), days))
 
@@ -62,13 +61,12 @@ class _Routes:
 
 
 def routes(admin: "Admin", vault: Vault, keeper: Keeper) -> list[Route]:
-    """Reading is for auditors as well."""
     made = _Routes(admin, vault, keeper)
     return [
-        Route(_AT, admin.guarded(made.listed, "admin", "auditor"), methods=["GET"]),
-        Route(f"{_AT}/rotate", admin.guarded(made.rotate, "admin"), methods=["POST"]),
-        Route(f"{_AT}/{{name}}", admin.guarded(made.put, "admin"), methods=["PUT"]),
-        Route(f"{_AT}/{{name}}", admin.guarded(made.remove, "admin"), methods=["DELETE"]),
+        Route(_AT, admin.guarded(made.listed, "vault:read"), methods=["GET"]),
+        Route(f"{_AT}/rotate", admin.guarded(made.rotate, "vault:rotate"), methods=["POST"]),
+        Route(f"{_AT}/{{name}}", admin.guarded(made.put, "vault:write"), methods=["PUT"]),
+        Route(f"{_AT}/{{name}}", admin.guarded(made.remove, "vault:write"), methods=["DELETE"]),
     ]
 
 

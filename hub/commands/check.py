@@ -70,7 +70,7 @@ def _deeper(loaded: "Loaded") -> list[str]:
 
     sentences: list[str] = []
     try:
-        declared(loaded.config.keys)
+        declared(loaded.config.declared)
     except ValueError as error:
         sentences.append(str(error))
     try:

@@ -18,17 +18,18 @@ from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import event
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
-from hub.call import Grant
 from hub.capture.rows import Contents
 from hub.capture.rows_sqlite import SqliteContents
 from hub.cli import default_config
 from hub.commands.output import Failed
 from hub.commands.place import bare, connected, database, located, reading
 from hub.config import stores
+from hub.config.belonging import Units, units_of
 from hub.config.load import ConfigError, Loaded, load, secret_folder
 from hub.identity import rows_sqlite
 from hub.identity.admin import Admin, declared
 from hub.identity.entry import KeyInfo
+from hub.identity.giving import Wanted
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
 from hub.routing.vault_rows import Rows
@@ -131,18 +132,14 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
 async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
     """Make the key that `body` (as of `POST /admin/v1/keys`) describes, recorded in the journal."""
     try:
-        grants = msgspec.convert(body["grants"], tuple[Grant, ...])
+        wanted = msgspec.convert({**body, "org": body["org"] or "default"}, Wanted)
     except msgspec.ValidationError as error:
-        raise Failed(f"these grants do not fit: {error}", code=2) from None
+        raise Failed(f"this does not fit: {error}", code=2) from None
     async with _administered(config) as (admin, journal):
         made = await admin.create(
-            body["org"],
-            body["name"],
-            subject=body["subject"],
-            grants=grants,
-            roles=body["roles"],
-            expires=body["expires"],
+            **structs.asdict(wanted),
             taken=[key.name for key in _declared(config)],
+            units=_units(config),
         )
         await journal.append(made.key.org, event(made.kind, actor=ACTOR, change=made.record))
     return {"key": made.text, "info": msgspec.to_builtins(made.key)}
@@ -182,9 +179,17 @@ def _hash(config: Path | None) -> str:
 def _declared(config: Path | None) -> tuple[KeyInfo, ...]:
     """The keys of the configuration; none where it cannot be resolved here, as without the hub's environment."""
     try:
-        return declared(load(config or default_config()).config.keys)
+        return declared(load(config or default_config()).config.declared)
     except (ConfigError, ValueError):
         return ()
+
+
+def _units(config: Path | None) -> Units:
+    """What keys may belong to; nothing said where the configuration cannot be resolved here. A hub judges a key by its own."""
+    try:
+        return units_of(load(config or default_config()).config)
+    except ConfigError:
+        return Units()
 
 
 def secrets_of(loaded: Loaded) -> Secrets:

@@ -19,7 +19,7 @@ _Org = Annotated[str | None, typer.Option("--org", help="Organisation; default: 
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Name of the key: lower-case letters, digits, `_` and `-`.")],
-    org: Annotated[str, typer.Option("--org", help="Organisation it belongs to.")] = "default",
+    org: Annotated[str, typer.Option("--org", help="Organisation it belongs to; default: the administrator's, or `default`.")] = "",
     subject: Annotated[str, typer.Option("--subject", help="Whom it stands for: user:…, app:… or agent:….")] = "",
     server: Annotated[
         list[str] | None, typer.Option("--server", "-s", help="Virtual server it opens, a name or a glob; repeatable.")
@@ -31,7 +31,11 @@ def create(
         list[str] | None, typer.Option("--tool", help="Tools it may use there: `upstream/name` or globs; repeatable; default: all.")
     ] = None,
     deny: Annotated[list[str] | None, typer.Option("--deny", help="Never, whatever else is granted; repeatable.")] = None,
-    role: Annotated[list[str] | None, typer.Option("--role", help="admin or auditor; repeatable.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", help="owner, admin, member, auditor or service; repeatable.")] = None,
+    user: Annotated[str, typer.Option("--user", help="User whose money it spends; default: the subject, where that is one.")] = "",
+    app: Annotated[str, typer.Option("--app", help="Application whose money it spends; default as for --user.")] = "",
+    team: Annotated[str, typer.Option("--team", help="Team whose money it spends.")] = "",
+    project: Annotated[str, typer.Option("--project", help="Project whose money it spends.")] = "",
     expires: Annotated[str, typer.Option("--expires", help="RFC 3339 time, or a time from now such as 1h, 30d.")] = "",
     url: Url = None,
     admin_key: AdminKey = None,
@@ -55,6 +59,7 @@ def create(
         ],
         "roles": role or [],
         "expires": _instant(expires),
+        **{name: text for name, text in (("user", user), ("app", app), ("team", team), ("project", project)) if text},
     }
     from hub.commands import api, direct
 
@@ -89,7 +94,7 @@ def list_keys(org: _Org = None, url: Url = None, admin_key: AdminKey = None, con
     path = "/admin/v1/keys" + (f"?{urlencode({'org': org})}" if org else "")
     found = api.attempt("GET", path, admin_key, url, config)
     keys: list[dict[str, Any]] = asyncio.run(direct.listed(config, org)) if found is None else found["keys"]
-    head = ("ID", "NAME", "ORG", "SUBJECT", "ROLES", "OPENS", "EXPIRES", "STATE")
+    head = ("ID", "NAME", "ORG", "SUBJECT", "ROLES", "OPENS", "SPENDS FOR", "EXPIRES", "STATE")
     emit({"keys": keys}, table(head, [_row(key) for key in keys]), as_json)
 
 
@@ -134,7 +139,8 @@ def _row(key: dict[str, Any]) -> tuple[str, ...]:
     opens = ",".join(_opens(grant) for grant in key.get("grants", ()))
     state = "revoked" if key.get("revoked") else "expired" if _past(str(key.get("expires") or "")) else "live"
     texts = (str(key.get(field) or "") for field in ("id", "name", "org", "subject"))
-    return (*texts, ",".join(key.get("roles", ())), opens, str(key.get("expires") or "never"), state)
+    spends = ",".join(f"{unit}:{key[unit]}" for unit in ("team", "project", "app", "user") if key.get(unit))
+    return (*texts, ",".join(key.get("roles", ())), opens, spends, str(key.get("expires") or "never"), state)
 
 
 def _past(expires: str) -> bool:

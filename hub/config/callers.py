@@ -56,12 +56,22 @@ class KeySpec(Part, frozen=True):
         Meta(pattern=r"^(user|app|agent):[A-Za-z0-9_.@-]{1,128}$", description="Who it stands for: `user:…`, `app:…` or `agent:…`."),
     ] = ""
     grants: Annotated[tuple[GrantSpec, ...], Meta(description="What it may use.")] = ()
-    roles: Annotated[tuple[Literal["admin", "auditor"], ...], Meta(description="What it may do on the admin API.")] = ()
+    roles: Annotated[
+        tuple[Literal["owner", "admin", "member", "auditor", "service"], ...],
+        Meta(description="What it may do on the admin API; a `member` is a person and needs a `subject` that says whom: `user:…`."),
+    ] = ()
     user: Annotated[str, Meta(pattern=SPENDER, description="User whose money it spends; unset: the subject, where that is a user.")] = ""
     app: Annotated[str, Meta(pattern=SPENDER, description="Application whose money it spends; unset: the subject, where it is one.")] = ""
     team: Annotated[str, Meta(pattern=SPENDER, description="Team whose money it spends.")] = ""
     project: Annotated[str, Meta(pattern=SPENDER, description="Project whose money it spends.")] = ""
     expires: Annotated[str, Meta(description="RFC 3339 time after which the key is refused.")] = ""
+
+
+def role_fault(key: KeySpec) -> str:
+    """What is wrong with the roles of a key; empty where nothing is."""
+    if "member" in key.roles and not key.subject.startswith("user:"):
+        return "a member is a person: give the key a `subject` that says whom, such as `user:ann`"
+    return ""
 
 
 class LimitSpec(Part, frozen=True):

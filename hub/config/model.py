@@ -7,13 +7,17 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from hub.config.callers import KeySpec, LimitSpec, Org, Policies
+from hub.config.callers import GrantSpec, KeySpec, LimitSpec, Org, Policies
 from hub.config.mcp import UpstreamSpec, VirtualServerSpec
 from hub.config.models import ModelSpec, ProviderSpec
 from hub.config.money import BudgetSpec, PriceSpec
 from hub.config.serving import Audit, Egress, Secrets, Server, Stores
 from hub.config.telemetry import Telemetry
-from hub.config.values import ModelName, Name, Part
+from hub.config.units import ProjectSpec, UnitName, UnitSpec
+from hub.config.values import ModelName, Name, Part, Secret
+
+MASTER = "master"
+"""Name of the key that `master_key` declares."""
 
 
 class Config(Part, frozen=True):
@@ -23,6 +27,14 @@ class Config(Part, frozen=True):
     stores: Stores = Stores()
     secrets: Secrets = Secrets()
     orgs: Annotated[dict[Name, Org], Meta(description="Organisations, by name.")] = field(default_factory=dict[str, Org])
+    teams: Annotated[dict[UnitName, UnitSpec], Meta(description="Teams, by name.")] = field(default_factory=dict[str, UnitSpec])
+    projects: Annotated[dict[UnitName, ProjectSpec], Meta(description="Projects, by name.")] = field(default_factory=dict[str, ProjectSpec])
+    apps: Annotated[dict[UnitName, UnitSpec], Meta(description="Applications, by name.")] = field(default_factory=dict[str, UnitSpec])
+    users: Annotated[dict[UnitName, UnitSpec], Meta(description="Users, by name.")] = field(default_factory=dict[str, UnitSpec])
+    master_key: Annotated[
+        Secret | None,
+        Meta(description="A key that owns the organisation `default` and opens all of it, as `hub keys mint` prints one."),
+    ] = None
     keys: Annotated[tuple[KeySpec, ...], Meta(description="Declared keys. `hub keys create` makes stored ones.")] = ()
     limits: Annotated[tuple[LimitSpec, ...], Meta(description="Limits on requests; every one that matches must have room.")] = ()
     budgets: Annotated[
@@ -45,3 +57,12 @@ class Config(Part, frozen=True):
     audit: Audit = Audit()
     telemetry: Telemetry = Telemetry()
     egress: Egress = Egress()
+
+    @property
+    def declared(self) -> tuple[KeySpec, ...]:
+        """The declared keys, the master key among them."""
+        master = self.master_key
+        if master is None:
+            return self.keys
+        opens = GrantSpec(virtual_server="*", model="*", agent="*")
+        return (KeySpec(name=MASTER, secret=master, roles=("owner",), grants=(opens,)), *self.keys)

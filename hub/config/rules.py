@@ -6,18 +6,18 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from hub.config import spending, stores
-from hub.config.callers import KeySpec
+from hub.config import keyrules, spending, stores
+from hub.config.callers import role_fault
+from hub.config.checked import Checked, Fault
 from hub.config.convert import Place
 from hub.config.mcp import Include, UpstreamSpec, VirtualServerSpec
 from hub.config.model import Config
 from hub.config.models import Deployment, ModelSpec, ProviderSpec
 from hub.config.money import RatesSpec
-from hub.config.problem import Keys, Problem, dotted, suggestion
+from hub.config.problem import Keys, Problem, suggestion
 from hub.config.telemetry import OtlpSpec
 from hub.config.values import Secret
 
-_KEY_FORMAT = re.compile(r"hub_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FRAMING = frozenset(
     {
@@ -26,40 +26,6 @@ _FRAMING = frozenset(
     }
 )
 """Header names that decide how a request is read and by whom (RFC 9110, 7.2 and 7.6.1; RFC 9112, 6): never an operator's to set."""
-
-_GLOB = frozenset("*?[")
-
-Fault = tuple[Keys, str]
-
-
-class Checked:
-    """A configuration with the places of its parts, as the rules see it."""
-
-    def __init__(self, config: Config, places: Mapping[Keys, Place], base: Path) -> None:
-        self.config = config
-        self.base = base
-        self._places = places
-        self._declared: dict[str, list[str]] = {}
-        for path in places:
-            if len(path) == 2:
-                self._declared.setdefault(str(path[0]), []).append(str(path[1]))
-
-    def declared(self, section: str) -> list[str]:
-        """Names written under a section, also those whose content is at fault."""
-        return self._declared.get(section, [])
-
-    def written(self, path: Keys) -> bool:
-        """Whether the file has something at this path, usable or not. An empty text, as of an unset reference, is nothing."""
-        place = self._places.get(path)
-        return place is not None and (place.text is None or bool(place.text.value))
-
-    def problem(self, fault: Fault) -> Problem:
-        path, message = fault
-        at = path
-        while at and at not in self._places:
-            at = at[:-1]
-        place = self._places.get(at, Place(0, 0))
-        return Problem(place.line, place.column, dotted(path), message)
 
 
 def problems(config: Config, places: Mapping[Keys, Place], base: Path) -> list[Problem]:
@@ -111,6 +77,7 @@ def _orgs(checked: Checked) -> Iterator[Fault]:
     owners += [(("virtual_servers", name, "org"), one.org) for name, one in checked.config.virtual_servers.items()]
     owners += [(("providers", name, "org"), one.org) for name, one in checked.config.providers.items()]
     owners += [(("models", name, "org"), one.org) for name, one in checked.config.models.items()]
+    owners += [((section, name, "org"), one.org) for section in keyrules.UNITS for name, one in keyrules.units(checked, section)]
     for path, org in owners:
         if org != "default" and org not in known:
             yield path, f"no organisation `{org}` is declared{suggestion(org, known)}"
@@ -129,40 +96,13 @@ def _names(checked: Checked) -> Iterator[Fault]:
 def _keys(checked: Checked) -> Iterator[Fault]:
     for index, key in enumerate(checked.config.keys):
         path: Keys = ("keys", index)
-        if key.secret.value and not _KEY_FORMAT.fullmatch(key.secret.value):
+        if key.secret.value and not keyrules.KEY_FORMAT.fullmatch(key.secret.value):
             yield (*path, "secret"), "its value is not in the hub's key format; `hub keys mint` prints one"
         if key.expires and not _is_instant(key.expires):
             yield (*path, "expires"), "not an RFC 3339 time with an offset, such as 2030-01-31T12:00:00Z"
-        yield from _grants(checked, key, path)
-
-
-def _grants(checked: Checked, key: KeySpec, path: Keys) -> Iterator[Fault]:
-    for index, grant in enumerate(key.grants):
-        at = (*path, "grants", index)
-        if not (grant.virtual_server or grant.model or grant.agent or grant.deny):
-            yield at, "it opens nothing; name a `virtual_server`, `model` or `agent`"
-        name = grant.virtual_server
-        if name and not _GLOB & set(name):
-            known = checked.declared("virtual_servers")
-            spec = checked.config.virtual_servers.get(name)
-            if name not in known:
-                yield (*at, "virtual_server"), f"no virtual server `{name}` is declared{suggestion(name, known)}"
-            elif spec and spec.org != key.org and not spec.shared:
-                yield (*at, "virtual_server"), f"`{name}` belongs to organisation `{spec.org}` and is not shared with `{key.org}`"
-        yield from _granted_model(checked, key, grant.model, (*at, "model"))
-
-
-def _granted_model(checked: Checked, key: KeySpec, name: str, path: Keys) -> Iterator[Fault]:
-    if not name or _GLOB & set(name):
-        return
-    provider, colon, _ = name.partition(":")
-    section, sought = ("providers", provider) if colon else ("models", name)
-    known = checked.declared(section)
-    spec = checked.config.providers.get(provider) if colon else checked.config.models.get(name)
-    if sought not in known:
-        yield path, f"no {section.removesuffix('s')} `{sought}` is declared{suggestion(sought, known)}"
-    elif spec and spec.org != key.org and not spec.shared:
-        yield path, f"`{sought}` belongs to organisation `{spec.org}` and is not shared with `{key.org}`"
+        if fault := role_fault(key):
+            yield (*path, "roles"), fault
+        yield from keyrules.grants(checked, key, path)
 
 
 def _limits(checked: Checked) -> Iterator[Fault]:
@@ -348,6 +288,6 @@ def _is_instant(text: str) -> bool:
 
 
 RULES: tuple[Callable[[Checked], Iterator[Fault]], ...] = (
-    *(_stores, _vault, _orgs, _names, _keys, _limits, _budgets, _prices, _policies),
+    *(_stores, _vault, _orgs, _names, keyrules.master, _keys, keyrules.belonging, _limits, _budgets, _prices, _policies),
     *(_upstreams, _virtual_servers, _providers, _models, _telemetry),
 )

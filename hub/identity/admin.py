@@ -6,14 +6,15 @@ Nothing here appends to the journal: each change returns what its `admin.*` reco
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from msgspec import Struct
 
 from hub.call import Grant, timestamp
-from hub.config.callers import GrantSpec, KeySpec
-from hub.identity.entry import KeyInfo, info_of, moment, pepper_id, seal
+from hub.config.belonging import Units
+from hub.config.callers import GrantSpec, KeySpec, role_fault
+from hub.identity.entry import NO_UNITS, KeyInfo, info_of, moment, pepper_id, seal
 from hub.identity.keys import MintedKey, mint, parse
 from hub.identity.rows import Keys, Row, possible
 from hub.refusal import InvalidRequest, NotFound
@@ -40,6 +41,19 @@ class Created(Struct, frozen=True):
         return f"Created({self.key!r})"
 
 
+class Details(TypedDict, total=False):
+    """What may be said of a key to be made beside its organisation and name, as in `KeySpec`."""
+
+    subject: str
+    grants: Sequence[Grant | GrantSpec]
+    roles: Sequence[str]
+    expires: str
+    user: str
+    app: str
+    team: str
+    project: str
+
+
 class Admin:
     """Administration of the keys of one store. `pepper` is the one new keys are sealed with."""
 
@@ -48,24 +62,18 @@ class Admin:
         self._pepper = pepper
 
     async def create(
-        self,
-        org: str,
-        name: str,
-        *,
-        subject: str = "",
-        grants: Sequence[Grant | GrantSpec] = (),
-        roles: Sequence[str] = (),
-        expires: str = "",
-        taken: Collection[str] = (),
+        self, org: str, name: str, *, taken: Collection[str] = (), units: Units = NO_UNITS, **details: Unpack[Details]
     ) -> Created:
-        """Make a key. `taken`: names of declared keys, which are names of the hub too.
+        """Make a key. `taken`: names of declared keys, which are names of the hub too; `units`: what it may belong to.
 
         Raises `InvalidRequest` on values that do not fit and on a name a live key has; `StoreDown`.
         """
         minted = mint()
-        info = _checked(minted, org, name, subject, grants, roles, expires)
+        info = _checked(minted, org, name, details)
         if info.expires and moment(info.expires) <= time.time():
             raise InvalidRequest("this key would have expired already")
+        for _, sentence in units.faults(info):
+            raise InvalidRequest(f"this key cannot be made: {sentence}")
         row = self._sealed(info, minted)
         if name in taken or not await self._keys.add([row]):
             raise InvalidRequest(f"a live key is called {name!r} already")
@@ -78,6 +86,13 @@ class Admin:
         stored, graves = await self._keys.listed(org)
         mine = (key for key in declared if org is None or key.org == org)
         return [*stored, *(msgspec.structs.replace(key, revoked=graves.get(key.id, "")) for key in mine)]
+
+    async def find(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = ()) -> KeyInfo | None:
+        """The live key that `revoke` would end. Raises `StoreDown`."""
+        if not possible(name_or_id):
+            return None
+        live = [key for key in await self.list(org, declared=declared) if not key.revoked and name_or_id in (key.id, key.name)]
+        return min(live, key=lambda key: (key.source == "declared", key.id != name_or_id), default=None)
 
     async def revoke(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = ()) -> Change:
         """Revoke a live key of an organisation (None: of any), stored or declared.
@@ -93,14 +108,14 @@ class Admin:
         return Change(key, "admin.key.revoke", _record(key))
 
     async def first_start(self, *, taken: Collection[str] = ()) -> tuple[Created, Created] | None:
-        """The hub's first keys, if none was ever made: an administrator's, and one for every virtual server and model of `default`.
+        """The hub's first keys, if none was ever made: an owner's, and one for every virtual server and model of `default`.
 
         One transaction: of several hubs that start at once on one database, one gets the keys and the others None.
         """
         minted = (mint(), mint())
         infos = (
-            _checked(minted[0], "default", _free("admin", taken), "", (), ("admin",), ""),
-            _checked(minted[1], "default", _free("first", taken), "", (Grant(virtual_server="*", model="*"),), (), ""),
+            _checked(minted[0], "default", _free("admin", taken), {"roles": ("owner",)}),
+            _checked(minted[1], "default", _free("first", taken), {"grants": (Grant(virtual_server="*", model="*"),)}),
         )
         rows = (self._sealed(infos[0], minted[0]), self._sealed(infos[1], minted[1]))
         if not await self._keys.add(rows, first=True):
@@ -129,23 +144,16 @@ def declared(specs: Sequence[KeySpec]) -> tuple[KeyInfo, ...]:
     return tuple(infos)
 
 
-def _checked(
-    minted: MintedKey,
-    org: str,
-    name: str,
-    subject: str,
-    grants: Sequence[Grant | GrantSpec],
-    roles: Sequence[str],
-    expires: str,
-) -> KeyInfo:
+def _checked(minted: MintedKey, org: str, name: str, details: Details) -> KeyInfo:
     """The rules of the configuration hold for stored keys too."""
-    values = {"name": name, "org": org, "grants": msgspec.to_builtins(list(grants)), "roles": list(roles), "expires": expires}
-    if subject:
-        values["subject"] = subject
+    texts: dict[str, Any] = {"name": name, "org": org, **{at: text for at, text in details.items() if isinstance(text, str) and text}}
+    lists = {"grants": msgspec.to_builtins(list(details.get("grants", ()))), "roles": list(details.get("roles", ()))}
     try:
-        spec = msgspec.convert({**values, "secret": {"value": ""}}, KeySpec)
-        if "\n" in name + org + subject:  # `$` in a pattern lets one through at the end
+        spec = msgspec.convert({**texts, **lists, "secret": {"value": ""}}, KeySpec)
+        if "\n" in "".join(texts.values()):  # `$` in a pattern lets one through at the end
             raise ValueError("a line break stands in a name")
+        if fault := role_fault(spec):
+            raise ValueError(fault)
         return info_of(spec, minted.id, created=timestamp(), source="stored")
     except ValueError as error:  # msgspec's ValidationError is one
         raise InvalidRequest(f"this key cannot be made: {error}") from None
@@ -168,4 +176,5 @@ def _record(key: KeyInfo) -> dict[str, Any]:
         "grants": msgspec.to_builtins(list(key.grants)),
         "expires": key.expires,
         "source": key.source,
+        **{name: text for name in ("user", "app", "team", "project") if (text := getattr(key, name))},
     }

@@ -14,11 +14,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from hmac import compare_digest
+from typing import Unpack
 
-from hub.call import Caller, Credential, Grant
-from hub.config.callers import GrantSpec, KeySpec
-from hub.identity.admin import Admin, Change, Created, declared
-from hub.identity.entry import Entry, KeyInfo, Mac, entry_of, pepper_id, seal
+from hub.call import Caller, Credential
+from hub.config.belonging import Units
+from hub.config.callers import KeySpec
+from hub.identity.admin import Admin, Change, Created, Details, declared
+from hub.identity.entry import NO_UNITS, Entry, KeyInfo, Mac, entry_of, pepper_id, seal
 from hub.identity.keys import mint, parse
 from hub.identity.rows import Changes, Keys, Row
 from hub.refusal import StoreDown, Unauthenticated
@@ -72,6 +74,7 @@ class Identity:
         self._declared: dict[str, Entry] = {}
         self._infos: tuple[KeyInfo, ...] = ()
         self._specs: tuple[Entry, ...] = ()
+        self._units = NO_UNITS
         self._buried: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._recognised: dict[bytes, Entry] = {}
@@ -148,14 +151,19 @@ class Identity:
             raise Unauthenticated
         return entry
 
-    def declare(self, keys: tuple[KeySpec, ...]) -> None:
-        """Replace the declared keys, all at once. Who is no longer among them is revoked, and cut at once.
+    def declare(self, keys: tuple[KeySpec, ...], units: Units = NO_UNITS) -> None:
+        """Replace the declared keys and what keys may belong to, all at once. Who is no longer among them is revoked, and cut at once.
 
         Raises `ValueError`, having changed nothing, where a secret is not a hub key, or a name or id is taken; the message names keys
         by their names only.
         """
-        infos, entries = self.vet(keys)
+        infos, entries = self.vet(keys, units)
         self._specs, self._infos = entries, infos
+        if units != self._units:
+            self._units = units
+            self._stored = {key_id: entry_of(old.info, old.pepper, old.mac, units) for key_id, old in self._stored.items()}
+            for entry in self._stored.values():
+                self._warn(entry.info)
         before, self._declared = self._declared, {e.info.id: e for e in entries if e.info.id not in self._buried}
         self._recognised.clear()
         for entry in self._declared.values():
@@ -164,11 +172,12 @@ class Identity:
             if not _same_caller(entry, self._declared.get(key_id)):
                 self._cut(key_id)
 
-    def vet(self, keys: tuple[KeySpec, ...]) -> tuple[tuple[KeyInfo, ...], tuple[Entry, ...]]:
+    def vet(self, keys: tuple[KeySpec, ...], units: Units = NO_UNITS) -> tuple[tuple[KeyInfo, ...], tuple[Entry, ...]]:
         """What `declare` would make of them. Raises as it does, and changes nothing."""
         infos = declared(keys)
         entries = tuple(
-            entry_of(info, self._pepper, seal(self._pepper, spec.secret.value.encode())) for info, spec in zip(infos, keys, strict=True)
+            entry_of(info, self._pepper, seal(self._pepper, spec.secret.value.encode()), units)
+            for info, spec in zip(infos, keys, strict=True)
         )
         self._reconcile(entries)
         return infos, entries
@@ -211,25 +220,25 @@ class Identity:
             self._then.append(then)
         self._told.set()
 
-    async def create(
-        self,
-        org: str,
-        name: str,
-        *,
-        subject: str = "",
-        grants: Sequence[Grant | GrantSpec] = (),
-        roles: Sequence[str] = (),
-        expires: str = "",
-    ) -> Created:
+    async def create(self, org: str, name: str, **details: Unpack[Details]) -> Created:
         """See `Admin.create`; when it returns, this process knows the key."""
         taken = {info.name for info in self._infos}
-        made = await self.admin.create(org, name, subject=subject, grants=grants, roles=roles, expires=expires, taken=taken)
+        made = await self.admin.create(org, name, taken=taken, units=self._units, **details)
         await self._take_up(made.row)
         return made
 
     async def list(self, org: str | None) -> list[KeyInfo]:
         """See `Admin.list`."""
         return await self.admin.list(org, declared=self._infos)
+
+    async def find(self, org: str | None, name_or_id: str) -> KeyInfo | None:
+        """See `Admin.find`."""
+        return await self.admin.find(org, name_or_id, declared=self._infos)
+
+    def key(self, key_id: str) -> KeyInfo | None:
+        """What is known of a key that counts."""
+        entry = self._stored.get(key_id) or self._declared.get(key_id)
+        return None if entry is None else entry.info
 
     async def revoke(self, org: str | None, name_or_id: str) -> Change:
         """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
@@ -302,12 +311,13 @@ class Identity:
             logger.warning("key %s was made with a master secret this hub does not have: it is refused", key_id)
         elif key_id not in self._stored:  # a row is never changed but to be revoked
             try:
-                entry = entry_of(row.info, pepper, row.mac)
+                entry = entry_of(row.info, pepper, row.mac, self._units)
             except ValueError:
                 logger.warning("key %s cannot be read from the store: it is refused", key_id)
                 return
             self._stored[key_id] = entry
             self._watch(entry)
+            self._warn(entry.info)
 
     def _end(self, key_id: str, *, buried: bool = False) -> None:
         """Stop knowing a key; `buried` for one that was declared, which must not come back with the file."""
@@ -327,6 +337,10 @@ class Identity:
     def _watch(self, entry: Entry) -> None:
         if entry.expires != float("inf"):
             heapq.heappush(self._expiring, (entry.expires, entry.info.id))
+
+    def _warn(self, info: KeyInfo) -> None:
+        for _, sentence in self._units.faults(info) if self._units else ():
+            logger.warning("key %s may use nothing: %s", info.id, sentence)
 
     def _cut_expired(self) -> None:
         now = self._wall()

@@ -9,11 +9,14 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from hub.call import Caller, Grant
-from hub.config.callers import KeySpec
+from hub.call import Caller, Ceiling, Grant
+from hub.config.belonging import Units
+from hub.config.callers import GrantSpec, KeySpec
 
 Mac = bytes
 """HMAC-SHA256 (32 bytes) of a key's whole text under a pepper. The texts hold 256 random bits: nothing slower is needed."""
+
+NO_UNITS = Units()
 
 
 class KeyInfo(Struct, frozen=True):
@@ -67,7 +70,7 @@ def info_of(spec: KeySpec, key_id: str, *, created: str, source: Literal["stored
         org=spec.org,
         subject=spec.subject or f"key:{key_id}",
         roles=spec.roles,
-        grants=tuple(Grant(**msgspec.structs.asdict(grant)) for grant in spec.grants),
+        grants=grants_of(spec.grants),
         created=created,
         expires="" if math.isinf(expires) else stamp(expires),
         source=source,
@@ -78,20 +81,40 @@ def info_of(spec: KeySpec, key_id: str, *, created: str, source: Literal["stored
     )
 
 
-def entry_of(info: KeyInfo, pepper: bytes, mac: Mac) -> Entry:
+def grants_of(specs: tuple[GrantSpec, ...]) -> tuple[Grant, ...]:
+    """Grants as callers have them."""
+    return tuple(Grant(**msgspec.structs.asdict(grant)) for grant in specs)
+
+
+def ceilings_of(info: KeyInfo, units: Units) -> tuple[Ceiling, ...]:
+    """The bounds of what a key belongs to: of each unit that has grants, and of each that is not declared where it would have to be."""
+    found: list[Ceiling] = []
+    for kind, name in units.named(info).items():
+        spec = units.find(kind, info.org, name)
+        if spec is None and units.closed(kind, info.org):
+            found.append(Ceiling(f"{kind}:{name}", None))
+        elif spec is not None and spec.grants:
+            found.append(Ceiling(f"{kind}:{name}", grants_of(spec.grants)))
+    return tuple(found)
+
+
+def entry_of(info: KeyInfo, pepper: bytes, mac: Mac, units: Units = NO_UNITS) -> Entry:
     """Everything authentication needs, built once so that a call builds nothing."""
+    ceilings = ceilings_of(info, units)
+    version = msgspec.json.encode(info.grants) + (msgspec.json.encode(ceilings) if ceilings else b"")
     caller = Caller(
         org=info.org,
         subject=info.subject,
         key_id=info.id,
         grants=info.grants,
-        grants_version=hashlib.sha256(msgspec.json.encode(info.grants)).hexdigest()[:24],
+        grants_version=hashlib.sha256(version).hexdigest()[:24],
         roles=info.roles,
         key_name=info.name,
         user=info.user,
         app=info.app,
-        team=info.team,
+        team=units.team_of(info),
         project=info.project,
+        ceilings=ceilings,
     )
     return Entry(info, caller, moment(info.expires), pepper, mac)
 

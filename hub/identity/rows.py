@@ -12,7 +12,7 @@ from msgspec import Struct
 from hub.call import Grant
 from hub.identity.entry import KeyInfo, Mac
 
-COLUMNS = "id, name, org, subject, roles, grants, created, expires, revoked, pepper, mac"
+COLUMNS = "id, name, org, subject, roles, grants, created, expires, revoked, spender, app, team, project, pepper, mac"
 """In the order of `values` and `row`."""
 
 _GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
@@ -79,14 +79,14 @@ def values(row: Row) -> tuple[Any, ...]:
     info = row.info
     roles, grants = msgspec.json.encode(info.roles).decode(), msgspec.json.encode(info.grants).decode()
     shown = (info.id, info.name, info.org, info.subject, roles, grants, info.created, info.expires, info.revoked)
-    return (*shown, row.pepper, row.mac)
+    return (*shown, info.user, info.app, info.team, info.project, row.pepper, row.mac)
 
 
 def row(columns: Sequence[Any]) -> Row:
     """A row of its columns."""
-    key_id, name, org, subject, roles, grants, created, expires, revoked, pepper, mac = columns
-    info = KeyInfo(key_id, name, org, subject, _ROLES.decode(roles), _GRANTS.decode(grants), created, expires, revoked)
-    return Row(info, pepper, mac)
+    key_id, name, org, subject, roles, grants, created, expires, revoked, user, app, team, project, pepper, mac = columns
+    said = (key_id, name, org, subject, _ROLES.decode(roles), _GRANTS.decode(grants), created, expires, revoked)
+    return Row(KeyInfo(*said, user=user, app=app, team=team, project=project), pepper, mac)
 
 
 def meant(declared: Sequence[KeyInfo], org: str | None, name_or_id: str) -> list[KeyInfo]:

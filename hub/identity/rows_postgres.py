@@ -16,7 +16,7 @@ from hub.store.postgres import Postgres
 from hub.store.postgres_link import Connection
 
 _SELECT = f"SELECT {COLUMNS} FROM api_key"  # noqa: S608 (constants)
-_INSERT = f"INSERT INTO api_key ({COLUMNS}, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"  # noqa: S608 (constants)
+_INSERT = f"INSERT INTO api_key ({COLUMNS}, epoch) VALUES ({', '.join(f'${n}' for n in range(1, 17))})"  # noqa: S608 (constants)
 _LOCK = "SELECT pg_advisory_xact_lock(1, 1)"
 """Taken first by every change. The pairs of numbers are a space of their own: (1, …) is identity's."""
 

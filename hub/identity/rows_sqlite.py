@@ -10,7 +10,7 @@ from hub.store.epochs import bump_sqlite
 from hub.store.sqlite import Database
 
 _SELECT = f"SELECT {COLUMNS} FROM api_key"  # noqa: S608 (constants)
-_INSERT = f"INSERT INTO api_key ({COLUMNS}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 (constants)
+_INSERT = f"INSERT INTO api_key ({COLUMNS}, epoch) VALUES ({', '.join('?' * 16)})"  # noqa: S608 (constants)
 
 
 class SqliteKeys:

@@ -137,7 +137,7 @@ class Policy:
         return next((rule.text for rule in self._rules if rule.id == policy), "")
 
     def _entry(self, caller: Caller, door: str, target: Target | None, endpoint: str = "") -> _Entry:
-        key = (caller.org, caller.subject, caller.key_id, caller.grants_version or caller.grants, door, target, endpoint)
+        key = (caller.org, caller.subject, caller.key_id, caller.grants_version or (caller.grants, caller.ceilings), door, target, endpoint)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)

@@ -4,6 +4,7 @@ The record names the caller, the door, the target and the policy set, not the ar
 given, and count only if they match the record's commitment (`commit.req`: SHA-256 of the salt and the raw `arguments` as sent).
 """
 
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Literal, cast
@@ -14,6 +15,9 @@ from msgspec import Struct
 from hub.call import Caller, Decision, Target
 from hub.policy.decide import Policy, endpoint_of
 from hub.policy.rules import ANSWERS, BUILT_IN, GRANT_DENY, NO_GRANT, NO_PERMIT, UNKNOWN_SUBJECT, UNKNOWN_TARGET
+
+_CEILING = re.compile(r"grant:((?:user|app|team|project):[^:]+):")
+"""The beginning of a reason in which not the caller's own grants say no (`hub.grants`)."""
 
 _ANSWERED = {
     NO_PERMIT: "No policy permits it, and under `policies.default: deny` that is a no.",
@@ -81,7 +85,13 @@ def _account(record: Mapping[str, Any], effect: str, reasons: tuple[str, ...]) -
     what = f"{target['upstream']}/{target.get('name', '')}" if "upstream" in target else "the list"
     verb = "was allowed" if effect == "allow" else "was denied"
     lines = [f"{actor.get('sub', 'A caller')} {verb} {record.get('kind', '')} of {what} at {target.get('door', '')}."]
-    if NO_GRANT in reasons:
+    if (unit := _ceiling(reasons)) and reasons[-1].endswith(":undeclared"):
+        lines.append(f"No such unit as {unit} is declared, so its keys may use nothing ({', '.join(reasons)}); policies were not asked.")
+    elif unit and GRANT_DENY in reasons:
+        lines.append(f"The caller's grants allow it, but {unit} denies it ({', '.join(reasons)}); policies were not asked.")
+    elif unit:
+        lines.append(f"The caller's grants allow it, but not those of {unit} ({', '.join(reasons)}); policies were not asked.")
+    elif NO_GRANT in reasons:
         lines.append(f"No grant of the caller covers it ({', '.join(reasons)}); policies were not asked.")
     elif GRANT_DENY in reasons:
         lines.append(f"A grant of the caller denies it ({', '.join(reasons)}); policies were not asked.")
@@ -92,6 +102,12 @@ def _account(record: Mapping[str, Any], effect: str, reasons: tuple[str, ...]) -
     else:
         lines += [_ANSWERED.get(reason, "A policy could not be evaluated, and that is a no.") for reason in reasons]
     return lines
+
+
+def _ceiling(reasons: tuple[str, ...]) -> str:
+    """The unit whose ceiling refused, such as `team core`; empty where none did."""
+    found = next((said[1] for reason in reasons if (said := _CEILING.match(reason))), "")
+    return found.replace(":", " ", 1)
 
 
 def _again(

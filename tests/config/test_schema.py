@@ -97,6 +97,6 @@ def test_secret_fields_are_listed() -> None:
     vault = ["secrets.vault.accepted[*]", "secrets.vault.key"]
     providers, upstreams = ["providers.*.api_key", "providers.*.headers.*"], ["upstreams.*.headers.*", "upstreams.*.stdio.env.*"]
     telemetry = ["telemetry.langfuse.*.secret_key", "telemetry.otlp.*.headers.*"]
-    own = ["keys[*].secret", *providers, "secrets.log", "secrets.master", *vault]
+    own = ["keys[*].secret", "master_key", *providers, "secrets.log", "secrets.master", *vault]
     assert secret_fields() == ["budgets[*].alerts.headers.*", *own, *telemetry, *upstreams]
     assert re.search(r"## Secret fields\n\n- `budgets", reference())

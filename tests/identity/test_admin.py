@@ -177,7 +177,7 @@ async def test_the_first_start_makes_two_keys_once(admin: Admin):
     first = await admin.first_start()
     assert first is not None
     operator, caller = first
-    assert (operator.key.roles, operator.key.grants, operator.key.org) == (("admin",), (), "default")
+    assert (operator.key.roles, operator.key.grants, operator.key.org) == (("owner",), (), "default")
     assert (caller.key.roles, caller.key.grants) == ((), (Grant(virtual_server="*", model="*"),))
     assert await admin.first_start() is None
 
