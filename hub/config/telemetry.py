@@ -14,6 +14,10 @@ class OtlpSpec(Part, frozen=True):
     headers: Annotated[dict[str, str | Secret], Meta(description="Headers of each request, such as an API key.")] = field(
         default_factory=dict[str, str | Secret]
     )
+    protocol: Annotated[
+        Literal["http/protobuf", "http/json"],
+        Meta(description="Encoding, by OpenTelemetry's names: binary, which every collector takes, or JSON."),
+    ] = "http/protobuf"
     timeout: Annotated[Positive, Meta(description="Seconds a request may take.")] = 10.0
 
 

@@ -16,7 +16,7 @@ from hub.egress import Egress
 from hub.http1_head import Fields
 from hub.observe.watch import Watch
 from hub.refusal import Refusal
-from hub.telemetry import langfuse, otlp
+from hub.telemetry import langfuse, otlp, otlp_protobuf
 from hub.telemetry.ended import Ended
 from hub.telemetry.exporter import Exporter, Post, Posted, Tally
 from hub.telemetry.peers import Peer, peers
@@ -84,10 +84,13 @@ def _collector(name: str, spec: OtlpSpec, egress: Egress, resource: dict[str, Va
     url = url if url.endswith(otlp.PATH) else url + otlp.PATH
     headers = {header: value.value if isinstance(value, Secret) else value for header, value in spec.headers.items()}
 
-    def encode(spans: Sequence[Span]) -> bytes:
-        return otlp.encoded(spans, resource, __version__)
+    form = otlp if spec.protocol == "http/json" else otlp_protobuf
 
-    return Exporter(name, _post(egress, url, headers, spec.timeout), encode, room=whole.queue, every=whole.every)
+    def encode(spans: Sequence[Span]) -> bytes:
+        return form.encoded(spans, resource, __version__)
+
+    post = _post(egress, url, headers, spec.timeout, form.MEDIA_TYPE)
+    return Exporter(name, post, encode, form.rejected, room=whole.queue, every=whole.every)
 
 
 def _langfuse(name: str, spec: LangfuseSpec, egress: Egress, resource: dict[str, Value], whole: Telemetry) -> Exporter:
@@ -97,12 +100,12 @@ def _langfuse(name: str, spec: LangfuseSpec, egress: Egress, resource: dict[str,
     def encode(spans: Sequence[Span]) -> bytes:
         return otlp.encoded((replace(span, attributes=langfuse.dressed(span)) for span in spans), named, __version__)
 
-    post = _post(egress, spec.url.rstrip("/") + langfuse.PATH, headers, spec.timeout)
-    return Exporter(name, post, encode, room=whole.queue, every=whole.every)
+    post = _post(egress, spec.url.rstrip("/") + langfuse.PATH, headers, spec.timeout, otlp.MEDIA_TYPE)
+    return Exporter(name, post, encode, otlp.rejected, room=whole.queue, every=whole.every)
 
 
-def _post(egress: Egress, url: str, headers: Mapping[str, str], timeout: float) -> Post:
-    sent = Fields({"content-type": otlp.MEDIA_TYPE, "content-encoding": "gzip"}).plus(headers)
+def _post(egress: Egress, url: str, headers: Mapping[str, str], timeout: float, media_type: str) -> Post:
+    sent = Fields({"content-type": media_type, "content-encoding": "gzip"}).plus(headers)
 
     async def post(body: bytes) -> Posted:
         try:

@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from hub.backoff import pause
 from hub.telemetry.logs import fields
-from hub.telemetry.otlp import rejected
 from hub.telemetry.span import Span
 
 log = logging.getLogger("hub.telemetry")
@@ -51,12 +50,16 @@ class Tally:
 class Exporter:
     """`start` it in the loop, `offer` spans, `close` it."""
 
-    def __init__(self, name: str, post: Post, encode: Callable[[Sequence[Span]], bytes], *, room: int, every: float) -> None:
-        """`room`: spans that may wait. `every`: seconds between batches. `encode` is called in a thread."""
+    def __init__(
+        self, name: str, post: Post, encode: Callable[[Sequence[Span]], bytes], rejected: Callable[[bytes], int], *, room: int, every: float
+    ) -> None:
+        """`room`: spans that may wait. `every`: seconds between batches. `encode` is called in a thread; `rejected` says of how many spans
+        an answer says that they were not taken."""
         self.name = name
         self.tally = Tally()
         self._post = post
         self._encode = encode
+        self._rejected = rejected
         self._room = room
         self._every = every
         self._waiting: deque[Span] = deque()
@@ -127,7 +130,7 @@ class Exporter:
 
     def _settled(self, posted: Posted, count: int) -> bool:
         taken = 200 <= posted.status < 300
-        lost = min(count, rejected(posted.body)) if taken else count
+        lost = min(count, self._rejected(posted.body)) if taken else count
         self.tally.sent += count - lost
         self.tally.dropped["refused"] += lost
         if lost:

@@ -1,6 +1,6 @@
 """Spans as one request of OTLP over HTTP, in its JSON encoding. Pure.
 
-JSON and not protobuf: the protocol has both, collectors and Langfuse take both, and this one needs no library that the hub does not have.
+The other encoding is in `otlp_protobuf.py`. Langfuse takes both, and gets this one, which can be read.
 Source: the specification of OTLP over HTTP in opentelemetry-proto (JSON Protobuf encoding: ids in hex, 64-bit integers as decimal strings,
 enums as numbers, names in lowerCamelCase).
 """
@@ -14,9 +14,9 @@ from hub.telemetry.span import Span, Value
 
 MEDIA_TYPE = "application/json"
 PATH = "/v1/traces"
-_KINDS = {"server": 2, "client": 3}
-_ERROR = 2
-_SAMPLED = 1
+KINDS = {"server": 2, "client": 3}
+ERROR = 2
+SAMPLED = 1
 
 
 def encoded(spans: Iterable[Span], resource: Mapping[str, Value], version: str) -> bytes:
@@ -30,12 +30,12 @@ def _span(span: Span) -> dict[str, Any]:
         "traceId": span.trace_id,
         "spanId": span.span_id,
         "name": span.name,
-        "kind": _KINDS[span.kind],
+        "kind": KINDS[span.kind],
         "startTimeUnixNano": str(span.start),
         "endTimeUnixNano": str(span.end),
         "attributes": _attributes(span.attributes),
-        "status": {"code": _ERROR} if span.error else {},
-        "flags": _SAMPLED,
+        "status": {"code": ERROR} if span.error else {},
+        "flags": SAMPLED,
     }
     if span.parent_id:
         found["parentSpanId"] = span.parent_id

@@ -64,7 +64,7 @@ def config(behind: str, collector: str, langfuse: str, notes: str) -> dict[str, 
             "access_log": True,
             "sample": 0,
             "every": 0.05,
-            "otlp": {"collector": {"endpoint": collector, "headers": {"x-tenant": "one"}}},
+            "otlp": {"collector": {"endpoint": collector, "headers": {"x-tenant": "one"}, "protocol": "http/json"}},
             "langfuse": {"lf": {"url": langfuse, "public_key": KEYS[0], "secret_key": "${LANGFUSE_SECRET}", "environment": "test"}},
         },
         "server": {"drain": 1},
@@ -243,7 +243,7 @@ def test_metrics_of_models_have_configured_names_only(where: Where) -> None:
 def test_a_collector_that_is_away_slow_or_refuses_costs_spans_and_never_a_call(tmp_path: Path) -> None:
     with scripted.provider() as behind, served(Collector()) as slow, served(Collector()) as busy:
         settings = config(behind.url, slow.url, "http://127.0.0.1:9", str(tmp_path / "notes"))
-        settings["telemetry"]["otlp"]["busy"] = {"endpoint": busy.url + "/v1/traces"}
+        settings["telemetry"]["otlp"]["busy"] = {"endpoint": busy.url + "/v1/traces", "protocol": "http/json"}
         settings["telemetry"] |= {"sample": 1, "queue": 9, "grace": 0.2}
         del settings["upstreams"], settings["virtual_servers"]
         settings["keys"][1]["grants"] = [{"model": "*"}]
