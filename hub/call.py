@@ -127,6 +127,8 @@ class Call(Struct, frozen=True):
     """What the client calls the conversation it belongs to; for spans alone, and known for sampled calls alone."""
     arrived: float = 0.0
     """When the head of its request had come, in monotonic seconds; as `session`."""
+    admitted: float = 0.0
+    """When its caller was known; as `arrived`."""
 
     target: Target | None = None
     arguments: Any = None

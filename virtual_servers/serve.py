@@ -114,6 +114,7 @@ class Edge(serve.Edge[Exchange]):
             trace=trace,
             session=exchange.header(b"mcp-session-id")[:256] if trace.sampled else "",
             arrived=exchange.since if trace.sampled else 0.0,
+            admitted=exchange.admitted if trace.sampled else 0.0,
         )
 
     async def govern(self, resolver: Resolver, policy: Policy, call: Call, caller: Caller, delivery: Delivery) -> None:

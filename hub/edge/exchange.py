@@ -23,6 +23,9 @@ class ClientGone(Exception):
 class Exchange:
     """One HTTP request and its answer."""
 
+    admitted = 0.0
+    """When its caller was known, in monotonic seconds; told only where somebody looks on at calls."""
+
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         """Raises `InvalidRequest` where a header that must be single came twice."""
         self.scope = scope

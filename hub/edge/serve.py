@@ -4,6 +4,7 @@ becomes a typed answer in the edge's own dialect.
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
@@ -96,6 +97,8 @@ class Edge(ABC, Generic[AnExchange]):
             exchange.extra.append((b"connection", b"close"))  # the next attempt needs another connection, which another hub may take
             raise Draining("the hub is stopping", retry_after=1)
         caller = authenticate(self.steps, credential_of(exchange), source_of(exchange))
+        if self.steps.watch is not None:
+            exchange.admitted = time.monotonic()
         running.key_id = caller.key_id
         try:
             await self.handle(exchange, running, caller)

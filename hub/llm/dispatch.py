@@ -232,6 +232,8 @@ def facts_of(tried: list[Tried], left: tuple[Left, ...], tokens: Tokens | None) 
 
 def _fact(one: Tried) -> dict[str, Any]:
     found = {"upstream": one.target.upstream, "name": one.target.name, "result": one.result, "us": one.us}
+    if one.queued:
+        found["queued_us"] = one.queued
     return found | {"why": one.why} if one.why else found
 
 

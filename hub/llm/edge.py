@@ -180,6 +180,7 @@ class Edge(serve.Edge[Exchange]):
             trace=trace,
             session=exchange.header(b"x-session-id")[:256] if trace.sampled else "",
             arrived=exchange.since if trace.sampled else 0.0,
+            admitted=exchange.admitted if trace.sampled else 0.0,
         )
 
     def stray(self, exchange: Exchange) -> Call:

@@ -16,7 +16,7 @@ from hub.audit.journal import Receipt
 from hub.call import Call, Caller, Chunk, Decision, Emit, Reply
 from hub.entropy import take
 from hub.pipeline import governed
-from hub.plan import Answer, Decider, Delivery, Plan, Refused, Steps, View
+from hub.plan import Answer, Charge, Decider, Delivery, Plan, Refused, Steps, View
 from hub.refusal import Refusal
 from hub.telemetry import told
 from hub.telemetry.ended import Ended, Status, Timings
@@ -66,7 +66,8 @@ class Watch:
     ) -> None:
         """Told in the loop's next turn, when the answer is on its way."""
         run.timings.end = time.perf_counter_ns()
-        route = tuple(cast("list[dict[str, object]]", (facts or {}).get("route", ())))
+        route = _route(facts)
+        run.timings.queue = _queued(route)
         ended = Ended(run.call, caller, status, code, run.at, run.timings, run.client_span, run.decision, reply, route=route)
         if run.heard is not None:
             ended.streamed, ended.said = True, run.heard.said
@@ -89,7 +90,8 @@ class _Run:
 
     def __init__(self, policy: Decider, view: View, call: Call, delivery: Delivery) -> None:
         self.at = time.time_ns()
-        self.timings = Timings(begin=time.perf_counter_ns(), receive=_since(call))
+        auth, receive = _before(call)
+        self.timings = Timings(begin=time.perf_counter_ns(), auth=auth, receive=receive)
         self.call = call
         self.client_span = ""
         self.decision: Decision | None = None
@@ -110,7 +112,8 @@ class _Run:
         if plan.dispatch is None:
             return plan
         self._inspect, self._way = plan.inspect, plan.dispatch
-        return replace(plan, inspect=self._inspected, dispatch=self._dispatched)
+        charge = None if plan.charge is None else _Timed(plan.charge, self.timings)
+        return replace(plan, inspect=self._inspected, dispatch=self._dispatched, charge=charge)
 
     def decide(self, call: Call, caller: Caller) -> Decision:
         began = time.perf_counter_ns()
@@ -149,8 +152,48 @@ class _Run:
             self.timings.answered = time.perf_counter_ns()
 
 
-def _since(call: Call) -> int:
-    return max(0, int((time.monotonic() - call.arrived) * 1e9)) if call.arrived else 0
+class _Timed:
+    """The money of a call (`hub.plan.Charge`) under a stopwatch. The record of the outcome gets the steps up to then."""
+
+    def __init__(self, charge: Charge, timings: Timings) -> None:
+        self._charge = charge
+        self._timings = timings
+
+    async def reserve(self, call: Call, caller: Caller) -> None:
+        began = time.perf_counter_ns()
+        try:
+            await self._charge.reserve(call, caller)
+        finally:
+            self._timings.reserve = time.perf_counter_ns() - began
+
+    async def settle(self, reply: Reply, microseconds: int) -> Reply:
+        began = time.perf_counter_ns()
+        reply = await self._charge.settle(reply, microseconds)
+        timings = self._timings
+        timings.settle = time.perf_counter_ns() - began
+        timings.queue = _queued(_route(reply.facts))
+        return replace(reply, facts={**(reply.facts or {}), "steps": timings.microseconds()})
+
+    def end(self) -> None:
+        self._charge.end()
+
+
+def _route(facts: dict[str, Any] | None) -> tuple[dict[str, object], ...]:
+    """The attempts, as the record has them."""
+    return tuple(cast("list[dict[str, object]]", (facts or {}).get("route", ())))
+
+
+def _queued(route: tuple[dict[str, object], ...]) -> int:
+    """Nanoseconds that all attempts waited for room."""
+    return sum(us for one in route if isinstance(us := one.get("queued_us", 0), int)) * 1000
+
+
+def _before(call: Call) -> tuple[int, int]:
+    """Nanoseconds of the request's head until its caller was known, and from then until now."""
+    if not call.arrived:
+        return 0, 0
+    admitted = call.admitted or call.arrived
+    return max(0, int((admitted - call.arrived) * 1e9)), max(0, int((time.monotonic() - admitted) * 1e9))
 
 
 def _write(ended: Ended) -> None:
@@ -167,6 +210,7 @@ def _write(ended: Ended) -> None:
         "status": ended.status,
         "code": ended.code,
         "us": (ended.timings.end - ended.timings.begin) // 1000,
+        "steps": ended.timings.microseconds(),
     }
     if tokens is not None:
         line |= {"input_tokens": tokens.input, "output_tokens": tokens.output}

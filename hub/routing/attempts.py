@@ -31,12 +31,14 @@ FIRST, LONGEST = 0.05, 1.0
 
 
 class Tried(Struct, frozen=True):
-    """An attempt and what came of it: `ok`, `status:429`, or the code of a refusal; `us` are microseconds to the first byte."""
+    """An attempt and what came of it: `ok`, `status:429`, or the code of a refusal; `us` are microseconds to the first byte, `queued` those
+    of them it waited for room among the calls to its provider."""
 
     target: Target
     result: str
     us: int
     why: str = ""
+    queued: int = 0
 
 
 Make = Callable[[Target], Awaitable[Attempt]]
@@ -145,7 +147,8 @@ class Attempts:
         target, health = stop.deployed.target, stop.health
         started = time.perf_counter_ns()
         health.asked = time.monotonic()
-        attempt, fault = await self._made(target)
+        asking, fault = await self._made(target)
+        attempt = asking
         if attempt is None:
             assert fault is not None
             verdict, result = "unsaid", fault.code
@@ -158,7 +161,7 @@ class Attempts:
                 status = attempt.response.status
                 verdict, result = of_status(status), "ok" if status == 200 else f"status:{status}"
         us = (time.perf_counter_ns() - started) // 1000
-        self._note(stop, result, us)
+        self._note(stop, result, us, 0 if asking is None else asking.queued)
         self._count(target.upstream, verdict)
         if verdict in ("ok", "timeout"):
             health.measure(us, time.monotonic(), streams=self._streams, stale=self._route.explore)
@@ -206,5 +209,5 @@ class Attempts:
             if asked is not None:
                 self.soonest = asked if self.soonest is None else min(self.soonest, asked)
 
-    def _note(self, stop: Stop, result: str, us: int) -> None:
-        self.tried.append(Tried(stop.deployed.target, result, us, stop.why))
+    def _note(self, stop: Stop, result: str, us: int, queued: int = 0) -> None:
+        self.tried.append(Tried(stop.deployed.target, result, us, stop.why, queued))

@@ -75,6 +75,7 @@ class Attempt:
         "body",
         "patient",
         "provider",
+        "queued",
         "streams",
     )
 
@@ -91,6 +92,8 @@ class Attempt:
         provider, and `UpstreamFault` where a stream begins with an error, which else goes on as it came.
         """
         self._method = method
+        self.queued = 0
+        """Microseconds it waited for room among the calls to its provider."""
         self._path = path
         self._request = request
         self._extra = extra
@@ -116,7 +119,10 @@ class Attempt:
         elif not self.patient:
             raise Busy("the server is busy with other calls")
         else:
-            await provider.room.wait(min(self._until, now + provider.spec.timeout))
+            try:
+                await provider.room.wait(min(self._until, now + provider.spec.timeout))
+            finally:
+                self.queued = int((time.monotonic() - now) * 1e6)
         self._watch = provider.deadlines.enter(self._due(now))
         try:
             await self._open()

@@ -37,7 +37,7 @@ def tree(ended: Ended, peers: Mapping[str, Peer]) -> list[Span]:
         trace.trace_id,
         trace.span_id,
         trace.parent_id,
-        ended.at - timings.receive,
+        ended.at - timings.auth - timings.receive,
         ended.at + timings.end - timings.begin,
         {**_who(ended), **_how(ended), **(_mcp(call) if call.kind.startswith("mcp.") else {})},
         error,

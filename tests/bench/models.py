@@ -25,6 +25,8 @@ from tests.bench.targets import ROOT, Missing, free_port, on_core, running
 
 HOWS = ("whole", "stream")
 CONNECTIONS = (1, 64)
+START = 300.0
+"""Seconds a target may take until it answers: LiteLLM is loading for half a minute on a machine with nothing else to do."""
 WARM_UP = 1.0
 """Seconds of each load in the round that does not count."""
 
@@ -70,7 +72,7 @@ class Started:
         self.url = f"http://127.0.0.1:{port}"
         argv = target.prepare(folder, port, provider.url)
         self.process = stack.enter_context(running(argv, folder, TARGET_CORE, target.env))
-        until(target.name, lambda: answers(self.url, target.asks[0], target.headers), self.process, folder / "log")
+        until(target.name, lambda: answers(self.url, target.asks[0], target.headers), self.process, folder / "log", START)
         self.idle_mb = measure.resident_tree(self.process.pid)
 
     def load(self, ask: Ask, how: str, connections: int, seconds: float) -> dict[str, Any]:

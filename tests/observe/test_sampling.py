@@ -49,4 +49,11 @@ def test_the_steps_are_parts_of_the_total() -> None:
     timings = Timings(begin=10, resolve=2, decide=3, inspect=20, opened=30, sent=31, first=40, answered=60, end=70)
     assert list(timings.steps().values()) == [2, 3, 5, 10, 9, 29, 10, 60]
     assert list(timings.steps()) == ["resolve", "policy", "limits", "intent", "first_byte", "upstream", "outcome", "total"]
+    timings.auth, timings.receive, timings.reserve, timings.queue, timings.settle = 4, 6, 7, 8, 1
+    steps = timings.steps()
+    assert (steps["intent"], steps["outcome"], steps["total"]) == (3, 9, 70)
+    assert steps.pop("queue") + steps.pop("first_byte") <= steps["upstream"]
+    assert sum(steps.values()) - steps["total"] <= steps["total"]
+    timings.end = 0
+    assert "total" not in timings.steps()
     assert Timings(begin=1, resolve=2, end=9).steps() == {"resolve": 2, "total": 8}

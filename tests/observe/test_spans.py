@@ -2,7 +2,9 @@
 
 import json
 import secrets
+import threading
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from tests.support import provider as scripted
 from tests.support.collector import Collector, Langfuse, Span, served
 from tests.support.hub import Hub, wait_for
+from tests.support.journal import records
 from tests.support.mcp import Client
 from tests.support.servers import SDK, stdio
 
@@ -52,10 +55,12 @@ def config(behind: str, collector: str, langfuse: str, notes: str) -> dict[str, 
             "openai": {"wire": "openai", "base_url": f"{behind}/v1"},
             "hashed": {"wire": "openai", "base_url": f"{behind}/v1", "attribution": True, "like": "openai"},
             "gone": {"wire": "openai", "base_url": "http://127.0.0.1:9/v1"},
+            "narrow": {"wire": "openai", "base_url": f"{behind}/v1", "concurrency": 1},
         },
         "models": {
             "fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]},
             "sure": {"route": [{"provider": "gone", "model": "x"}, {"provider": "openai", "model": "gpt-5-mini"}], "retry": {"times": 0}},
+            "narrow": {"route": [{"provider": "narrow", "model": "gpt-5-mini"}]},
             "lost": {"route": [{"provider": "gone", "model": "x"}], "retry": {"times": 0}},
         },
         "upstreams": {"pipe": stdio(SDK, "stdio", notes)},
@@ -117,7 +122,8 @@ def test_a_model_call_with_a_fallback_is_a_tree_of_the_call_what_was_asked_and_e
     assert (second.said["http.response.status_code"], second.said["http.request.resend_count"]) == (200, 1)
     assert (whole.status.code, asked.status.code, second.status.code) == (0, 0, 0)
     steps = {name.removeprefix("hub.step."): value for name, value in whole.said.items() if name.startswith("hub.step.")}
-    assert set(steps) == {"receive", "resolve", "policy", "limits", "intent", "upstream", "outcome", "total"}
+    parts = {"auth", "receive", "resolve", "policy", "limits", "reserve", "intent", "upstream", "settle"}
+    assert set(steps) == parts | {"outcome", "total"}
     assert sum(value for name, value in steps.items() if name != "total") <= steps["total"]
     assert steps["total"] == pytest.approx(whole.seconds, abs=1e-6)
     assert where.behind.asked[-1].headers["traceparent"] == f"00-{trace_id}-{asked.span_id}-01"
@@ -213,7 +219,33 @@ def test_the_access_log_has_a_line_for_each_call_sampled_or_not(where: Where) ->
     assert (found["org"], found["door"], found["target"], found["status"]) == ("default", "fast", "openai/gpt-5-mini", "ok")
     assert (found["input_tokens"], found["output_tokens"]) == (9, 3)
     assert found["us"] > 0
+    assert {"resolve", "policy", "reserve", "intent", "upstream", "settle", "outcome", "total"} <= set(found["steps"])
+    assert all(isinstance(us, int) for us in found["steps"].values())
     assert len(found["trace"]) == 32
+
+
+def test_who_has_to_wait_for_room_is_told_how_long_in_span_and_record(where: Where) -> None:
+    held, (trace_id, _, headers) = threading.Event(), parent()
+    where.behind.script.append(scripted.hang(held))
+    count = len(where.behind.asked)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(where.ask, {}, model="narrow")
+        wait_for(lambda: len(where.behind.asked) > count, 30)
+        second = pool.submit(where.ask, headers, model="narrow")
+        wait_for(lambda: any(one.get("trace") == trace_id for one in records(where.hub.database)), 30)
+        for _ in range(2):  # its intent is durable: by the time this is answered it stands where it has to wait
+            where.hub.status()
+        held.set()
+        assert (first.result().status_code, second.result().status_code) == (200, 200)
+    whole, *_ = where.settled(trace_id, 3)
+    outcome = [one for one in records(where.hub.database) if one.get("trace") == trace_id][-1]
+    (attempt,) = outcome["route"]
+    assert 0 < attempt["queued_us"] <= attempt["us"]
+    assert whole.said["hub.step.queue"] == pytest.approx(attempt["queued_us"] / 1e6)
+    assert whole.said["hub.step.queue"] <= whole.said["hub.step.upstream"]
+    assert outcome["steps"]["queue"] == attempt["queued_us"]
+    before = {"auth", "receive", "resolve", "policy", "limits", "reserve", "intent"}
+    assert set(outcome["steps"]) == before | {"queue", "upstream", "settle"}
 
 
 def test_a_provider_is_told_a_hash_of_who_asks_where_the_operator_wants_it(where: Where) -> None:
