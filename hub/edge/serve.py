@@ -14,7 +14,7 @@ from hub.edge.clients import Clients, Running
 from hub.edge.exchange import ClientGone, Exchange, Receive, Scope, Send, credential_of, source_of
 from hub.pipeline import authenticate, reject
 from hub.plan import Refused, Steps
-from hub.refusal import Draining, Internal, Refusal, TimedOutReading, Unauthenticated
+from hub.refusal import Draining, Internal, Refusal, StoreDown, TimedOutReading, Unauthenticated
 from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub.edge")
@@ -127,12 +127,15 @@ class Edge(ABC, Generic[AnExchange]):
         elif running.reason == "cancelled":
             await self.cut_by_itself(exchange)
         else:
-            await self.refuse(exchange, running, _why(running), None)
+            await self.refuse(exchange, running, why(running), None)
 
 
-def _why(running: Running) -> Refusal:
+def why(running: Running) -> Refusal:
+    """What a request that was cut off is told."""
     if running.reason == "key_revoked":
         return Unauthenticated()
+    if running.reason == "keys_unchecked":
+        return StoreDown("whether the key still counts cannot be known at the moment")
     if running.reason == "body_timeout":
         return TimedOutReading("the body did not arrive in time")
     return Draining("the hub is stopping", retry_after=1)

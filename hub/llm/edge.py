@@ -195,6 +195,10 @@ class Edge(serve.Edge[Exchange]):
     async def refuse(self, exchange: Exchange, running: Running | None, refusal: Refusal, receipt: Receipt | None) -> None:
         await refuse(exchange, dialect_of(exchange.scope["path"], exchange.headers), refusal, receipt)
 
+    async def cut_stream(self, exchange: Exchange, running: Running) -> None:
+        """It ends with an error: clients take an end without one for that of a whole answer."""
+        await self.refuse(exchange, running, serve.why(running), None)
+
 
 _KEPT_BACK = Credential()
 """Callers are known before their calls are made, so calls carry no secret."""
