@@ -1,9 +1,12 @@
-"""Canaries in every place a secret could come out of: a provider's keys, a client's key, what was asked. Nothing sings."""
+"""Canaries in every place a secret could come out of: providers' keys, clients' keys and headers, what was asked and answered, arguments and
+results of tools, through success and every kind of failure. Nothing that a hub leaves behind by default sings (tests/support/sinks.py).
+"""
 
+import asyncio
 import json
 import socket
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +20,67 @@ from hub.routing.deadlines import Deadlines
 from hub.routing.provider import Attempt, Provider
 from hub.routing.vault import Slot, Value
 from tests.cli.test_commands import Shell
+from tests.security.careless import (
+    ARGUMENT,
+    CLIENT,
+    FRONTS,
+    GIVEN,
+    HEADER,
+    HOOK,
+    KEPT,
+    LANGFUSE,
+    PROMPT,
+    RESULT,
+    SAID,
+    SECRETS,
+    WAYS,
+    saying,
+)
+from tests.security.conftest import ECHO
 from tests.support import provider as scripted
+from tests.support import sinks
+from tests.support.collector import Collector, Langfuse, served
 from tests.support.hub import Hub, wait_for
 from tests.support.journal import verified
+from tests.support.mcp import Client
+from tests.support.servers import stdio
 
-KEPT, GIVEN, HEADER = "sk-canary-kept/4b1d7e90", "sk-canary-given+77c2ab31", "canary-header-0d9e8f7a"
-SECRETS = (KEPT, GIVEN, HEADER)
-PROMPT = "canary-of-what-was-asked-51f2"
-FRONTS: dict[str, dict[str, Any]] = {
-    "/v1/chat/completions": {"messages": [{"role": "user", "content": PROMPT}]},
-    "/v1/responses": {"input": PROMPT},
-    "/v1/messages": {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 64},
-}
 MODELS = ("openai:m", "claude:m")
 
 
-def config(url: str, raw: str) -> dict[str, Any]:
+def config(url: str, raw: str, collector: str, langfuse: str, hook: str) -> dict[str, Any]:
     headers = {"x-gateway-token": "${CANARY_HEADER}"}
     return {
-        "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "subject": "user:ann", "grants": [{"model": "*"}]}],
+        "keys": [
+            {"name": "root", "roles": ["admin"]},
+            {"name": "ann", "subject": "user:ann", "grants": [{"model": "*"}, {"virtual_server": "*"}]},
+        ],
         "providers": {
             "openai": {"wire": "openai", "base_url": f"{url}/v1", "api_key": "vault:openai", "headers": headers},
             "claude": {"wire": "anthropic", "base_url": url, "api_key": "${CANARY_KEY}", "headers": headers},
             "raw": {"wire": "openai", "base_url": f"{raw}/v1", "api_key": "vault:openai"},
             "gone": {"wire": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": "vault:openai"},
         },
-        "telemetry": {"log_level": "debug"},
+        "upstreams": {"echo": stdio(ECHO)},
+        "virtual_servers": {"main": {"include": [{"from": "echo"}]}},
+        "budgets": [
+            {
+                "name": "all",
+                "scope": "org",
+                "match": "*",
+                "window": "lifetime",
+                "requests": 1000,
+                "alerts": {"percents": [1, 2], "url": hook, "headers": {"x-hook": "${CANARY_HOOK}"}},
+            }
+        ],
+        "telemetry": {
+            "log_level": "debug",
+            "access_log": True,
+            "sample": 1,
+            "every": 0.05,
+            "otlp": {"collector": {"endpoint": collector}},
+            "langfuse": {"lf": {"url": langfuse, "public_key": LANGFUSE[0], "secret_key": "${CANARY_LANGFUSE}"}},
+        },
         "server": {"drain": 1},
     }
 
@@ -73,89 +111,108 @@ def broken() -> Generator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def _echo(asked: scripted.Asked) -> str:
-    """What a careless provider says: the credentials it was shown."""
-    return " ".join(asked.headers.get(name, "") for name in ("authorization", "x-api-key", "x-gateway-token"))
+async def _use_tools(hub: Hub) -> None:
+    """In both eras: a tool that is there, one that is not, and arguments that do not fit."""
+    ann = Client(hub, "ann")
+    older = await ann.session()
+    for client in (ann, older):
+        assert ARGUMENT.encode() in (await client.call("echo", {"text": ARGUMENT})).body
+        await client.call("no-such-tool", {"text": ARGUMENT})
+        await client.call("echo", {"text": [ARGUMENT], ARGUMENT: {"__entity": ARGUMENT}})
+    await older.end()
 
 
-def _whole(asked: scripted.Asked) -> Any:
-    body = scripted.messages_whole("m") if asked.path == "/v1/messages" else scripted.responses_whole("m")
-    return scripted.chat_whole("m") if asked.path == "/v1/chat/completions" else body
+def _serves(client: httpx.Client) -> bool:
+    return client.post("/v1/chat/completions", json={**FRONTS["/v1/chat/completions"], "model": "openai:m"}).status_code == 200
 
 
-def _events(asked: scripted.Asked) -> list[bytes]:
-    match asked.path:
-        case "/v1/messages":
-            return scripted.messages_stream("m")
-        case "/v1/responses":
-            return scripted.responses_stream("m")
-        case _:
-            return scripted.chat_stream(asked.json)
+@pytest.fixture(params=["sqlite", "postgres"])
+def stores(request: pytest.FixtureRequest) -> dict[str, str]:
+    if request.param == "sqlite":
+        return {}
+    return {"postgres": request.getfixturevalue("database_url"), "redis": request.getfixturevalue("redis_url")}
 
 
-def _split(data: bytes) -> Iterable[bytes]:
-    return (data[at : at + 1] for at in range(len(data)))
+@pytest.mark.timeout(240)
+def test_no_canary_sings_anywhere(
+    tmp_path: Path, behind: scripted.Provider, broken: str, stores: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    with scripted.provider() as hook, served(Collector()) as collector, served(Langfuse(*LANGFUSE)) as langfuse:
+        hook.always = scripted.whole({})
+        hub = Hub(tmp_path, config(behind.url, broken, collector.url, langfuse.url, hook.url), **stores)
+        hub.environment |= CANARIES
+        heard, shown = _sing(hub, behind)
+        assert langfuse.spans
+        assert collector.problems + langfuse.problems == []
+        assert hook.asked
+        assert all(one.headers["x-hook"] == HOOK for one in hook.asked)
+        told = {
+            "log": hub.log.read_text(),
+            "spans": sinks.sent([collector, langfuse]),
+            "webhook": "".join(one.raw.decode() for one in hook.asked),
+            "journal": sinks.journal(hub.database),
+            "files": sinks.files(tmp_path / ".hub"),
+            "reprs": "\n".join(_reprs(hub)),
+            **shown,
+        }
+    if stores:
+        told["tables"] = sinks.tables(request.getfixturevalue("postgres_server"), request.getfixturevalue("database_name"))
+        told["redis"] = sinks.commands(request.getfixturevalue("redis_server"))
+    else:
+        told["commands"] = _commanded(tmp_path, hub)
+    assert [name for name, text in told.items() if MARK[name] not in text] == [], "each holds something of what happened"
+    for secret in SECRETS:
+        singing = [text[:400] for text in heard if any(form in text for form in _forms(secret))]
+        assert singing == [], f"{secret}: {singing}"
+    for canary in (*SECRETS, LANGFUSE[1], HOOK, PROMPT, SAID, ARGUMENT, RESULT, CLIENT, hub.keys["ann"], hub.keys["root"]):
+        found = {name: _around(text, form) for name, text in told.items() for form in _forms(canary) if form in text}
+        assert found == {}, f"{canary}: {found}"
+    assert "Traceback" not in told["log"]
+    verified(hub.database)
 
 
-def _streamed(asked: scripted.Asked, *, cut: bool = False, failing: bool = False) -> scripted.Reply:
-    first, *rest = _events(asked)
-    echo = first.replace(b'"m"', json.dumps("m " + _echo(asked)).encode())
-    if failing:
-        return scripted.stream(
-            [
-                first,
-                *_split(
-                    b'event: error\ndata: {"type": "error", "error": {"type": "x", "message": '
-                    + json.dumps(_echo(asked)).encode()
-                    + b"}}\n\n"
-                ),
-            ]
-        )
-    said = [*_split(b": " + _echo(asked).encode() + b"\n\n"), *_split(echo)]
-    if cut:
-        return scripted.stream([*said, b"data: " + _echo(asked).encode()[:-3], scripted.cut])
-    return scripted.stream([*said, *rest])
-
-
-def _error(status: int) -> Callable[[scripted.Asked], scripted.Reply]:
-    return lambda asked: scripted.whole({"error": {"message": f"bad: {_echo(asked)}", "type": _echo(asked), "code": _echo(asked)}}, status)
-
-
-def _headers(asked: scripted.Asked) -> scripted.Reply:
-    echo = _echo(asked)
-    names = ("openai-version", "openai-processing-ms", "x-should-retry", "retry-after", "x-request-id", "set-cookie", "www-authenticate")
-    return scripted.whole(_whole(asked), 200, **{name.replace("-", "_"): echo for name in names})
-
-
-WAYS: dict[str, Callable[[scripted.Asked], scripted.Reply]] = {
-    "whole": lambda asked: scripted.whole({**_whole(asked), "model": _echo(asked), "echo": [_echo(asked)]}),
-    "headers": _headers,
-    "not json": lambda asked: scripted.Reply((b"{" + _echo(asked).encode(),)),
-    "cut whole": lambda asked: scripted.Reply((_echo(asked).encode(), scripted.cut)),
-    "redirect": lambda asked: scripted.whole({"to": _echo(asked)}, 302, location=f"http://127.0.0.1:9/{_echo(asked)}"),
-    **{f"status {status}": _error(status) for status in (400, 401, 403, 404, 413, 422, 429, 500, 503, 529)},
-    "stream": _streamed,
-    "stream cut": lambda asked: _streamed(asked, cut=True),
-    "stream fails": lambda asked: _streamed(asked, failing=True),
-    "empty stream": lambda asked: scripted.stream([]),
-    "type": lambda asked: scripted.Reply((_echo(asked).encode(),), 200, (("content-type", "text/plain; x=" + _echo(asked)),)),
+MARK = {
+    "log": '"msg":"call"',
+    "spans": "gen_ai.request.model",
+    "webhook": '"budget"',
+    "journal": "llm.chat",
+    "files": "",
+    "tables": "llm.chat",
+    "redis": "hub:",
+    "commands": "openai",
+    "reprs": "Provider",
+    "status": "virtual_servers",
+    "metrics": "hub_calls_total",
+    "vault": "openai",
+    "process": "serve",
 }
+"""A word of each sink, by which it is known that something was caught in it."""
+
+CANARIES = {"CANARY_KEY": GIVEN, "CANARY_HEADER": HEADER, "CANARY_LANGFUSE": LANGFUSE[1], "CANARY_HOOK": HOOK}
 
 
-def test_no_canary_sings_anywhere(tmp_path: Path, behind: scripted.Provider, broken: str) -> None:
-    hub = Hub(tmp_path, config(behind.url, broken))
-    hub.environment |= {"CANARY_KEY": GIVEN, "CANARY_HEADER": HEADER}
-    hub.start()
+def _forms(canary: str) -> set[str]:
+    return {canary, json.dumps(canary)[1:-1], canary.replace("/", "\\/"), canary.encode().hex()}
+
+
+def _around(text: str, form: str) -> str:
+    at = text.index(form)
+    return text[max(at - 200, 0) : at + len(form) + 40]
+
+
+def _sing(hub: Hub, behind: scripted.Provider) -> tuple[list[str], dict[str, str]]:
+    """Ask in every way until the hub has stopped. What clients heard, and what those who look on were shown meanwhile."""
+    hub.start().settled("echo")
     heard: list[str] = []
-    headers = {"authorization": f"Bearer {hub.keys['ann']}"}
+    headers = {"authorization": f"Bearer {hub.keys['ann']}", "x-client": CLIENT, "cookie": f"c={CLIENT}", "baggage": f"c={CLIENT}"}
     try:
         heard.append(json.dumps(hub.admin("PUT", "/admin/v1/vault/openai", {"value": KEPT})))
         with httpx.Client(base_url=hub.url, headers=headers, timeout=60) as client:
+            wait_for(lambda: _serves(client))
 
             def ask(way: str, path: str, model: str) -> None:
-                streams = "stream" in way
                 try:
-                    answer = client.post(path, json={**FRONTS[path], "model": model, "stream": streams})
+                    answer = client.post(path, json={**FRONTS[path], "model": model, "stream": "stream" in way})
                     heard.append(f"{way} {path} {model}: {answer.status_code} {answer.headers} {answer.text}")
                 except httpx.HTTPError as error:
                     heard.append(f"{way} {path} {model}: {error!r}")
@@ -164,37 +221,39 @@ def test_no_canary_sings_anywhere(tmp_path: Path, behind: scripted.Provider, bro
                 for path in FRONTS:
                     for model in MODELS:
                         behind.script.clear()
-                        behind.script.append(reply)
+                        behind.script.append(lambda asked, reply=reply: saying(reply(asked)))
                         ask(way, path, model)
             for model in ("raw:m", "gone:m", "nothing:m"):
                 ask("whole", "/v1/chat/completions", model)
+        asyncio.run(_use_tools(hub))
         assert all(one.headers.get("x-gateway-token") == HEADER for one in behind.asked)
         shown = {one.headers.get("authorization", one.headers.get("x-api-key")) for one in behind.asked}
         assert shown == {f"Bearer {KEPT}", GIVEN}, "each provider saw its own key: there was something to echo"
-        assert not any(hub.keys["ann"] in str(one) for one in behind.asked)
-        heard += [json.dumps(hub.status()), hub.admin("GET", "/metrics"), json.dumps(hub.admin("GET", "/admin/v1/vault"))]
+        assert not any(hub.keys["ann"] in str(one) or CLIENT in str(one) for one in behind.asked)
         wait_for(lambda: hub.total("hub_calls_total") >= len(WAYS))
+        looked = {
+            "status": json.dumps(hub.status()),
+            "metrics": hub.admin("GET", "/metrics"),
+            "vault": json.dumps(hub.admin("GET", "/admin/v1/vault")),
+            "process": sinks.running(hub.pid),
+        }
     finally:
         assert hub.stop() == 0
     assert any("***" in answer for answer in heard), "there was something to take out"
-    log = hub.log.read_text()
-    kept = b"".join(file.read_bytes() for file in (tmp_path / ".hub").rglob("*") if file.is_file()).decode("latin-1")
-    checked = Shell(tmp_path)("check", str(hub.file), CANARY_KEY=GIVEN, CANARY_HEADER=HEADER)
+    assert any(SAID in answer for answer in heard), "there was something to hear"
+    return heard, looked
+
+
+def _commanded(folder: Path, hub: Hub) -> str:
+    """What commands say that read the same configuration and database."""
+    checked = Shell(folder)("check", str(hub.file), **CANARIES)
     assert checked.returncode == 0
-    listed = Shell(tmp_path)("vault", "list", "--config", str(hub.file), "--json", CANARY_KEY=GIVEN, CANARY_HEADER=HEADER)
-    told = [log, kept, checked.stdout + checked.stderr, listed.stdout, *_reprs(hub)]
-    for secret in SECRETS:
-        forms = {secret, json.dumps(secret)[1:-1], secret.replace("/", "\\/"), secret.encode().hex()}
-        singing = [text for text in (*heard, *told) if any(form in text for form in forms)]
-        assert singing == [], f"{secret}: {[text[:400] for text in singing]}"
-    for canary in (PROMPT, hub.keys["ann"]):
-        assert not any(canary in text for text in told), canary
-    assert "Traceback" not in log
-    verified(hub.database)
+    listed = Shell(folder)("vault", "list", "--config", str(hub.file), "--json", **CANARIES)
+    return checked.stdout + checked.stderr + listed.stdout
 
 
 def _reprs(hub: Hub) -> list[str]:
-    loaded = load(hub.file, environ={"CANARY_KEY": GIVEN, "CANARY_HEADER": HEADER})
+    loaded = load(hub.file, environ={**CANARIES, **hub.environment})
     spec, slot = loaded.config.providers["claude"], Slot()
     slot.fill(Value(KEPT))
     provider = Provider("claude", spec, Egress(loaded.config.egress), Deadlines(), slot)
