@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 
 from hub.budget.budgets import NO_TOKENS, Alert, Left, Reservation, Reserved, exceeded, unpriced
 from hub.budget.counter import Counter
-from hub.budget.known import Known, Matches
-from hub.budget.tiers import Rule, Spender, Tier, rules_of, taken
+from hub.budget.known import Known, Matches, Place
+from hub.budget.tiers import rules_of, taken
 from hub.budget.usage import Facts, Ledger, Sum, Usage, ask_for, slots
 from hub.budget.window import Span
 from hub.call import Caller, Target, Tokens
@@ -25,8 +25,6 @@ KNOWN = 4096
 
 MOST_WAITING = 100_000
 """Rows that may wait to be written; beyond it calls that a hard budget applies to are refused."""
-
-_At = tuple[str, str, str]
 
 
 class MemoryBudgets:
@@ -45,7 +43,7 @@ class MemoryBudgets:
         self._alert = alert
         self._wall = wall
         self._latest = 0
-        self._counters: dict[_At, Counter] = {}
+        self._counters: dict[Place, Counter] = {}
         self._loading: dict[Counter, asyncio.Task[None]] = {}
         self._live: dict[str, Held] = {}
         self._room = KNOWN
@@ -77,7 +75,7 @@ class MemoryBudgets:
                 del self._counters[at]
         for held in self._live.values():  # what is under way is set aside in the new counts too
             self._let_go(held)
-            self._set_aside(held, self._counters_of(self._matches.of(held.caller, held.target).tiers, held.spender))
+            self._set_aside(held, self._counters_of(self._matches.of(held.caller, held.target)))
 
     def reserve(self, call_id: str, caller: Caller, target: Target, bound: int | None, tokens: Tokens) -> Reserved:
         known = self._matches.of(caller, target)
@@ -87,7 +85,7 @@ class MemoryBudgets:
             raise unpriced(target, known.priced)
         if known.hard and self._store.waiting > MOST_WAITING:
             raise StoreDown("what calls cost cannot be written at the moment", retry_after=1.0)
-        counters = self._counters_of(known.tiers, known.spender)
+        counters = self._counters_of(known)
         held = Held(self, call_id, known, target, bound, tokens)
         for counter in counters:
             if not counter.loaded:
@@ -96,7 +94,7 @@ class MemoryBudgets:
 
     async def standing(self, caller: Caller, target: Target) -> tuple[Left, ...]:
         known = self._matches.of(caller, target)
-        counters = self._counters_of(known.tiers, known.spender)
+        counters = self._counters_of(known)
         for counter in counters:
             await self._load(counter)
         now = self.now()
@@ -130,13 +128,12 @@ class MemoryBudgets:
         cost, tokens = held.most if cost is None else cost, held.tokens if tokens is None else tokens
         self._let_go(held)
         now = self.now()
-        counters = [
-            (rule, self._counters.get(_at(rule, held.spender.org, who))) for rule, who in self._matches.of(held.caller, held.target).tiers
-        ]
         left: list[Left] = []
-        for rule, counter in counters:
+        for place in self._matches.of(held.caller, held.target).places:
+            counter = self._counters.get(place)
             if counter is None:
                 continue  # forgotten: it begins with what the ledger says when it is needed again
+            rule = counter.rule
             counter.turn(now)
             counter.spend(taken(rule.unit, cost, tokens))
             left.append(counter.left())
@@ -152,17 +149,16 @@ class MemoryBudgets:
         if held.noted:
             self._store.forget(held.id)
 
-    def _counters_of(self, found: tuple[Tier, ...], who: Spender) -> list[Counter]:
+    def _counters_of(self, known: Known) -> list[Counter]:
         if len(self._counters) >= self._room:
             busy = {at: one for at, one in self._counters.items() if one.reserved or one in self._loading}
             self._counters = busy
             self._room = max(KNOWN, 2 * len(busy))
         made: list[Counter] = []
-        for rule, name in found:
-            at = _at(rule, who.org, name)
+        for number, at in enumerate(known.places):
             counter = self._counters.get(at)
             if counter is None:
-                counter = self._counters[at] = Counter(rule, at[1], name, self.now())
+                counter = self._counters[at] = Counter(known.tiers[number][0], at[1], at[2], self.now())
                 self._ask(counter)
             made.append(counter)
         return made
@@ -170,7 +166,7 @@ class MemoryBudgets:
     async def _when_loaded(self, held: "Held") -> Reservation:
         while True:  # the rules may have changed meanwhile, and counts been forgotten
             known = self._matches.of(held.caller, held.target)
-            counters = self._counters_of(known.tiers, known.spender)
+            counters = self._counters_of(known)
             if all(counter.loaded for counter in counters):
                 return self._take(held, counters)
             for counter in counters:
@@ -240,21 +236,20 @@ class MemoryBudgets:
         held.counters = []
 
     def _row(self, held: "Held", cost: int | None, tokens: Tokens, facts: Facts, status: str) -> Usage:
-        who, target = held.spender, held.target
         if status != facts.status:
             facts = Facts(facts.kind, facts.door, status, facts.latency, facts.attempts, facts.tags)
-        names = (who.org, who.key, who.subject, who.user, who.app, who.team, who.project)
-        return Usage(held.id, self.now(), *names, target.upstream, target.name, cost, tokens, facts)
+        return Usage(held.id, self.now(), *held.names, cost, tokens, facts)
 
 
 class Held(Reservation):
     """A reservation in the memory of this process."""
 
-    __slots__ = ("_budgets", "counters", "noted")
+    __slots__ = ("_budgets", "counters", "names", "noted")
 
     def __init__(self, budgets: MemoryBudgets, call_id: str, known: Known, target: Target, most: int | None, tokens: Tokens) -> None:
         super().__init__(call_id, known.caller, known.spender, target, most, tokens)
         self._budgets = budgets
+        self.names = known.names
         self.counters: list[tuple[Counter, int]] = []
         self.noted = False
 
@@ -272,10 +267,6 @@ class Held(Reservation):
         if not self._ended:
             self._ended = True
             self._budgets.refund(self)
-
-
-def _at(rule: Rule, org: str, who: str) -> _At:
-    return (rule.basis, "" if rule.scope == "global" else org, who)
 
 
 def _seen(done: "asyncio.Future[None]") -> None:

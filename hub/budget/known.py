@@ -9,14 +9,22 @@ MOST = 4096
 """Pairs of caller and deployment that are remembered; beyond it all are found out anew."""
 
 
+Place = tuple[str, str, str]
+Names = tuple[str, str, str, str, str, str, str, str, str]
+
+
 class Known(Struct, frozen=True):
-    """`priced`: a rule that counts money, if there is one; `hard`: whether any must be kept."""
+    """`priced`: a rule that counts money, if there is one; `hard`: whether any must be kept. `places`: of each tier, what is counted, in
+    which organisation (empty: in all) and for whom. `names`: the columns of a row that say whose call it was and where it went.
+    """
 
     caller: Caller
     spender: Spender
     tiers: tuple[Tier, ...]
     priced: Rule | None
     hard: bool
+    places: tuple[Place, ...] = ()
+    names: Names = ("", "", "", "", "", "", "", "", "")
 
 
 class Matches:
@@ -38,5 +46,7 @@ class Matches:
             who = spender(caller)
             found = tiers(self._rules, who, target)
             priced = next((rule for rule, _ in found if rule.unit == "usd"), None)
-            known = self._known[at] = Known(caller, who, found, priced, any(rule.hard for rule, _ in found))
+            places = tuple((rule.basis, "" if rule.scope == "global" else who.org, name) for rule, name in found)
+            names = (who.org, who.key, who.subject, who.user, who.app, who.team, who.project, target.upstream, target.name)
+            known = self._known[at] = Known(caller, who, found, priced, any(rule.hard for rule, _ in found), places, names)
         return known

@@ -4,6 +4,8 @@ A rate is in nano-US-dollars per million of what it counts (tokens, calls, searc
 1,000,000,000. An amount is in nano-US-dollars. Pure: it knows no model, no file and no clock.
 """
 
+from functools import cached_property
+
 from msgspec import Struct
 
 from hub.call import Tokens
@@ -38,13 +40,18 @@ class Long(Struct, frozen=True):
     rates: Rates
 
 
-class Price(Struct, frozen=True, omit_defaults=True):
+class Price(Struct, frozen=True, omit_defaults=True, dict=True):
     """What calls of one model cost. `long` ascends. `call` is charged once for each call, `search` for each of `Tokens.requests`."""
 
     rates: Rates
     long: tuple[Long, ...] = ()
     call: int = 0
     search: int | None = None
+
+    @cached_property
+    def dearest(self) -> tuple[int, int]:
+        """What a token of input and of output costs at most, however long the call is not."""
+        return _dearest_input(self.rates), _dearest_output(self.rates)
 
 
 FREE = Price(Rates(0, 0), search=0)
@@ -61,31 +68,42 @@ def cost(price: Price, tokens: Tokens) -> int:
     if price.long and tokens.input > price.long[0].over:
         rates = next(long.rates for long in reversed(price.long) if tokens.input > long.over)
     total = price.call + tokens.requests * (price.search or 0)
-    if tokens.input:
-        parts = (
-            (tokens.cache_read, rates.cache_read),
-            (tokens.cache_write, rates.cache_write),
-            (tokens.cache_write_1h, rates.cache_write_1h),
-            (tokens.audio_in, rates.audio_in),
-            (tokens.image_in, rates.image_in),
-        )
-        total += _side(tokens.input, rates.input, parts)
-    if tokens.output:
+    if tokens.cache_read or tokens.cache_write or tokens.cache_write_1h or tokens.audio_in or tokens.image_in:
+        total += _input(tokens, rates)
+    else:
+        total += tokens.input * rates.input
+    if tokens.reasoning or tokens.audio_out:
         total += _side(tokens.output, rates.output or 0, ((tokens.reasoning, rates.reasoning), (tokens.audio_out, rates.audio_out)))
+    else:
+        total += tokens.output * (rates.output or 0)
     return (total + _HALF) // PER
 
 
 def bound(price: Price, input_upper: int, output_cap: int, requests: int = 0) -> int:
     """Nano-dollars that no call costs more than, if it has at most this input, output and so many searches: rounded up."""
     total = price.call + requests * (price.search or 0)
-    columns = [price.rates, *(long.rates for long in price.long if input_upper > long.over)]
-    total += max(input_upper * _dearest_input(rates) + output_cap * _dearest_output(rates) for rates in columns)
-    return -(-total // PER)
+    read, written = price.dearest
+    most = input_upper * read + output_cap * written
+    for long in price.long:
+        if input_upper > long.over:
+            most = max(most, input_upper * _dearest_input(long.rates) + output_cap * _dearest_output(long.rates))
+    return -(-(total + most) // PER)
 
 
 def covers(price: Price, tokens: Tokens) -> bool:
     """Whether the price has a figure for all that was used. Where it has not, `cost` leaves out what has none."""
     return (price.search is not None or not tokens.requests) and (price.rates.output is not None or not tokens.output)
+
+
+def _input(tokens: Tokens, rates: Rates) -> int:
+    parts = (
+        (tokens.cache_read, rates.cache_read),
+        (tokens.cache_write, rates.cache_write),
+        (tokens.cache_write_1h, rates.cache_write_1h),
+        (tokens.audio_in, rates.audio_in),
+        (tokens.image_in, rates.image_in),
+    )
+    return _side(tokens.input, rates.input, parts)
 
 
 def _side(count: int, base: int, parts: tuple[tuple[int, int | None], ...]) -> int:

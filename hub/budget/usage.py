@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec import json as msgjson
+from msgspec.structs import astuple
 
 from hub.budget.tiers import Rule, covers, taken
 from hub.budget.usage_ask import Dialect, Statement
@@ -184,11 +185,10 @@ def slots(rule: Rule, sums: Iterable[Sum]) -> dict[int, int]:
 
 def values(row: Usage) -> tuple[Any, ...]:
     """A row's columns."""
-    facts = row.facts
-    who = (row.org, row.key, row.subject, row.user, row.app, row.team, row.project)
-    what = (row.provider, row.model, facts.door, facts.kind, facts.status, row.cost, facts.latency, facts.attempts)
-    tags = msgjson.encode(facts.tags).decode() if facts.tags else ""
-    return (row.id, row.at, row.run, row.seq, *who, *what, tags, *(getattr(row.tokens, name) for name in TOKENS))
+    call, at, *whose, cost, tokens, facts, run, seq = astuple(row)
+    kind, door, status, latency, attempts, tags = astuple(facts)
+    text = msgjson.encode(tags).decode() if tags else ""
+    return (call, at, run, seq, *whose, door, kind, status, cost, latency, attempts, text, *astuple(tokens))
 
 
 def row_of(columns: Sequence[Any]) -> Usage:

@@ -58,6 +58,7 @@ class Charge:
         self._held: Reservation | None = None
         self._price: Price | None = None
         self._attempts = 0
+        self._tags = _tags(head.metadata) if head.metadata else {}
         self.estimate: int | None = None
         """Nano-dollars that were set aside; None for a model without a price."""
 
@@ -156,14 +157,19 @@ class Charge:
         return Tokens(input=taken, output=cap * max(1, head.n))
 
     def _service(self) -> str:
+        if "service_tier" not in self._head.spans:
+            return ""
         raw = self._head.value("service_tier")
         return raw[1:-1].decode("utf-8", "replace") if raw[:1] == b'"' else ""
 
     def _facts(self, status: str, microseconds: int) -> Facts:
-        assert self._call is not None
-        given: dict[str, Any] = self._head.metadata or {}
-        tags = {name[:64]: value[:256] for name, value in list(given.items())[:_TAGS] if isinstance(value, str)}
-        return Facts(self._call.kind, self._call.door, status, microseconds, self._attempts, tags)
+        call = self._call
+        assert call is not None
+        return Facts(call.kind, call.door, status, microseconds, self._attempts, self._tags)
+
+
+def _tags(metadata: dict[str, Any]) -> dict[str, str]:
+    return {name[:64]: value[:256] for name, value in list(metadata.items())[:_TAGS] if isinstance(value, str)}
 
 
 def _standing(left: Left) -> dict[str, Any]:

@@ -77,6 +77,8 @@ def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
     reasoning = _first(outward.reasoning_tokens, usage.reasoning_tokens)
     if reasoning and usage.total_tokens == taken + given + reasoning:
         given += reasoning
+    if inward is _NO_DETAILS and outward is _NO_DETAILS and usage.prompt_cache_hit_tokens is None and usage.cached_tokens is None:
+        return Tokens(taken, given, reasoning=min(reasoning, given), requests=max(requests, 0))
     return Tokens(
         input=taken,
         output=given,
@@ -169,4 +171,7 @@ def to_messages(tokens: Tokens) -> dict[str, Any]:
 
 def _first(*counts: int | None) -> int:
     """The first that was reported, never below nothing: a provider's slip must not earn anybody money."""
-    return next((max(count, 0) for count in counts if count is not None), 0)
+    for count in counts:
+        if count is not None:
+            return count if count > 0 else 0
+    return 0

@@ -24,7 +24,7 @@ class Models:
     def __init__(self) -> None:
         self._seconds: dict[_Label, list[int]] = {}
         self._first: dict[_Label, list[int]] = {}
-        self._tokens: dict[tuple[str, str, str], int] = {}
+        self._tokens: dict[_Label, list[int]] = {}
         self._cost: dict[_Label, int] = {}
         self._attempts: dict[tuple[str, str], int] = {}
 
@@ -40,14 +40,16 @@ class Models:
             self._cost[label] = self._cost.get(label, 0) + usage.cost
         tokens = usage.tokens
         if tokens is not None:
-            for direction, count in (("input", tokens.input), ("output", tokens.output), ("cache_read", tokens.cache_read)):
-                if count:
-                    key = (alias, provider, direction)
-                    self._tokens[key] = self._tokens.get(key, 0) + count
+            counts = self._tokens.get(label)
+            if counts is None:
+                counts = self._tokens[label] = [0, 0, 0]
+            counts[0] += tokens.input
+            counts[1] += tokens.output
+            counts[2] += tokens.cache_read
 
     def attempt(self, provider: str, result: str) -> None:
         """Count an attempt. `result`: `ok`, `status:429` or the code of a refusal."""
-        key = (provider, result.replace("status:", ""))
+        key = (provider, result if result == "ok" else result.replace("status:", ""))
         self._attempts[key] = self._attempts.get(key, 0) + 1
 
     def collect(self) -> Iterable[CounterMetricFamily | HistogramMetricFamily]:
@@ -56,8 +58,10 @@ class Models:
         )
         yield _histogram("hub_model_first_byte_seconds", "Time from its arrival to the first bytes of a stream", self._first)
         tokens = CounterMetricFamily("hub_model_tokens", "Tokens as providers report them", labels=["model", "provider", "kind"])
-        for key, count in self._tokens.items():
-            tokens.add_metric(key, count)
+        for label, counts in self._tokens.items():
+            for direction, count in zip(("input", "output", "cache_read"), counts, strict=True):
+                if count:
+                    tokens.add_metric((*label, direction), count)
         cost = CounterMetricFamily("hub_model_cost_usd", "What calls of models cost, in US dollars", labels=["model", "provider"])
         for label, nanodollars in self._cost.items():
             cost.add_metric(label, nanodollars / 1e9)
