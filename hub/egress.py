@@ -50,6 +50,13 @@ class ResponseHeaders(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower().encode("utf-8", "replace")].decode("utf-8", "replace")
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower().encode("utf-8", "replace") in self._fields
+
+    def joined(self) -> bytes:
+        """All values, to be looked through at once; no value has a line end in it."""
+        return b"\n".join(self._fields.values())
+
     def __iter__(self) -> Iterator[str]:
         return (name.decode("latin-1") for name in self._fields)
 

@@ -72,7 +72,7 @@ class Passing:
         self.version = ""
 
     def whole(self, status: int, headers: Mapping[str, str], found: bytes, request_id: str) -> Whole:
-        kept = tuple((name, headers[name]) for name in _KEPT if name in headers)
+        kept = tuple([(name, headers[name]) for name in _KEPT if name in headers])
         answer = Answer(status, kept, found)
         return Whole(answer, usage_of(found, self._endpoint.kind) if status == 200 else None)
 

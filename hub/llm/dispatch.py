@@ -4,7 +4,6 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -44,7 +43,7 @@ _UNASKED = frozenset({"upstream_unavailable", "credential_unavailable", "breaker
 """Results of attempts that no model has worked for, as statuses of errors are."""
 
 _VISIBLE = re.compile(rb"[\x20-\x7e]*")
-_RELAYED = (b"anthropic-beta", b"openai-beta", b"idempotency-key")
+_RELAYED = frozenset({b"anthropic-beta", b"openai-beta", b"idempotency-key"})
 _BEARERS_FROM = "2026-10-21"
 """From this version on Anthropic's API takes its key as a bearer (research note on its versions)."""
 
@@ -117,18 +116,22 @@ class _Run:
         self._route = route
         self._stops = stops
         self._left = left
+        self._call: Call | None = None
         self._carrier: Carrier | None = None
         head, responses = errand.head, errand.endpoint.kind == "responses"
         self._background = responses and head.value("background") == b"true"
         self._kept = responses and (self._background or head.value("store") != b"false")
         """Whether the answer may be stored, so that its client can name it again."""
+        self._at: Target | None = None
+        """Where what `_carrier` carries goes."""
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
         errand, route = self._errand, self._route
+        self._call = call
         if estimate := self._charge.shown:
             errand.extra.append((b"hub-cost-estimate", estimate.encode()))
         counted = errand.router.counted
-        attempts = Attempts(route, self._stops, lambda target: self._attempt(target, call), counted, streams=errand.head.stream)
+        attempts = Attempts(route, self._stops, self._attempt, counted, streams=errand.head.stream)
         try:
             async with attempts as attempt:
                 found = self._carrier
@@ -144,25 +147,35 @@ class _Run:
             refusal.facts = facts_of(attempts.tried, self._left, None)
             raise
 
-    async def _attempt(self, target: Target, call: Call) -> Attempt:
+    async def _attempt(self, target: Target) -> Attempt:
+        call = self._call
+        assert call is not None
         await self._charge.move(target)
         errand, place = self._errand, self._errand.places[target.upstream]
         provider = place.provider
-        make = partial(carrier, errand.endpoint, provider.spec.wire, errand.head, target.name, place.quirks, errand.sent.version)
-        found = make() if len(errand.head.body) < LARGE else await asyncio.to_thread(make)
-        if found is None:
-            raise InvalidRequest("this provider has no such endpoint", data={"param": "model"})
-        self._carrier = found
-        if isinstance(found, Translating) and found.dropped:
-            log.debug("hints without a counterpart were left out", extra=fields(request=call.id, members=found.dropped[:16]))
-        version = found.version or errand.sent.version or "2023-06-01"
-        anthropic = provider.spec.wire == "anthropic"
-        extra = lines_of(errand.sent, call, version if anthropic else "")
-        bearer = not anthropic or version >= _BEARERS_FROM
+        found = self._carrier
+        if found is None or self._at is not target:  # who is asked again gets the same words
+            found = self._carrier = await self._carried(place, target, call)
+            self._at = target
+        if provider.spec.wire == "anthropic":
+            version = found.version or errand.sent.version or "2023-06-01"
+            extra, bearer = lines_of(errand.sent, call, version), version >= _BEARERS_FROM
+        else:
+            extra, bearer = lines_of(errand.sent, call, ""), True
         request = found.request
         if place.pseudonym is not None:
             request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(self._charge.caller))
         return Attempt(provider, found.path, request, extra, bearer=bearer, deadline=call.deadline)
+
+    async def _carried(self, place: Place, target: Target, call: Call) -> Carrier:
+        errand = self._errand
+        said = (errand.endpoint, place.provider.spec.wire, errand.head, target.name, place.quirks, errand.sent.version)
+        found = carrier(*said) if len(errand.head.body) < LARGE else await asyncio.to_thread(carrier, *said)
+        if found is None:
+            raise InvalidRequest("this provider has no such endpoint", data={"param": "model"})
+        if isinstance(found, Translating) and found.dropped:
+            log.debug("hints without a counterpart were left out", extra=fields(request=call.id, members=found.dropped[:16]))
+        return found
 
     async def _whole(self, attempt: Attempt, found: Carrier, attempts: Attempts) -> Served:
         status = checked(attempt)
@@ -245,9 +258,10 @@ def _waiting(headers: HEADERS, seconds: float) -> HEADERS:
 
 def lines_of(sent: Sent, call: Call, version: str) -> bytes:
     """Header lines of this request alone."""
-    lines = [
-        b"%b: %b\r\n" % (name, sent.headers[name]) for name in _RELAYED if name in sent.headers and _VISIBLE.fullmatch(sent.headers[name])
-    ]
+    lines: list[bytes] = []
+    if not _RELAYED.isdisjoint(sent.headers):
+        given = [(name, value) for name, value in sent.headers.items() if name in _RELAYED]
+        lines = [b"%b: %b\r\n" % pair for pair in given if _VISIBLE.fullmatch(pair[1])]
     if version and _VISIBLE.fullmatch(version.encode("latin-1")):
         lines.append(b"anthropic-version: " + version.encode("latin-1") + b"\r\n")
     if call.trace is not None:

@@ -186,17 +186,14 @@ class Edge(serve.Edge[Exchange]):
     def stray(self, exchange: Exchange) -> Call:
         return self._call(exchange, "llm.request", "", b"")
 
-    async def cut_stream(self, exchange: Exchange, running: Running) -> None:
-        if not exchange.framed:
-            await exchange.abort()
-            return
-        await super().cut_stream(exchange, running)
-
     async def refuse(self, exchange: Exchange, running: Running | None, refusal: Refusal, receipt: Receipt | None) -> None:
         await refuse(exchange, dialect_of(exchange.scope["path"], exchange.headers), refusal, receipt)
 
     async def cut_stream(self, exchange: Exchange, running: Running) -> None:
-        """It ends with an error: clients take an end without one for that of a whole answer."""
+        """It ends with an error: clients take an end without one for that of a whole answer. What has no events is broken off."""
+        if not exchange.framed:
+            await exchange.abort()
+            return
         await self.refuse(exchange, running, serve.why(running), None)
 
 

@@ -131,8 +131,8 @@ class Relay:
                 kept.append(event)
                 continue
             drop = False
-            for parsed in sse.Parser(self._limit).feed(event):
-                drop = self._event(parsed.data) or drop
+            for data in _said(event, self._limit):
+                drop = self._event(data) or drop
             if not drop:
                 kept.append(event)
         return b"".join(kept)
@@ -207,6 +207,13 @@ def _last_end(block: bytes) -> int:
             at = block.rfind(end)
             found = max(found, at + len(end) if at >= 0 else 0)
     return found
+
+
+def _said(event: bytes, limit: int) -> list[bytes]:
+    """The data of one whole event; of one line, as nearly all are, it stands between the words before and behind it."""
+    if event.startswith(b"data: ") and event.endswith(b"\n\n") and event.count(b"\n") == 2 and b"\r" not in event:
+        return [event[6:-2]]
+    return [parsed.data for parsed in sse.Parser(limit).feed(event)]
 
 
 def _split(block: bytes) -> list[bytes]:

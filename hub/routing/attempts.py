@@ -147,12 +147,15 @@ class Attempts:
         target, health = stop.deployed.target, stop.health
         started = time.perf_counter_ns()
         health.asked = time.monotonic()
-        asking, fault = await self._made(target)
-        attempt = asking
-        if attempt is None:
-            assert fault is not None
-            verdict, result = "unsaid", fault.code
+        asking: Attempt | None = None
+        attempt: Attempt | None = None
+        fault: Unavailable | InvalidRequest | None = None
+        try:
+            asking = attempt = await self._make(target)
+        except InvalidRequest as refusal:
+            fault, verdict, result = refusal, "unsaid", refusal.code
         else:
+            attempt.patient = self._at + 1 == len(self._stops)
             try:
                 await attempt.__aenter__()
             except Unavailable as refusal:
@@ -172,14 +175,6 @@ class Attempts:
                 else:
                     health.breaker.succeed()
         return attempt, fault, verdict
-
-    async def _made(self, target: Target) -> tuple[Attempt | None, Unavailable | InvalidRequest | None]:
-        try:
-            attempt = await self._make(target)
-        except InvalidRequest as refusal:
-            return None, refusal
-        attempt.patient = self._at + 1 == len(self._stops)
-        return attempt, None
 
     def _wait(self, verdict: Verdict, fault: Exception | None, asked: float | None, times: int) -> float | None:
         """Seconds until the same deployment is asked again; None where it is not."""

@@ -137,7 +137,9 @@ class Attempt:
     @property
     def headers(self) -> Mapping[str, str]:
         assert self._shown is not None
-        return self._shown.scrubber.fields(self.response.headers)
+        headers, scrubber = self.response.headers, self._shown.scrubber
+        joined = headers.joined()
+        return headers if scrubber.whole(joined) is joined else scrubber.fields(headers)
 
     async def _open(self) -> None:
         assert self._shown is not None
