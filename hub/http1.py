@@ -52,8 +52,8 @@ class Connection(asyncio.Protocol):
     """One exchange at a time: `begin`, then the `Incoming` until it has ended. `owner` is set by whoever keeps it."""
 
     __slots__ = (
-        "_blocked", "_body", "_full", "_head", "_incoming", "_no_body", "_overhead", "_parser", "_paused", "_poll", "_sending", "_size",
-        "_stray", "_transport", "answered", "loop", "on_body", "owner", "since",
+        "_blocked", "_body", "_full", "_head", "_incoming", "_no_body", "_overhead", "_parser", "_paused", "_poll", "_sending", "_stray",
+        "_transport", "answered", "loop", "on_body", "owner", "since",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -70,7 +70,6 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._incoming: Incoming | None = None
         self._head: list[tuple[bytes, bytes]] = []
-        self._size = 0
         self._overhead = 0
         self._no_body = False
         self._stray = False
@@ -233,7 +232,7 @@ class Connection(asyncio.Protocol):
         """All of the answer is there: the connection is free, or of no use."""
         transport = self._transport
         self._incoming = None
-        self._overhead = self._size = 0
+        self._overhead = 0
         if incoming.linger is not None:
             incoming.linger.cancel()
         if transport is None:
@@ -254,22 +253,21 @@ class Connection(asyncio.Protocol):
             self._stray = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._size += len(name) + len(value) + 4
         head = self._head
         head.append((name, value))
-        if self._size > MAX_HEAD or len(head) > MAX_FIELDS:
+        if len(head) > MAX_FIELDS:
             raise Broken("too many header fields")
 
     def on_headers_complete(self) -> None:
         incoming = self._incoming
         if incoming is None or incoming.ended:
             return
-        fields = incoming.fields
-        for name, value in self._head:
-            name = name.lower()
-            value = value.strip(b" \t")
-            fields[name] = fields[name] + b", " + value if name in fields else value
-        self._head = []
+        head, self._head = self._head, []
+        if self._overhead > MAX_HEAD and sum(len(name) + len(value) + 4 for name, value in head) > MAX_HEAD:
+            raise Broken("too many header fields")
+        incoming.fields = fields = {name.lower(): value.strip(b" \t") for name, value in head}
+        if len(fields) < len(head):
+            _join(fields, head)
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
@@ -295,3 +293,12 @@ class Connection(asyncio.Protocol):
             self._collect(incoming)
         if incoming is not None and incoming.status:
             incoming.ended = True
+
+
+def _join(fields: dict[bytes, bytes], head: list[tuple[bytes, bytes]]) -> None:
+    """Fields that came more than once: their values, joined by a comma (RFC 9110, section 5.3)."""
+    fields.clear()
+    for name, value in head:
+        name = name.lower()
+        value = value.strip(b" \t")
+        fields[name] = fields[name] + b", " + value if name in fields else value

@@ -27,6 +27,10 @@ MOST_WAITING = 100_000
 """Rows that may wait to be written; beyond it calls that a hard budget applies to are refused."""
 
 
+def _wall() -> int:
+    return time.time_ns() // 1000
+
+
 class MemoryBudgets:
     """The `Budgets` of one process. `wall` is microseconds since 1970."""
 
@@ -37,7 +41,7 @@ class MemoryBudgets:
         limits: tuple[LimitSpec, ...] = (),
         *,
         alert: Alert | None = None,
-        wall: Callable[[], int] = lambda: time.time_ns() // 1000,
+        wall: Callable[[], int] = _wall,
     ) -> None:
         self._store = store
         self._alert = alert
@@ -121,7 +125,10 @@ class MemoryBudgets:
         if not held.counters:
             return None
         held.noted = True
-        return self._store.note(self._row(held, held.least, held.least_tokens, held.facts, "unknown"))
+        facts = held.facts
+        if facts.status != "unknown":
+            facts = Facts(facts.kind, facts.door, "unknown", facts.latency, facts.attempts, facts.tags)
+        return self._store.note(Usage(held.id, self._latest, *held.names, held.least, held.least_tokens, facts))
 
     def settle(self, held: "Held", cost: int | None, tokens: Tokens | None, facts: Facts) -> None:
         self._live.pop(held.id, None)
@@ -141,7 +148,7 @@ class MemoryBudgets:
                 for percent in counter.crossed():
                     self._alert(rule, counter.org, counter.who, counter.span.start, percent, counter.spent)
         held.left = tuple(left)
-        self._store.put(self._row(held, cost, tokens, facts, facts.status), holds=held.noted)
+        self._store.put(Usage(held.id, now, *held.names, cost, tokens, facts), holds=held.noted)
 
     def refund(self, held: "Held") -> None:
         self._live.pop(held.id, None)
@@ -234,11 +241,6 @@ class MemoryBudgets:
         for counter, amount in held.counters:
             counter.reserved -= amount
         held.counters = []
-
-    def _row(self, held: "Held", cost: int | None, tokens: Tokens, facts: Facts, status: str) -> Usage:
-        if status != facts.status:
-            facts = Facts(facts.kind, facts.door, status, facts.latency, facts.attempts, facts.tags)
-        return Usage(held.id, self.now(), *held.names, cost, tokens, facts)
 
 
 class Held(Reservation):

@@ -163,7 +163,8 @@ class SqliteUsage:
 
 
 class _Writing:
-    """Statements that share an operation of the store, until its turn comes."""
+    """Statements that share an operation of the store, until its turn comes. Those of one kind are run together: a call is noted before
+    it is forgotten, and never again after that."""
 
     __slots__ = ("_begun", "_lock", "items")
 
@@ -174,8 +175,8 @@ class _Writing:
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         self.close()
-        for statement, given in self.items:
-            connection.execute(statement, given)
+        for statement in (_NOTE, _PUT, _FORGET):
+            connection.executemany(statement, [given for each, given in self.items if each is statement])
 
     def join(self, items: list[_Item]) -> bool:
         """Whether they are in time. In the loop's thread; `close` comes from the store's."""
