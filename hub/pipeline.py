@@ -118,7 +118,7 @@ async def charged(trail: "Trail", charge: Charge, dispatch: Dispatch, delivery: 
         reply = await dispatch(call, delivery.emit)
         return await trail.close(await charge.settle(reply, trail.microseconds()))
     finally:
-        charge.end()
+        trail.facts = charge.end(trail.microseconds())
 
 
 class Ahead(Struct):

@@ -29,8 +29,8 @@ class Charge(Protocol):
         """Spend what it did cost; the reply bears it from then on."""
         ...
 
-    def end(self) -> None:
-        """The call is over: what was not settled is."""
+    def end(self, microseconds: int) -> dict[str, Any] | None:
+        """The call is over: what was not settled is. What the record of its outcome says of that."""
         ...
 
 

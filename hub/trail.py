@@ -23,6 +23,8 @@ class Trail:
         self.call = call
         self.caller = caller
         self.decision = _UNDECIDED
+        self.facts: dict[str, Any] | None = None
+        """What the outcome says besides, of a call that ended without a reply."""
         self._journal = steps.journal
         self._metrics = steps.metrics
         self._started = time.perf_counter_ns()
@@ -90,8 +92,8 @@ class Trail:
         if self._sent:
             like = self._opened
             entry = record.outcome(call, caller, decision, status=status, code=code, us=us, reply=reply, salt=salt, of=intent, like=like)
-            if facts is not None:
-                entry.update(facts)
+            if (besides := facts or self.facts) is not None:
+                entry.update(besides)
             return entry
         decided = None if decision is _UNDECIDED else decision
         return record.single(call, caller, decided, status=status, code=code, us=us, reply=reply, salt=salt)

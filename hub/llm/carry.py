@@ -66,6 +66,7 @@ class Passing:
         if foreign(head.body):
             head = read(body.dump(purged(body.load(head.body))), endpoint.kind)
         self.path = endpoint.path
+        self.back: Dialect = endpoint.dialect
         self._endpoint = endpoint
         self._ask = endpoint.kind in ("chat", "completions") and head.stream and not head.include_usage and quirks.stream_options
         self.request = write(head, model, ask_usage=self._ask, quirks=quirks if endpoint.wire == "openai" else OPENAI)
@@ -129,25 +130,25 @@ class Translating:
 
     def __init__(self, front: Endpoint, back: Endpoint, head: Head, model: str, how: Quirks | Claude) -> None:
         self.path = back.path
+        self.back: Dialect = back.dialect
         self._front: Dialect = front.dialect
-        self._back: Dialect = back.dialect
         self._estimate = head.prompt_bytes // 4
         self._asked = _DIALECTS[self._front].read_request(body.load(head.body))
-        told, self._names = fitted(self._asked, LONGEST[self._back])
-        written = _DIALECTS[self._back].write_request(told, model, how)
+        told, self._names = fitted(self._asked, LONGEST[self.back])
+        written = _DIALECTS[self.back].write_request(told, model, how)
         self.dropped = written.dropped
         self.request = body.dump(written.body)
         self.version = how.version if isinstance(how, Claude) else ""
 
     def whole(self, status: int, headers: Mapping[str, str], found: bytes, request_id: str) -> Whole:
         if status != 200:
-            fault = read_fault(status, found, family(self._back))
+            fault = read_fault(status, found, family(self.back))
             return Whole(translated(fault, self._front, headers, request_id), None)
-        reply = restored(_DIALECTS[self._back].read_reply(body.load_reply(found)), self._names)
+        reply = restored(_DIALECTS[self.back].read_reply(body.load_reply(found)), self._names)
         return Whole(Answer(200, _JSON, body.dump(self._written(reply))), reply.usage)
 
     def stream(self) -> Stream:
-        return _Translated(_DIALECTS[self._back].Reader(), self._writer(), self._names)
+        return _Translated(_DIALECTS[self.back].Reader(), self._writer(), self._names)
 
     def _written(self, reply: Any) -> dict[str, Any]:
         now = int(time.time())

@@ -15,6 +15,8 @@ from hub.budget.prices import Price, bound, cost
 from hub.budget.usage import Facts
 from hub.call import Call, Caller, Reply, Target, Tokens
 from hub.config.values import Dollars
+from hub.llm.amount import Amount
+from hub.llm.carry import Stream
 from hub.llm.delivery import Served
 from hub.llm.endpoints import Kind
 from hub.llm.head import Head
@@ -59,6 +61,8 @@ class Charge:
         self._price: Price | None = None
         self._attempts = 0
         self._tags = _tags(head.metadata) if head.metadata else {}
+        self._stream: Stream | None = None
+        self._amount: Amount | None = None
         self.estimate: int | None = None
         """Nano-dollars that were set aside; None for a model without a price."""
 
@@ -97,15 +101,19 @@ class Charge:
         held, price, tokens = self._held, self._price, reply.usage.tokens
         assert held is not None
         assert isinstance(reply, Served)
+        status = "error" if reply.error or reply.is_error else "ok"
+        facts = dict(reply.facts or {})
         if reply.error:
             spent, tokens = 0, Tokens()
+        elif tokens is None and reply.is_error and self._amount is not None:
+            spent, tokens, status = self._cut(held)
+            facts |= _told(spent, tokens, status)
         else:
             spent = None if price is None or tokens is None else cost(price, tokens)
-        settling = held.settle(spent, tokens, self._facts("error" if reply.error or reply.is_error else "ok", microseconds))
+        settling = held.settle(spent, tokens, self._facts(status, microseconds))
         if settling is not None:
             await settling
         usage = msgspec.structs.replace(reply.usage, cost=spent)
-        facts = dict(reply.facts or {})
         if spent is not None:
             facts["cost"] = spent
         if held.left:
@@ -118,12 +126,38 @@ class Charge:
         if self._held is not None:
             self._held.refund()
 
-    def end(self) -> None:
-        """The call is over, however it ended. What was sent and not settled is spent at what it cost at least."""
+    def follow(self, stream: Stream, amount: Amount) -> None:
+        """The answer has begun to stream: what is known of it should it not come to its end."""
+        self._stream, self._amount = stream, amount
+
+    def end(self, microseconds: int) -> dict[str, Any] | None:
+        """The call is over, however it ended. What was sent and not settled is spent: of a stream by what came of it, else at what it
+        cost at least.
+        """
         held = self._held
-        if held is not None and not held.ended:
+        if held is None or held.ended:
+            return None
+        if not held.sent or self._amount is None:
             with held:
-                pass
+                return None
+        spent, tokens, status = self._cut(held)
+        held.settle(spent, tokens, self._facts(status, microseconds))
+        return _told(spent, tokens, status)
+
+    def _cut(self, held: Reservation) -> tuple[int | None, Tokens, str]:
+        """What a stream cost that did not come to its end, and how that is known: `estimated`, or `error` where the provider said it.
+
+        The output is what it reported, or what it had streamed by then if that is more; the input what it reported, else the least. It is
+        never more than what was set aside.
+        """
+        assert self._amount is not None
+        seen = self._stream.tokens if self._stream is not None else None
+        known = seen or held.least_tokens
+        came = min(self._amount.tokens, held.tokens.output)
+        status = "estimated" if seen is None or came > seen.output else "error"
+        tokens = msgspec.structs.replace(known, output=max(known.output, came))
+        spent = None if self._price is None else cost(self._price, tokens)
+        return spent if spent is None or self.estimate is None else min(spent, self.estimate), tokens, status
 
     @property
     def caller(self) -> Caller:
@@ -170,6 +204,12 @@ class Charge:
 
 def _tags(metadata: dict[str, Any]) -> dict[str, str]:
     return {name[:64]: value[:256] for name, value in list(metadata.items())[:_TAGS] if isinstance(value, str)}
+
+
+def _told(spent: int | None, tokens: Tokens, status: str) -> dict[str, Any]:
+    """The same, for the record of the outcome."""
+    found: dict[str, Any] = {"usage": msgspec.to_builtins(tokens), "estimated": status == "estimated"}
+    return found if spent is None else found | {"cost": spent}
 
 
 def _standing(left: Left) -> dict[str, Any]:

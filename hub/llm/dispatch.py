@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Target, Tokens, Usage
+from hub.llm.amount import Amount
 from hub.llm.announced import Announced, announced, last_of
 from hub.llm.attribution import attributed
 from hub.llm.carry import Carrier, Passing, Stream, Translating, carrier
@@ -195,7 +196,10 @@ class _Run:
     async def _streamed(self, attempt: Attempt, stream: Stream, emit: Emit, attempts: Attempts) -> Served:
         errand = self._errand
         keep = self._keep if self._kept and isinstance(self._carrier, Passing) else None
-        reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.keep_alive, keep)
+        assert self._carrier is not None
+        amount = Amount("completions" if errand.endpoint.kind == "completions" else self._carrier.back)
+        self._charge.follow(stream, amount)
+        reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.keep_alive, amount=amount, keep=keep)
         if keep is not None and (said := last_of(stream.last)) is not None:
             await self._keep(said, whole=True)
         return msgspec.structs.replace(reply, facts=facts_of(attempts.tried, self._left, stream.tokens))

@@ -5,6 +5,7 @@ from hashlib import sha256
 
 from hub import sse
 from hub.call import Chunk, Emit, Usage
+from hub.llm.amount import Amount
 from hub.llm.announced import Announced, Announcement
 from hub.llm.carry import Stream
 from hub.llm.delivery import Served
@@ -26,10 +27,19 @@ Keep = Callable[[Announced], Awaitable[None]]
 """Writes whose a stored answer is."""
 
 
-async def streamed(attempt: Attempt, stream: Stream, emit: Emit, dialect: Dialect, keep_alive: float, keep: Keep | None = None) -> Served:
+async def streamed(
+    attempt: Attempt,
+    stream: Stream,
+    emit: Emit,
+    dialect: Dialect,
+    keep_alive: float,
+    *,
+    amount: Amount | None = None,
+    keep: Keep | None = None,
+) -> Served:
     """Carry it to its end; its last bytes are in what is returned. `keep_alive` in seconds, 0: never.
 
-    `keep` is awaited before the event that bears the answer's id goes out.
+    `amount` is fed what the provider says. `keep` is awaited before the event that bears the answer's id goes out.
     """
     digest, size = sha256(), 0
     announcement = None if keep is None else Announcement()
@@ -42,6 +52,8 @@ async def streamed(attempt: Attempt, stream: Stream, emit: Emit, dialect: Dialec
             out = alive if whole_events else b""
         else:
             size += len(chunk)
+            if amount is not None:
+                amount.feed(chunk)
             out = stream.feed(chunk)
             if announcement is not None and keep is not None:
                 out = _heard(announcement, out)

@@ -1,0 +1,185 @@
+"""Streams cut short are paid by what came of them: the client left, the provider died, the key was revoked, the hub was killed."""
+
+import json
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Generator
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from tests.support import provider as scripted
+from tests.support.hub import Hub, wait_for
+from tests.support.journal import records, verified
+from tests.support.responses import Shelf
+
+TALK: list[Any] = [{"role": "user", "content": "Tell me a story of forty bytes at least."}]
+INPUT, OUTPUT = 250, 2000
+"""Nano-dollars a token of gpt-5-mini."""
+WORD = "twelve bytes"
+CLAUDE_INPUT, CLAUDE_OUTPUT = 5000, 25_000
+
+
+def config(url: str) -> dict[str, Any]:
+    return {
+        "keys": [
+            {"name": "root", "roles": ["admin"]},
+            {"name": "ann", "subject": "user:ann", "grants": [{"model": "*"}]},
+        ],
+        "providers": {
+            "openai": {"wire": "openai", "base_url": f"{url}/v1", "like": "openai", "breaker": {"open_for": 0.01}},
+            "claude": {"wire": "anthropic", "base_url": url, "like": "anthropic", "breaker": {"open_for": 0.01}},
+        },
+        "models": {
+            "fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]},
+            "wise": {"route": [{"provider": "claude", "model": "claude-opus-4-5"}]},
+        },
+        "budgets": [{"name": "month", "scope": "key", "window": "month", "usd": "10"}],
+        "server": {"drain": 1},
+    }
+
+
+@pytest.fixture
+def behind() -> Generator[scripted.Provider]:
+    with scripted.provider() as found:
+        yield found
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory, behind: scripted.Provider) -> Generator[Hub]:
+    made = Hub(tmp_path_factory.mktemp("cut"), config(behind.url)).start()
+    try:
+        yield made
+    finally:
+        code = made.stop()
+    assert code == 0
+    assert "Traceback" not in made.log.read_text()
+    verified(made.database)
+
+
+def client(hub: Hub, key: str = "ann") -> openai.OpenAI:
+    return openai.OpenAI(base_url=hub.url + "/v1", api_key=hub.keys.get(key, key), max_retries=0)
+
+
+def chat_events(words: int) -> list[bytes]:
+    head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    deltas: list[Any] = [{"role": "assistant", "content": ""}, *({"content": WORD} for _ in range(words))]
+    chunks = [{**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
+
+
+def rows(hub: Hub) -> list[dict[str, Any]]:
+    with sqlite3.connect(f"file:{hub.database}?mode=ro", uri=True) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM usage ORDER BY number")]
+
+
+def row(hub: Hub) -> dict[str, Any]:
+    [found] = wait_for(lambda: rows(hub))
+    return found
+
+
+def outcome(hub: Hub) -> dict[str, Any]:
+    last = records(hub.database)[-1]
+    assert last["kind"].endswith(".outcome")
+    return last
+
+
+@pytest.mark.parametrize("words", [1, 7])
+def test_a_client_that_leaves_pays_for_what_had_come(hub: Hub, behind: scripted.Provider, words: int) -> None:
+    behind.script.append(scripted.stream([*chat_events(words), *scripted.until_gone()]))
+    with client(hub) as asking, asking.chat.completions.create(model="fast", messages=TALK, max_tokens=64, stream=True) as stream:
+        chunks = iter(stream)
+        for _ in range(words + 1):
+            next(chunks)
+    assert behind.left.wait(20), "the provider's stream is closed"
+    spent = row(hub)
+    assert (spent["status"], spent["output"], spent["kind"]) == ("estimated", 3 * words, "llm.chat")
+    assert spent["input"] > 0
+    assert spent["cost"] == spent["input"] * INPUT + spent["output"] * OUTPUT
+    wait_for(lambda: records(hub.database)[-1].get("outcome", {}).get("code") == "client_gone")
+    last = outcome(hub)
+    assert last["estimated"] is True
+    assert last["usage"] == {"input": spent["input"], "output": spent["output"]}
+    assert last["cost"] == spent["cost"]
+
+
+def test_never_more_than_was_set_aside(hub: Hub, behind: scripted.Provider) -> None:
+    behind.script.append(scripted.stream([*chat_events(50), scripted.cut]))
+    with client(hub) as asking, pytest.raises(openai.APIError):
+        list(asking.chat.completions.create(model="fast", messages=TALK, max_tokens=5, stream=True))
+    assert row(hub)["output"] == 5
+
+
+def test_a_provider_that_dies_is_paid_for_what_it_said_in_each_dialect(hub: Hub, behind: scripted.Provider) -> None:
+    behind.script.append(scripted.stream([*scripted.messages_stream("m")[:6], scripted.cut]))
+    with (
+        anthropic.Anthropic(base_url=hub.url, api_key=hub.keys["ann"], max_retries=0) as asking,
+        pytest.raises(anthropic.APIError),
+        asking.messages.stream(model="wise", messages=TALK, max_tokens=64) as stream,
+    ):
+        stream.get_final_message()
+    said = row(hub)
+    assert (said["status"], said["input"], said["output"]) == ("estimated", 9, 3), "its input it had reported; Hello there. is three"
+    assert said["cost"] == 9 * CLAUDE_INPUT + 3 * CLAUDE_OUTPUT
+    assert outcome(hub)["estimated"] is True
+
+    behind.script.append(scripted.stream([*scripted.messages_stream("m")[:5], scripted.cut]))
+    with client(hub) as asking, pytest.raises(openai.APIError):
+        list(asking.chat.completions.create(model="wise", messages=TALK, stream=True))
+    assert (rows(hub)[1]["status"], rows(hub)[1]["output"]) == ("estimated", 3), "in translation by the provider's words"
+
+    events = Shelf().answer(scripted.Asked("/v1/responses", {}, json.dumps({"model": "m", "input": "x", "stream": True}).encode())).parts
+    failed = {"type": "response.failed", "response": {"id": "r", "status": "failed", "error": {"code": "server_error", "message": "no"}}}
+    behind.script.append(scripted.stream([*events[:6], scripted.named(failed)]))
+    with client(hub) as asking:
+        assert list(asking.responses.create(model="fast", input="x", stream=True, store=False))[-1].type == "response.failed"
+    last = rows(hub)[2]
+    assert (last["status"], last["output"]) == ("estimated", 1), "three letters"
+    assert outcome(hub)["outcome"]["status"] == "error"
+
+
+def test_what_the_provider_reported_counts_where_it_did(hub: Hub, behind: scripted.Provider) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 40, "total_tokens": 49}}
+    behind.script.append(scripted.stream([*chat_events(2), b"data: " + json.dumps(usage).encode() + b"\n\n", scripted.cut]))
+    with client(hub) as asking, pytest.raises(openai.APIError):
+        list(asking.chat.completions.create(model="fast", messages=TALK, max_tokens=64, stream=True))
+    assert (row(hub)["status"], row(hub)["input"], row(hub)["output"]) == ("error", 9, 40)
+    assert outcome(hub)["estimated"] is False
+
+
+def test_a_key_revoked_in_the_midst_pays_for_what_had_come(hub: Hub, behind: scripted.Provider) -> None:
+    made = hub.admin("POST", "/admin/v1/keys", {"name": "short", "grants": [{"model": "*"}]})
+    behind.script.append(scripted.stream([*chat_events(4), *scripted.until_gone()]))
+    with client(hub, made["key"]) as asking, asking.chat.completions.create(model="fast", messages=TALK, stream=True) as stream:
+        chunks = iter(stream)
+        for _ in range(5):
+            next(chunks)
+        hub.admin("DELETE", "/admin/v1/keys/short")
+        assert behind.left.wait(20)
+    spent = row(hub)
+    assert (spent["status"], spent["output"]) == ("estimated", 12)
+    wait_for(lambda: any(one.get("outcome", {}).get("code") == "key_revoked" for one in records(hub.database)))
+
+
+def test_a_hub_that_is_killed_leaves_what_was_sent_at_its_least(hub: Hub, behind: scripted.Provider) -> None:
+    gone = threading.Event()
+    behind.script.append(scripted.stream([*chat_events(4), scripted.wait(gone)]))
+    try:
+        with client(hub) as asking, asking.chat.completions.create(model="fast", messages=TALK, stream=True) as stream:
+            next(iter(stream))
+            os.kill(hub.pid, signal.SIGKILL)
+            hub.await_end()
+    finally:
+        gone.set()
+    hub.start()
+    spent = row(hub)
+    assert (spent["status"], spent["output"]) == ("unknown", 0)
+    assert spent["cost"] == spent["input"] * INPUT > 0
+    with client(hub) as asking:
+        asking.chat.completions.create(model="fast", messages=TALK, max_tokens=10)
+    assert [one["status"] for one in rows(hub)] == ["unknown", "ok"]
