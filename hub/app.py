@@ -37,6 +37,7 @@ from hub.llm.figures import Figures
 from hub.llm.providers import Providers, known
 from hub.llm.standing import Standing
 from hub.llm.stored import Stored
+from hub.llm.unpriced import Unpriced
 from hub.medium import Medium
 from hub.observe.ship import Shipping
 from hub.on_memory import OnMemory
@@ -119,7 +120,7 @@ class Hub:
         standing = Standing()
         self.router = Router(figures.price_of, figures.window_of, standing.left)
         self._catalogue: tuple[Config, Catalogue] | None = None
-        money = Money(self.budgets, self.prices, standing)
+        money = Money(self.budgets, self.prices, standing, Unpriced(self.alerts.unpriced))
         self.stored = Stored(medium.stored)
         rooms = Rooms(self.providers, self.router, money, self.stored, medium.usage, self.keeper, self._models)
         self.models = ModelsEdge(self.steps, self.clients, rooms, config.server)

@@ -16,6 +16,7 @@ from hub.budget.budgets import instant, shown
 from hub.budget.tiers import Rule
 from hub.budget.usage import AlertRow, Ledger
 from hub.budget.window import MICROS
+from hub.call import Target
 from hub.config.money import AlertSpec, BudgetSpec
 from hub.config.values import Secret
 from hub.egress import Egress
@@ -49,6 +50,16 @@ class Notice(Struct, frozen=True):
     at: str
 
 
+class UnpricedNotice(Struct, frozen=True):
+    """The same of a model without a price that was used."""
+
+    id: str
+    event: str
+    provider: str
+    model: str
+    at: str
+
+
 class Alerts:
     """`again` in seconds. It is told by `raised`, from the path, and does everything else by itself."""
 
@@ -62,7 +73,9 @@ class Alerts:
         self.configure(budgets)
 
     def configure(self, budgets: Iterable[BudgetSpec]) -> None:
-        self._specs: dict[str, AlertSpec] = {spec.name: spec.alerts for spec in budgets if spec.alerts.url}
+        told = [spec for spec in budgets if spec.alerts.url]
+        self._specs: dict[str, AlertSpec] = {spec.name: spec.alerts for spec in told}
+        self._orgs = {spec.name: spec.org for spec in told}
 
     async def open(self) -> None:
         self._task = asyncio.create_task(self._work(), name="budget-alerts")
@@ -82,6 +95,19 @@ class Alerts:
         body = Notice(name, rule.name, rule.scope, org, who, rule.unit, percent, *amounts, instant(first), now)
         self._passed.append(AlertRow(rule.basis, f"{org}:{who}", first, percent, msgjson.encode(body).decode()))
         self._due.set()
+
+    def unpriced(self, target: Target, org: str) -> None:
+        """A model without a price is in use: told once at each address that is told of budgets which may be this organisation's."""
+        urls: set[str] = set()
+        for name, spec in self._specs.items():
+            if self._orgs[name] not in ("*", org) or spec.url in urls:
+                continue
+            urls.add(spec.url)
+            now = instant(time.time_ns() // 1000)
+            body = UnpricedNotice(f"unpriced.{name}/{target}", "model_not_priced", target.upstream, target.name, now)
+            self._passed.append(AlertRow(f"unpriced.{name}", str(target), 0, 0, msgjson.encode(body).decode(), time.time_ns() // 1000))
+        if urls:
+            self._due.set()
 
     async def _work(self) -> None:
         while True:

@@ -41,6 +41,7 @@ class Left(Struct, frozen=True):
     cap: int
     resets: int | None
     hard: bool = True
+    limit: bool = False
 
 
 class Reservation:
@@ -99,7 +100,11 @@ class Reservation:
         if self._ended:
             return
         if self.sent:
-            self.settle(self.least, self.least_tokens, Facts(self.facts.kind, self.facts.door, "unknown", 0, 1, self.facts.tags))
+            self.settle(
+                self.least if self.most is not None else None,
+                self.least_tokens,
+                Facts(self.facts.kind, self.facts.door, "unknown", 0, 1, self.facts.tags),
+            )
         else:
             self.refund()
 

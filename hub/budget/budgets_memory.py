@@ -128,7 +128,8 @@ class MemoryBudgets:
         facts = held.facts
         if facts.status != "unknown":
             facts = Facts(facts.kind, facts.door, "unknown", facts.latency, facts.attempts, facts.tags)
-        return self._store.note(Usage(held.id, self._latest, *held.names, held.least, held.least_tokens, facts))
+        least = None if held.most is None else held.least
+        return self._store.note(Usage(held.id, self._latest, *held.names, least, held.least_tokens, facts))
 
     def settle(self, held: "Held", cost: int | None, tokens: Tokens | None, facts: Facts) -> None:
         self._live.pop(held.id, None)

@@ -151,7 +151,7 @@ class RedisBudgets:
             raise StoreDown("budgets cannot be counted at the moment", retry_after=1.0)
 
     def _least(self, held: "Shared") -> Usage:
-        return _row(held, held.least, held.least_tokens, held.facts, "unknown", self._spend.now())
+        return _row(held, None if held.most is None else held.least, held.least_tokens, held.facts, "unknown", self._spend.now())
 
     def settle(self, held: "Shared", cost: int | None, tokens: Tokens | None, facts: Facts) -> Awaitable[None] | None:
         cost, tokens = held.most if cost is None else cost, held.tokens if tokens is None else tokens
@@ -239,7 +239,7 @@ class RedisBudgets:
     def _left(self, one: Tally, gone: int, start: int) -> Left:
         rule = one.rule
         end = start + 61 * rule.window.slot if rule.window.kind == "rolling" else span_of(rule.window, start).end
-        return Left(rule.name, rule.scope, one.who, rule.unit, rule.cap - gone, rule.cap, resets_at(end), rule.hard)
+        return Left(rule.name, rule.scope, one.who, rule.unit, rule.cap - gone, rule.cap, resets_at(end), rule.hard, rule.limit)
 
     async def _tried(self, ask: Callable[[], Awaitable[list[Any]]], tallies: tuple[Tally, ...]) -> list[int]:
         """Ask until the answer is one: windows are of this moment, counts are loaded, the life is the present one. Raises `StoreDown`."""

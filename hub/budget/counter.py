@@ -100,7 +100,7 @@ class Counter:
         """`free`: without what is set aside."""
         rule = self.rule
         left = rule.cap - self.spent - (self.reserved if free else 0)
-        return Left(rule.name, rule.scope, self.who, rule.unit, left, rule.cap, self.resets(), rule.hard)
+        return Left(rule.name, rule.scope, self.who, rule.unit, left, rule.cap, self.resets(), rule.hard, rule.limit)
 
     def resets(self) -> int | None:
         if self.rule.window.kind == "rolling":

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from datetime import datetime
 from fnmatch import fnmatchcase
+from hashlib import sha256
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from hub.budget.price_table import Phase
 from hub.budget.prices import FREE, PER, Long, Price, Rates
@@ -13,13 +14,14 @@ from hub.config.values import Dollars
 
 
 class Own(Struct, frozen=True):
-    """What one pattern of calls costs, over time. `phases` ascend by when they begin."""
+    """What one pattern of calls costs, over time. `phases` ascend by when they begin; `hashes` has a name for each of them."""
 
     org: str
     provider: str
     model: str
     service: str
     phases: tuple[Phase, ...]
+    hashes: tuple[str, ...]
 
 
 def owned(specs: Iterable[PriceSpec]) -> tuple[Own, ...]:
@@ -28,8 +30,7 @@ def owned(specs: Iterable[PriceSpec]) -> tuple[Own, ...]:
     for spec in specs:
         phases = found.setdefault((spec.org, spec.provider, spec.model, spec.service), [])
         phases.append(Phase(price_of(spec), _start(spec.effective_from)))
-    made = (Own(*pattern, tuple(sorted(phases, key=lambda phase: phase.start))) for pattern, phases in found.items())
-    return tuple(sorted(made, key=lambda one: one.org == "*"))
+    return tuple(sorted((_own(pattern, phases) for pattern, phases in found.items()), key=lambda one: one.org == "*"))
 
 
 def fitting(own: Iterable[Own], org: str, provider: str, model: str, service: str) -> tuple[Own, ...]:
@@ -42,12 +43,12 @@ def fitting(own: Iterable[Own], org: str, provider: str, model: str, service: st
     )
 
 
-def price_at(fitting: Iterable[Own], at: int) -> Price | None:
-    """The price that holds, None where none has begun."""
+def phase_at(fitting: Iterable[Own], at: int) -> tuple[Phase, str] | None:
+    """The price that holds, and its hash; None where none has begun."""
     for one in fitting:
-        for phase in reversed(one.phases):
+        for phase, name in zip(reversed(one.phases), reversed(one.hashes), strict=True):
             if phase.start <= at:
-                return phase.price
+                return phase, name
     return None
 
 
@@ -57,6 +58,12 @@ def price_of(spec: PriceSpec) -> Price:
         return FREE
     long = tuple(Long(one.over, _rates(one)) for one in spec.long)
     return Price(_rates(spec), long, _nano(spec.call, 0) * PER, None if spec.search is None else spec.search.nano * PER)
+
+
+def _own(pattern: tuple[str, str, str, str], phases: list[Phase]) -> Own:
+    ordered = tuple(sorted(phases, key=lambda phase: phase.start))
+    hashes = (sha256(json.encode((pattern, phase))).hexdigest() for phase in ordered)
+    return Own(*pattern, ordered, tuple(f"sha256:{digest}" for digest in hashes))
 
 
 def _rates(spec: RatesSpec) -> Rates:

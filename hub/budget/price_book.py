@@ -6,9 +6,13 @@ A price is asked for by the provider's name under `providers` (own prices know i
 
 import time
 from collections.abc import Iterable
-from typing import Final
+from datetime import UTC, datetime
+from typing import Final, Literal
 
-from hub.budget.own_prices import Own, fitting, owned, price_at
+from msgspec import Struct
+
+from hub.budget import own_prices
+from hub.budget.own_prices import Own, fitting, owned
 from hub.budget.price_table import Model, Phase, Table, embedded, embedded_hash, phase_at
 from hub.budget.prices import Price
 from hub.config.money import PriceSpec
@@ -22,6 +26,23 @@ _KEPT = 4096
 
 _Key = tuple[str, str, str, str, str]
 _Answer = tuple[tuple[Own, ...], tuple[Phase, ...]]
+
+
+class Quote(Struct, frozen=True):
+    """A price, and which one it is: of the table with this hash, or an operator's own, whose hash is over its pattern, its rates and its
+    beginning. `start` in Unix seconds, 0 where it always held."""
+
+    price: Price
+    source: Literal["own", "table"]
+    hash: str
+    start: int = 0
+
+    def told(self) -> dict[str, str]:
+        """For records."""
+        found = {"source": self.source, "hash": self.hash}
+        if self.start:
+            found["effective_from"] = datetime.fromtimestamp(self.start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return found
 
 
 class PriceBook:
@@ -67,6 +88,13 @@ class PriceBook:
         return known
 
     def find(self, provider: str, kind: str, model: str, *, org: str = "default", service: str = "", at: int | None = None) -> Price | None:
+        """The price alone that `quote` finds."""
+        found = self.quote(provider, kind, model, org=org, service=service, at=at)
+        return None if found is None else found.price
+
+    def quote(
+        self, provider: str, kind: str, model: str, *, org: str = "default", service: str = "", at: int | None = None
+    ) -> Quote | None:
         """The price of a call at `at` (Unix seconds; now where it is None); None where nobody knows it.
 
         `service` is the class of service as the provider calls it. A class that costs more than the standard one, and is not listed, has
@@ -79,10 +107,10 @@ class PriceBook:
         own, phases = answer
         if at is None and (own or len(phases) > 1):
             at = time.time_ns() // 1_000_000_000
-        if own and (price := price_at(own, at or 0)) is not None:
-            return price
+        if own and (held := own_prices.phase_at(own, at or 0)) is not None and held[0].price is not None:
+            return Quote(held[0].price, "own", held[1], held[0].start)
         phase = phase_at(phases, at or 0)
-        return None if phase is None else phase.price
+        return None if phase is None or phase.price is None else Quote(phase.price, "table", self.hash, phase.start)
 
     def facts(self, kind: str, model: str) -> Model | None:
         """What the table knows of a model besides its price: context window, longest output, capabilities. Raises `BadTable`."""

@@ -205,11 +205,25 @@ def _place(source: Path | str, org: str, what: str) -> tuple[str, int | str]:
 
 
 def _line(entry: dict[str, Any]) -> str:
+    from hub.config.values import Dollars
+
     record = entry["record"]
     target = record.get("target", {})
     outcome = record.get("outcome", {})
     where = f"{target['upstream']}/{target.get('name', '')}" if "upstream" in target else target.get("door", "")
     status = " ".join(filter(None, (outcome.get("status", ""), outcome.get("code", ""))))
     took = f"{outcome['us'] / 1000:.1f} ms" if "us" in outcome else ""
-    words = (str(record.get("ts", "")), str(record.get("kind", "")), str(record.get("actor", {}).get("sub", "-")), where, status, took)
+    price = record.get("price", {})
+    charged = f"{price['source']} {price['hash'].removeprefix('sha256:')[:12]}" if price else ""
+    cost = f"${Dollars(record['cost'])}{f' by {charged}' if charged else ''}" if "cost" in record else ""
+    cost = "unpriced" if record.get("unpriced") else cost
+    words = (
+        str(record.get("ts", "")),
+        str(record.get("kind", "")),
+        str(record.get("actor", {}).get("sub", "-")),
+        where,
+        status,
+        took,
+        cost,
+    )
     return f"{entry['index']:>8}  " + "  ".join(filter(None, words)) + f"  {record.get('id', '')}"

@@ -47,6 +47,7 @@ def check(
         problems = [{"line": 0, "column": 0, "path": "", "message": sentence} for sentence in sentences]
         _refuse(config, problems, [f"{config}: {sentence}" for sentence in sentences], as_json)
         raise typer.Exit(1)
+    hints += _money(config, loaded, connect=connect)
     warnings = [*(f"{config}:{warning}" for warning in loaded.warnings), *(f"{config}: {hint}" for hint in hints)]
     for warning in warnings:
         note(f"warning: {warning}")
@@ -78,6 +79,14 @@ def _deeper(loaded: "Loaded") -> list[str]:
     except PolicyInvalid as error:
         sentences += error.messages
     return sentences
+
+
+def _money(file: Path, loaded: "Loaded", *, connect: bool) -> list[str]:
+    """Models whose price nobody knows, and keys that the vault does not have."""
+    from hub.commands.check_money import unkept, unpriced
+
+    found = list(unpriced(file, loaded.config, connect=connect)) if loaded.config.models else []
+    return found + asyncio.run(unkept(file, loaded.config, connect=connect))
 
 
 async def _stored(loaded: "Loaded") -> list[str]:

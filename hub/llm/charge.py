@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.budget.budgets import Budgets, Left, Reservation, shown
-from hub.budget.price_book import PriceBook
+from hub.budget.price_book import PriceBook, Quote
 from hub.budget.prices import Price, bound, cost
 from hub.budget.usage import Facts
 from hub.call import Call, Caller, Reply, Target, Tokens
@@ -22,6 +22,7 @@ from hub.llm.endpoints import Kind
 from hub.llm.head import Head
 from hub.llm.providers import Place
 from hub.llm.standing import Standing
+from hub.llm.unpriced import Unpriced
 
 MEDIUM = 8192
 """Tokens that one image or document in a request is taken for at most, beside an eighth of its base64."""
@@ -43,6 +44,15 @@ class Money(Struct, frozen=True):
     budgets: Budgets
     prices: PriceBook
     standing: Standing
+    unpriced: Unpriced
+
+
+class Figure(Struct, frozen=True):
+    """What a call to one deployment costs at most. `estimate` in nano-dollars, None without a price; `most`: tokens it is bounded by."""
+
+    quote: Quote | None
+    estimate: int | None
+    most: Tokens
 
 
 class Charge:
@@ -52,13 +62,14 @@ class Charge:
         self._budgets = money.budgets
         self._book = money.prices
         self._standing = money.standing
+        self._unpriced = money.unpriced
         self._places = places
         self._kind: Kind = kind
         self._head = head
         self._caller: Caller | None = None
         self._call: Call | None = None
         self._held: Reservation | None = None
-        self._price: Price | None = None
+        self._quote: Quote | None = None
         self._attempts = 0
         self._tags = _tags(head.metadata) if head.metadata else {}
         self._stream: Stream | None = None
@@ -82,12 +93,9 @@ class Charge:
         assert self._call is not None
         assert self._caller is not None
         self._attempts += 1
-        place = self._places[target.upstream]
-        spec = place.provider.spec
-        listed = self._book.kind(target.upstream, spec.like, spec.base_url)
-        price = self._price = self._book.find(target.upstream, listed, target.name, org=self._caller.org, service=self._service())
-        most = self._most(listed, target)
-        self.estimate = None if price is None else bound(price, most.input, most.output)
+        figure = self.figure(target, self._caller)
+        self._quote, self.estimate, most = figure.quote, figure.estimate, figure.most
+        price = self._price
         name = self._call.id if self._attempts == 1 else f"{self._call.id}:{self._attempts}"
         reserved = self._budgets.reserve(name, self._caller, target, self.estimate, most)
         held = self._held = reserved if isinstance(reserved, Reservation) else await reserved
@@ -96,10 +104,23 @@ class Charge:
         if waiting is not None:
             await waiting
 
+    def figure(self, target: Target, caller: Caller) -> Figure:
+        """What a call of this caller to this deployment would cost at most. Changes nothing."""
+        spec = self._places[target.upstream].provider.spec
+        listed = self._book.kind(target.upstream, spec.like, spec.base_url)
+        quote = self._book.quote(target.upstream, listed, target.name, org=caller.org, service=self._service())
+        most = self._most(listed, target)
+        return Figure(quote, None if quote is None else bound(quote.price, most.input, most.output), most)
+
+    @property
+    def _price(self) -> Price | None:
+        return None if self._quote is None else self._quote.price
+
     async def settle(self, reply: Reply, microseconds: int) -> Reply:
         """Spend what the answer cost; it bears that from then on. An answer that is the provider's error costs nothing."""
         held, price, tokens = self._held, self._price, reply.usage.tokens
         assert held is not None
+        assert self._call is not None
         assert isinstance(reply, Served)
         status = "error" if reply.error or reply.is_error else "ok"
         facts = dict(reply.facts or {})
@@ -116,6 +137,11 @@ class Charge:
         usage = msgspec.structs.replace(reply.usage, cost=spent)
         if spent is not None:
             facts["cost"] = spent
+        if self._quote is not None and not reply.error:
+            facts["price"] = self._quote.told()
+        if self._quote is None and not reply.error:
+            facts["unpriced"] = True
+            self._unpriced.sent(self._call, held.caller, held.target)
         if held.left:
             self._standing.note(held.caller, held.left)
             facts["budgets"] = [_standing(left) for left in held.left]

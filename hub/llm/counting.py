@@ -16,6 +16,8 @@ def count(models: Models, catalogue: Catalogue, answer: Answer, nanoseconds: int
     route = facts["route"]
     provider: str = route[-1]["upstream"] if route else call.target.upstream
     alias = call.door if call.door in catalogue.models else ""
+    if facts.get("unpriced"):
+        models.unpriced(alias, provider)
     models.done(alias, provider, nanoseconds, max(0, first), answer.reply.usage)
 
 

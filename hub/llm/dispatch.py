@@ -60,6 +60,16 @@ class Sent(Struct, frozen=True):
         return self.headers.get(b"anthropic-version", b"").decode("latin-1")[:32]
 
 
+class Way(Struct, frozen=True):
+    """A call as it would be sent: to which deployments, in their order, and which are left out."""
+
+    call: Call
+    route: Route
+    stops: tuple[Stop, ...]
+    left: tuple[Left, ...]
+    charge: Charge
+
+
 class Errand(Struct, frozen=True):
     """How one call resolves (`hub.plan.View`)."""
 
@@ -80,7 +90,14 @@ class Errand(Struct, frozen=True):
     """Where what the request refers to is kept; None: it refers to nothing."""
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
-        """Raises `NotFound` for a model that is not there for this caller, `InvalidRequest` for what none of its providers can be asked."""
+        """Raises as `way` does."""
+        way = self.way(call, caller)
+        dispatch = _Run(self, way.route, way.stops, way.left, way.charge).dispatch
+        return Plan(way.call, dispatch=dispatch, charge=way.charge)
+
+    def way(self, call: Call, caller: Caller) -> Way:
+        """Where it would go. Raises `NotFound` for a model that is not there for this caller, `InvalidRequest` for what none of its
+        providers can be asked."""
         model = self.catalogue.find(self.head.model, caller)
         if model is None:
             raise NotFound("there is no such model for this key", data={"param": "model"})
@@ -98,8 +115,7 @@ class Errand(Struct, frozen=True):
         if allowed and len(allowed) < len(able):
             left += tuple(Left(stop.deployed.target, "policy") for stop in able if stop not in allowed)
         shaped = msgspec.structs.replace(call, door=model.name, target=planned.stops[0].deployed.target)
-        charge = Charge(self.money, self.places, kind, self.head)
-        return Plan(shaped, dispatch=_Run(self, route, planned.stops, left, charge).dispatch, charge=charge)
+        return Way(shaped, route, planned.stops, left, Charge(self.money, self.places, kind, self.head))
 
     def _has(self, target: Target) -> bool:
         place = self.places.get(target.upstream)

@@ -29,6 +29,7 @@ from hub.llm.listing import Listing
 from hub.llm.providers import Providers
 from hub.llm.recall import PREFIX, Recall, wish
 from hub.llm.references import references
+from hub.llm.rehearsal import Rehearsal, dry
 from hub.llm.stored import Stored
 from hub.llm.usages import LISTED, PATHS, Usages
 from hub.pipeline import govern
@@ -114,6 +115,11 @@ class Edge(serve.Edge[Exchange]):
         stored, places = rooms.stored, rooms.providers.places
         pin = await stored.pin(caller, named) if named else None
         errand = Errand(endpoint, head, sent, catalogue, policy, places, rooms.router, rooms.money, extra, self._keep_alive, stored, pin)
+        if dry(exchange.headers):
+            delivery = self._delivery(exchange)
+            rehearsal = Rehearsal(errand, self.steps.limits, rooms.money.budgets)
+            await delivery.finish(await govern(self.steps, policy, rehearsal, call, caller, delivery))
+            return
         view = Capturing(errand, rooms.keeper) if rooms.keeper.wants(caller.org) else errand
         began = time.perf_counter_ns()
         delivery = self._delivery(exchange)

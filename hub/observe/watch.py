@@ -174,8 +174,8 @@ class _Timed:
         timings.queue = _queued(_route(reply.facts))
         return replace(reply, facts={**(reply.facts or {}), "steps": timings.microseconds()})
 
-    def end(self) -> None:
-        self._charge.end()
+    def end(self, microseconds: int) -> dict[str, Any] | None:
+        return self._charge.end(microseconds)
 
 
 def _route(facts: dict[str, Any] | None) -> tuple[dict[str, object], ...]:

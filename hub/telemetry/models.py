@@ -27,6 +27,7 @@ class Models:
         self._tokens: dict[_Label, list[int]] = {}
         self._cost: dict[_Label, int] = {}
         self._attempts: dict[tuple[str, str], int] = {}
+        self._unpriced: dict[_Label, int] = {}
 
     def done(self, alias: str, provider: str, nanoseconds: int, first: int, usage: Usage | None) -> None:
         """Count a call that a provider answered. `first`: nanoseconds until a stream's first bytes went out; 0 where it was no stream."""
@@ -46,6 +47,10 @@ class Models:
             counts[0] += tokens.input
             counts[1] += tokens.output
             counts[2] += tokens.cache_read
+
+    def unpriced(self, alias: str, provider: str) -> None:
+        """Count a call of a model without a price."""
+        self._unpriced[alias, provider] = self._unpriced.get((alias, provider), 0) + 1
 
     def attempt(self, provider: str, result: str) -> None:
         """Count an attempt. `result`: `ok`, `status:429` or the code of a refusal."""
@@ -68,7 +73,10 @@ class Models:
         attempts = CounterMetricFamily("hub_model_attempts", "Attempts at an answer of a provider", labels=["provider", "result"])
         for key, count in self._attempts.items():
             attempts.add_metric(key, count)
-        yield from (tokens, cost, attempts)
+        unpriced = CounterMetricFamily("hub_model_unpriced", "Calls of models without a price", labels=["model", "provider"])
+        for label, count in self._unpriced.items():
+            unpriced.add_metric(label, count)
+        yield from (tokens, cost, attempts, unpriced)
 
 
 def _observe(histograms: dict[_Label, list[int]], label: _Label, nanoseconds: int) -> None:

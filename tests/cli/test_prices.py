@@ -158,3 +158,27 @@ def test_every_replica_takes_up_what_is_confirmed_beside_them(tmp_path: Path, da
 def test_the_command_line_alone_has_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["prices", "--help"]) == 0
     assert "confirm" in capsys.readouterr().out
+
+
+def test_check_warns_of_deployments_without_a_price_and_of_keys_the_vault_does_not_have(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    config = {
+        "prices": [{**GOLD, "provider": "local", "model": "priced-*"}],
+        "providers": {
+            "openai": {"wire": "openai", "base_url": "https://api.openai.com/v1", "api_key": "vault:openai"},
+            "local": {"wire": "openai", "base_url": "http://127.0.0.1:9/v1"},
+        },
+        "models": {
+            "fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}, {"provider": "local", "model": "priced-one"}]},
+            "odd": {"route": [{"provider": "local", "model": "nobody-knows"}]},
+        },
+        "budgets": [{"name": "all", "scope": "global", "window": "day", "usd": 5}],
+    }
+    (tmp_path / "hub.yaml").write_text(json.dumps(config))
+    (warning,) = shell.json("check", "hub.yaml")["warnings"]
+    assert "models.odd: nobody knows the price of local:nobody-knows" in warning
+    assert "budgets in money refuse it" in warning
+    assert shell("db", "migrate").returncode == 0
+    warnings = shell.json("check", "hub.yaml")["warnings"]
+    assert any("providers.openai.api_key: the vault has no 'openai' of default" in one for one in warnings)
+    assert not any("gpt-5-mini" in one or "priced-one" in one for one in warnings)

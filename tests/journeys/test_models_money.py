@@ -1,5 +1,6 @@
 """What model calls cost, on a running hub: set aside, settled, refused where it does not fit, and on record."""
 
+import json
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,20 +9,22 @@ import anthropic
 import openai
 import pytest
 
+from hub.audit.export import tail
+from hub.budget.price_table import embedded_hash
 from tests.support import provider as scripted
-from tests.support.hub import Hub
-from tests.support.journal import receipt_stands, verified
+from tests.support.hub import Hub, wait_for
+from tests.support.journal import receipt_stands, records, verified
 
 TALK: list[Any] = [{"role": "user", "content": "Say hello."}]
 EACH = 9 * 250 + 3 * 2000
 """Nano-dollars of one usual answer of gpt-5-mini: 9 tokens read at 0.25 US dollars a million, 3 written at 2."""
 
 
-def config(url: str) -> dict[str, Any]:
+def config(url: str, alerts: str) -> dict[str, Any]:
     grants = [{"model": "*"}]
     return {
         "keys": [{"name": name, "grants": grants} for name in ("free", "two", "poor", "spender", "crowd", "saver")]
-        + [{"name": "root", "roles": ["admin"]}],
+        + [{"name": "root", "roles": ["admin"]}, {"name": "narrow", "grants": [{"model": "*", "endpoints": ["embeddings"]}]}],
         "providers": {
             "openai": {"wire": "openai", "base_url": f"{url}/v1"},
             "local": {"wire": "openai", "base_url": f"{url}/v1"},
@@ -35,10 +38,19 @@ def config(url: str) -> dict[str, Any]:
                 "route": [{"provider": "openai", "model": "gpt-5-mini"}],
                 "rules": [{"budget_under": 100, "route": [{"provider": "openai", "model": "gpt-5-nano"}]}],
             },
+            "pair": {"route": [{"provider": "openai", "model": "gpt-5-mini"}, {"provider": "openai", "model": "gpt-5-nano"}]},
+            "own": {"route": [{"provider": "local", "model": "dated"}]},
+            "owned": {"route": [{"provider": "local", "model": "undated"}]},
+            "strange": {"route": [{"provider": "local", "model": "strange"}]},
             "odd": {"route": [{"provider": "local", "model": "nobody-knows"}]},
             "wise": {"route": [{"provider": "claude", "model": "claude-opus-4-5"}]},
         },
+        "prices": [
+            {"provider": "local", "model": "dated", "input": 1, "output": 2, "effective_from": "2026-01-01T00:00:00Z"},
+            {"provider": "local", "model": "undated", "input": 1, "output": 2},
+        ],
         "budgets": [
+            {"name": "told", "scope": "key", "match": "nobody", "window": "day", "usd": 1, "alerts": {"url": alerts}},
             {"name": "two-calls", "scope": "key", "match": "two", "window": "day", "requests": 2},
             {"name": "pennies", "scope": "key", "match": "poor", "window": "lifetime", "usd": "0.0001"},
             {"name": "month", "scope": "key", "match": "spender", "window": "month", "usd": "1"},
@@ -56,8 +68,27 @@ def behind() -> Generator[scripted.Provider]:
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory: pytest.TempPathFactory, behind: scripted.Provider) -> Generator[Hub]:
-    made = Hub(tmp_path_factory.mktemp("money"), config(behind.url)).start()
+def receiver() -> Generator[scripted.Provider]:
+    """Who is told of budgets."""
+    with scripted.provider() as found:
+        found.always = scripted.whole({})
+        yield found
+
+
+@pytest.fixture
+def told(receiver: scripted.Provider) -> list[dict[str, Any]]:
+    """What it was told, as it comes."""
+
+    class Told(list[dict[str, Any]]):
+        def __iter__(self) -> Any:
+            return iter([asked.json for asked in receiver.asked])
+
+    return Told()
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, behind: scripted.Provider, receiver: scripted.Provider) -> Generator[Hub]:
+    made = Hub(tmp_path_factory.mktemp("money"), config(behind.url, receiver.url)).start()
     try:
         yield made
     finally:
@@ -83,6 +114,7 @@ def test_a_cost_is_estimated_before_and_settled_after_to_the_nano_dollar(hub: Hu
     whole = receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])
     assert whole["cost"] == EACH
     assert whole["usage"] == {"input": 9, "output": 3}
+    assert whole["price"] == {"source": "table", "hash": embedded_hash()}
     [left] = whole["budgets"]
     assert (left["budget"], left["scope"]) == ("month", "key")
     assert round((1 - float(left["left"])) * 1e9) == 3 * EACH
@@ -157,3 +189,68 @@ def test_a_call_that_no_provider_took_costs_nothing(hub: Hub) -> None:
         ask(hub, "spender", "lost")
     assert raised.value.status_code == 502
     assert round((float(before) - float(left())) * 1e9) == EACH
+
+
+def test_an_own_price_is_named_on_record_and_another_one_has_another_name(hub: Hub) -> None:
+    first, second = (receipt_stands(hub.database, ask(hub, "free", model).headers["hub-receipt"]) for model in ("own", "owned"))
+    assert first["price"]["source"] == second["price"]["source"] == "own"
+    assert first["price"]["effective_from"] == "2026-01-01T00:00:00Z"
+    assert "effective_from" not in second["price"]
+    assert first["price"]["hash"].startswith("sha256:")
+    assert first["price"]["hash"] != second["price"]["hash"]
+    assert first["cost"] == 9 * 1000 + 3 * 2000
+
+
+def test_a_model_without_a_price_is_counted_warned_of_once_and_told_once(hub: Hub, told: list[dict[str, Any]]) -> None:
+    before = hub.total("hub_model_unpriced_total")
+    for _ in range(3):
+        found = receipt_stands(hub.database, ask(hub, "free", "strange").headers["hub-receipt"])
+        assert found["unpriced"] is True
+        assert "cost" not in found
+    assert hub.total("hub_model_unpriced_total") == before + 3
+    assert hub.log.read_text().count("a model without a price is in use") == len({"nobody-knows", "strange"})
+    wait_for(lambda: any(one.get("model") == "strange" for one in told))
+    [notice] = [one for one in told if one.get("model") == "strange"]
+    assert (notice["event"], notice["provider"]) == ("model_not_priced", "local")
+    assert any(one["record"].get("unpriced") for one in tail(hub.database, "default", 50))
+
+
+def plan(hub: Hub, key: str, model: str, **more: Any) -> dict[str, Any]:
+    """What a dry run answers."""
+    return json.loads(ask(hub, key, model, extra_headers={"hub-dry-run": "1"}, **more).content)
+
+
+def test_a_dry_run_says_what_would_happen_sets_nothing_aside_and_sends_nothing(hub: Hub, behind: scripted.Provider) -> None:
+    before, [room] = len(behind.asked), plan(hub, "spender", "fast")["budgets"]
+    found = plan(hub, "spender", "fast")
+    assert found["budgets"] == [room]
+    assert (room["budget"], room["scope"], room["unit"], room["amount"], room["fits"]) == ("month", "key", "usd", "1", True)
+    assert (found["would_be_refused"], found["refusal"], found["model"], found["kind"]) == (False, None, "fast", "llm.chat")
+    [deployment] = found["deployments"]
+    assert (deployment["provider"], deployment["model"], deployment["price"]["source"]) == ("openai", "gpt-5-mini", "table")
+    answer = ask(hub, "spender")
+    assert answer.headers["hub-cost-estimate"] == found["estimate_usd"] == room["needed"]
+    assert len(behind.asked) == before + 1
+    poor = plan(hub, "poor", "fast")
+    assert (poor["would_be_refused"], poor["refusal"]["code"], poor["refusal"]["budget"]) == (True, "budget_exceeded", "pennies")
+    odd = plan(hub, "spender", "odd")
+    assert (odd["refusal"]["code"], odd["estimate_usd"], odd["deployments"][0]["unpriced"]) == ("model_not_priced", None, True)
+    assert plan(hub, "free", "odd")["would_be_refused"] is False
+    two = plan(hub, "free", "pair")
+    assert [one["model"] for one in two["deployments"]] == ["gpt-5-mini", "gpt-5-nano"]
+    assert [one["why"] for one in two["left_out"]] == []
+    with anthropic.Anthropic(base_url=hub.url, api_key=hub.keys["free"], max_retries=0) as asking:
+        given: Any = {"hub-dry-run": "1"}
+        raw = asking.messages.with_raw_response.create(model="wise", messages=TALK, max_tokens=10, stream=True, extra_headers=given)
+        assert json.loads(raw.http_response.read())["kind"] == "llm.messages"
+    with pytest.raises(openai.NotFoundError):
+        plan(hub, "free", "nothing-of-that-name")
+    with pytest.raises(openai.BadRequestError):
+        ask(hub, "free", extra_headers={"hub-dry-run": "yes"})
+    with pytest.raises(openai.AuthenticationError), openai.OpenAI(base_url=hub.url + "/v1", api_key="no", max_retries=0) as nobody:
+        nobody.chat.completions.create(model="fast", messages=TALK, extra_headers={"hub-dry-run": "1"})
+    assert len(behind.asked) == before + 1
+    dry = [one for one in records(hub.database) if one.get("flags") == ["dry_run"]]
+    assert len(dry) == 7
+    assert {(one["kind"], one["outcome"]["status"]) for one in dry} == {("llm.chat", "ok"), ("llm.messages", "ok")}
+    assert plan(hub, "narrow", "pair")["refusal"]["code"] == "denied"
