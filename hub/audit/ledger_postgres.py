@@ -2,6 +2,8 @@
 
     put ─► pending ─► seal ─► one statement: lock the heads in order, place, write, commit ─► receipts
 
+By the scribe's line, without a task, where all is in order; by a task where that cannot be done or has failed.
+
 Several processes append to one log: the head's row says where, and is locked until the commit. Each looks now and then for processes that
 died, and signs what has grown unless another is at it.
 """
@@ -10,7 +12,7 @@ import asyncio
 import contextlib
 from asyncio import Future, Task
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,9 +21,10 @@ import asyncpg
 from hub.audit import rows_postgres as rows
 from hub.audit.entry import phase
 from hub.audit.graves import GRACE, Graves, lock_key
+from hub.audit.lane import Lane
 from hub.audit.ledger import NO_SALT, OPERATOR, Entry, Identity, Recovered, Unknown, Waiting, down
 from hub.audit.receipt import Receipt
-from hub.audit.scribe import Choose, Scribe
+from hub.audit.scribe import Choose, Scribe, Tried
 from hub.refusal import JournalDown, Refusal
 from hub.store.postgres import Connection, Postgres
 
@@ -49,9 +52,12 @@ class PostgresLedger:
         self._store = store
         self._graves = Graves(store, grace)
         self._scribe = Scribe(store, self._disown)
-        self._lane = asyncio.Lock()
+        self._lane = Lane()
         self._pending: deque[Waiting] = deque()
+        self._going = False
+        """Whether somebody sees to what is pending, or will at the next turn of the loop."""
         self._work: Task[None] | None = None
+        self._idle = asyncio.Event()
         self._identity: Identity | None = None
         self._unknown: Unknown | None = None
         self._unsaid: set[str] = set()
@@ -84,16 +90,18 @@ class PostgresLedger:
         else:
             self._pending.append(((org, record, salt), future))
             self.waiting += 1
-            if self._work is None:
-                self._work = loop.create_task(self._write(), name="journal-commits")
+            if not self._going:
+                self._going = True
+                loop.call_soon(self._go)  # what is put in this turn goes together
         return future
 
     async def settled(self) -> None:
         with contextlib.suppress(*_FAULTS):
             async with self._lane:
                 await self._scribe.stand()
-        while self._work is not None:
-            await asyncio.wait((self._work,))
+        while self._going:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def recover(self, unknown: Unknown, recovered: Recovered) -> None:
         self._unknown = unknown
@@ -128,15 +136,62 @@ class PostgresLedger:
         except _FAULTS as error:
             raise down(error) from None
 
-    async def _write(self) -> None:
-        """Write what is pending, until nothing is. Begun at the next turn of the loop: what was put in this one goes together."""
+    def _go(self) -> None:
+        if self._lane.try_take():
+            self._onward()
+        else:
+            self._by_task(self._in_turn())
+
+    def _by_task(self, work: Coroutine[Any, Any, None]) -> None:
+        self._work = asyncio.get_running_loop().create_task(work, name="journal-commits")
+
+    async def _in_turn(self) -> None:
         try:
-            async with self._lane:
-                while self._pending:
-                    if taken := self._next():
-                        await self._commit(taken)
-        finally:
-            self._work = None
+            await self._lane.__aenter__()
+        except BaseException:
+            self._rest()
+            raise
+        self._onward()
+
+    def _onward(self) -> None:
+        """In the lane: write what is pending next, by the line or by a task; where nothing is, leave it."""
+        while self._pending:
+            taken = self._next()
+            if taken:
+                if not self._asked(taken):
+                    self._by_task(self._slowly(taken, None))
+                return
+        self._lane.leave()
+        self._rest()
+
+    def _rest(self) -> None:
+        self._going = False
+        self._work = None
+        self._idle.set()
+
+    def _asked(self, taken: Sequence[Waiting]) -> bool:
+        """Whether it goes by the line."""
+
+        def told(receipts: list[Receipt] | None, tried: Tried | None) -> None:
+            if receipts is None:
+                self._by_task(self._slowly(taken, tried))
+                return
+            self._deliver(taken, receipts)
+            self._onward()
+
+        try:
+            return self._scribe.ask([entry for entry, _ in taken], told)
+        except Exception:  # a record that cannot be sealed: the task finds out which
+            return False
+
+    async def _slowly(self, taken: Sequence[Waiting], tried: Tried | None) -> None:
+        try:
+            await self._commit(taken, tried)
+        except BaseException:
+            self._lane.leave()
+            self._rest()
+            raise
+        self._onward()
 
     def _next(self) -> list[Waiting]:
         """What comes next; without outcomes that another process has recorded as unknown, however long they have waited here."""
@@ -154,10 +209,10 @@ class PostgresLedger:
                 kept.append(each)
         return kept
 
-    async def _commit(self, taken: Sequence[Waiting]) -> None:
+    async def _commit(self, taken: Sequence[Waiting], tried: Tried | None = None) -> None:
         entries = [entry for entry, _ in taken]
         try:
-            receipts = await self._scribe.write(entries)
+            receipts = await self._scribe.write(entries, tried)
         except Exception as error:
             if isinstance(error, Refusal) or len(taken) == 1:
                 self._fail(taken, error)

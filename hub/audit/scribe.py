@@ -3,6 +3,9 @@
 What is written is sealed here and gets its places from the database, in one statement that is a transaction of its own: whoever else
 writes to these logs, it is one way there and back.
 
+Where all is in order they go by a line to the database that calls back (`ask`); where anything is not, by a connection of the store, with
+all that may have to be done before (`write`).
+
 Every transaction has its boot's advisory lock, one of several; who takes a boot for dead takes it alone, and ends the boot: from then on
 nothing is written under it (`Ended`), and a new boot is begun. `n` is counted here, for nobody else writes under this boot. A commit of
 which no answer came is looked up before anything else is written.
@@ -15,6 +18,7 @@ from typing import Any
 from msgspec import Struct
 
 from hub.audit import rows_postgres as rows
+from hub.audit import wire_postgres as wire
 from hub.audit.graves import lock_key
 from hub.audit.ledger import Entry, Identity, Writer, new_boot
 from hub.audit.opened import Opened
@@ -32,6 +36,9 @@ _UNWRITABLE = "the journal cannot be written at the moment"
 Choose = Callable[[Connection], Awaitable[Sequence[Entry]]]
 """Says, with the heads locked, what is to be written."""
 
+Told = Callable[[list[Receipt] | None, "Tried | None"], None]
+"""Called with the receipts, or with None and, where that decides what is to be done next, with what became of it."""
+
 Disowned = Callable[[Sequence[Entry], Sequence[Receipt]], None]
 
 
@@ -40,6 +47,14 @@ class Doubt(Struct, frozen=True):
 
     entries: Sequence[Entry]
     batches: list[Batch]
+
+
+class Tried(Struct, frozen=True):
+    """An attempt that failed. `since`: when it began, by the loop's time."""
+
+    writing: Doubt
+    error: StoreDown
+    since: float
 
 
 class Scribe:
@@ -53,6 +68,7 @@ class Scribe:
         self.forfeited: set[str] = set()
         """Calls whose outcome another process has recorded as unknown."""
         self._store = store
+        self._lines = store.lines(wire.STATEMENTS)
         self._disowned = disowned
         self._identity: Identity | None = None
         self._name = ""
@@ -68,23 +84,68 @@ class Scribe:
         self._identity = identity
         self._name = await self._store.write(lambda connection: rows.name(connection, identity.origin))
         await self._begin_boot()
+        if (making := self._lines.make()) is not None:
+            await making
 
-    async def write(self, entries: Sequence[Entry]) -> list[Receipt]:
+    def ask(self, entries: Sequence[Entry], told: Told) -> bool:
+        """Write records by the line, and say by `told` what became of it. False where that cannot be done at the moment: then `write`.
+
+        Whoever is told None has to `write` before he asks for anything else, and hands that what he was told.
+        """
+        line = self._lines.get()
+        turn, logs = self._turn, self._logs
+        if line is None or turn is None or not self._begun or self.doubt is not None or any(org not in logs for org, _, _ in entries):
+            return False
+        writing = self._sealed(logs, entries)
+        fresh = any(batch.log.name not in self._n for batch in writing.batches)
+        since = asyncio.get_running_loop().time()
+
+        def answered(row: bytes | None, fault: StoreDown | None) -> None:
+            if fault is None:
+                try:
+                    firsts = wire.placed(writing.batches, row)
+                except ValueError:
+                    line.close("it cannot be read")
+                    fault = Ambiguous(_UNWRITABLE, detail="the answer to a commit cannot be read")
+                else:
+                    if firsts is not None:
+                        self._store.committed(asyncio.get_running_loop().time() - since)
+                    told(None if firsts is None else self._held(writing, firsts), None)
+                    return
+            told(None, Tried(writing, fault, since))
+
+        line.ask(wire.placing(self.boot, lock_key(self.boot), turn, fresh=fresh, batches=writing.batches), answered)
+        return True
+
+    async def write(self, entries: Sequence[Entry], tried: Tried | None = None) -> list[Receipt]:
         """Write records; receipts in their order. What is raised says that it did not take hold.
 
-        With one exception: where the database goes away in the middle of a commit. That is then known before the next is begun.
+        With one exception: where the database goes away in the middle of a commit. That is then known before the next is begun. `tried`:
+        what was told of a first attempt, which is then treated like one of these.
         """
-        return await self._persistently(lambda: self._at_once(entries))
+        if tried is None:
+            return await self._persistently(lambda: self._at_once(entries))
+        former = [tried]
+
+        async def attempt() -> list[Receipt]:
+            if not former:
+                return await self._at_once(entries)
+            first = former.pop()
+            if isinstance(first.error, Ambiguous):
+                self.doubt = first.writing
+            raise first.error
+
+        return await self._persistently(attempt, tried.since)
 
     async def write_chosen(self, orgs: Iterable[str], choose: Choose) -> list[Receipt]:
         """Write what `choose` chooses into the logs of `orgs`, in the same way."""
         wanted = set(orgs)
         return await self._persistently(lambda: self._chosen(wanted, choose))
 
-    async def _persistently(self, attempt: Callable[[], Awaitable[list[Receipt]]]) -> list[Receipt]:
-        """Again, where it was one connection only; not, where the database is away."""
+    async def _persistently(self, attempt: Callable[[], Awaitable[list[Receipt]]], since: float | None = None) -> list[Receipt]:
+        """Again, where it was one connection only; not, where the database is away. `since`: when the first attempt began, if not now."""
         loop = asyncio.get_running_loop()
-        started, before = loop.time(), self.doubt
+        started, before = loop.time() if since is None else since, self.doubt
         for last in (*[False] * _TRIES, True):
             try:
                 if self.doubt is not before and (receipts := await self._resolve()) is not None:

@@ -9,12 +9,13 @@ import contextlib
 import logging
 import time
 from asyncio import Task
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar, cast
 
 from hub.refusal import StoreDown
 from hub.store.base import Ambiguous, LaterVersion
-from hub.store.postgres_link import DOWN, Connection, connect, quoted, settled, typed, useless
+from hub.store.postgres_line import Line, Lines
+from hub.store.postgres_link import DOWN, Connection, Handed, connect, quoted, settled, typed, useless
 from hub.store.postgres_locks import Locks
 from hub.store.postgres_migrations import applied, migrate, migrations
 from hub.store.postgres_pool import Pool
@@ -43,6 +44,7 @@ class Postgres:
         self._patience = patience
         self._pool = Pool(self._connect, connections, patience)
         self._locks = Locks(self._connect)
+        self._lines: list[Lines] = []
         self._observe: Callable[[int, float], None] | None = None
 
     def __repr__(self) -> str:
@@ -84,6 +86,7 @@ class Postgres:
 
     async def close(self) -> None:
         """Let go of every lock, close every connection. What is asked from now on is refused."""
+        await asyncio.gather(*(lines.close() for lines in self._lines))
         await self._locks.close()
         await self._pool.close()
 
@@ -127,6 +130,20 @@ class Postgres:
             self._observe(1, time.perf_counter() - started)
         return found
 
+    def lines(self, statements: Mapping[str, str]) -> Lines:
+        """A connection beside the others, for such statements only, one at a time: `statements` are prepared on it, by their names.
+
+        Who uses it has `committed` told. Its loss says nothing of the database: who asks next by the other ways finds out.
+        """
+        lines = Lines(self._line, statements)
+        self._lines.append(lines)
+        return lines
+
+    def committed(self, seconds: float) -> None:
+        """A commit on a line took so long."""
+        if self._observe is not None:
+            self._observe(1, seconds)
+
     async def hold(self, key: int, *, shared: bool = False) -> bool:
         """Take an advisory lock and keep it for as long as this is open; False when another has it. Raises `StoreDown`."""
         return await self._locks.hold(key, shared=shared)
@@ -141,6 +158,10 @@ class Postgres:
 
     async def _connect(self) -> Connection:
         return await connect(self._url, self._patience, writable=True)
+
+    async def _line(self) -> Line:
+        connection = await connect(self._url, self._patience, writable=True, kind=Handed)
+        return Line(connection, cast(Handed, connection).transport, self._patience)
 
     async def _within(self, connection: Connection, run: Callable[[Connection], Awaitable[T]]) -> T:
         """What `run` makes of the transaction. Where it fails, the connection is on its way back."""

@@ -3,6 +3,7 @@
 What a failure says goes to the operator's log: never the address, which holds the password, nor an error in which it could stand.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, cast
 
@@ -61,15 +62,23 @@ class Connection(Protocol):
     def is_closed(self) -> bool: ...
 
 
-async def connect(url: str, patience: float, *, writable: bool = False) -> Connection:
+class Handed(asyncpg.Connection):  # pyright: ignore[reportUntypedBaseClass, reportMissingTypeArgument] - partly annotated
+    """A connection that shows its transport, for who goes on speaking to the server himself."""
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)  # pyright: ignore[reportUnknownMemberType]
+        self.transport = transport
+
+
+async def connect(url: str, patience: float, *, writable: bool = False, kind: type[Any] = asyncpg.Connection) -> Connection:
     """A connection that waits `patience` seconds at most: for its making, and for the answer to a statement. Raises `StoreDown`.
 
     A statement that waits for a lock is ended by the server a little sooner, so that the connection stays of use. `writable`: not to a
-    standby, where every transaction would fail, and whose locks nobody else knows of.
+    standby, where every transaction would fail, and whose locks nobody else knows of. `kind`: of which class it is.
     """
     made: Connection | None = None
     try:
-        made = await _connect(url, timeout=patience, command_timeout=patience)
+        made = await _connect(url, timeout=patience, command_timeout=patience, connection_class=kind)
         await made.execute(_SET_UP.format(lock=max(1, int(patience * 800)), idle=int(patience * 2000)))
         if writable and await made.fetchval("SELECT pg_is_in_recovery()"):
             raise StoreDown(DOWN, detail="the server is a standby, which takes no writes")
