@@ -104,13 +104,14 @@ class Scribe:
             if fault is None:
                 try:
                     firsts = wire.placed(writing.batches, row)
+                    receipts = None if firsts is None else self._held(writing, firsts)
                 except ValueError:
                     line.close("it cannot be read")
                     fault = Ambiguous(_UNWRITABLE, detail="the answer to a commit cannot be read")
                 else:
-                    if firsts is not None:
+                    if receipts is not None:
                         self._store.committed(asyncio.get_running_loop().time() - since)
-                    told(None if firsts is None else self._held(writing, firsts), None)
+                    told(receipts, None)
                     return
             told(None, Tried(writing, fault, since))
 

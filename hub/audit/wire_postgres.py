@@ -1,6 +1,7 @@
 """A batch on its way to PostgreSQL without the driver: as the messages that place it, and the answer read. Knows no connection."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hub.audit.rows_postgres import PLACE, Batch
 from hub.store import postgres_wire as wire
@@ -13,6 +14,7 @@ STATEMENTS = {
 }
 """What has to be prepared, by name."""
 
+_ONE_BIGINT = b"\x00\x01\x00\x00\x00\x08"
 _FALSE, _TRUE = b"\x00", b"\x01"
 
 
@@ -41,10 +43,9 @@ def placed(batches: Sequence[Batch], row: bytes | None) -> list[int] | None:
     """The index of each batch's first record; None where the database did nothing. Raises `ValueError` for what is no answer to that."""
     if row is None:
         raise ValueError("no row")
-    columns = wire.columns(row)
-    if len(columns) == 1 and columns[0] is not None and len(columns[0]) == 8:
-        return [int.from_bytes(columns[0], "big")]
-    said, firsts = columns
+    if len(row) == 14 and row[:6] == _ONE_BIGINT:
+        return [int.from_bytes(row[6:], "big")]
+    said, firsts = wire.columns(row)
     if said in (b"ended", b"late", b"gone"):
         return None
     if said != b"done" or firsts is None:
@@ -57,8 +58,12 @@ def placed(batches: Sequence[Batch], row: bytes | None) -> list[int] | None:
 
 def _one(boot: str, key: int, turn: int, batch: Batch) -> bytes:
     id_, phase, hash_, leaf = batch.records[0]
-    number = wire.int4(batch.log.number)
-    return wire.bind(_ONE, (wire.int8(key), boot.encode(), wire.int8(turn), number, batch.salts, id_.encode(), _PHASES[phase], hash_, leaf))
+    return wire.bind(_ONE, (*_fixed(boot, key, turn, batch.log.number), batch.salts, id_.encode(), _PHASES[phase], hash_, leaf))
+
+
+@lru_cache(maxsize=256)
+def _fixed(boot: str, key: int, turn: int, number: int) -> tuple[bytes, ...]:
+    return wire.int8(key), boot.encode(), wire.int8(turn), wire.int4(number)
 
 
 _PHASES = tuple(wire.int2(phase) for phase in range(3))

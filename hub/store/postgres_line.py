@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from hub.refusal import StoreDown
 from hub.store.base import Ambiguous
 from hub.store.postgres_link import DOWN, Connection
-from hub.store.postgres_wire import HEAD, fields, prepare
+from hub.store.postgres_wire import HEAD, fields, prepare, whole
 
 Told = Callable[[bytes | None, StoreDown | None], None]
 """Called with the last DataRow, or with what went wrong: `StoreDown` did not take hold, of `Ambiguous` nobody can tell."""
@@ -21,6 +21,9 @@ _PASSED_OVER = frozenset(b"12CSNA")
 
 _LOOKS = 8
 """How often the clock is looked at within the patience."""
+
+_LONGEST = 1 << 20
+"""Bytes of a message: what is asked for here has short answers, so that anything longer is no answer of PostgreSQL."""
 
 _PAUSE = 1.0
 """Seconds between attempts to make a line."""
@@ -71,11 +74,15 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._rest:
             data = self._rest + data
+        elif (told := self._told) is not None and self._error is None and (row := whole(data)) is not None:
+            self._told = None
+            told(row, None)
+            return
         at, end = 0, len(data)
         while end - at >= 5 and not self.lost:
             kind, length = HEAD.unpack_from(data, at)
             after = at + 1 + length
-            if length < 4 or (end < after and kind not in b"DENSA"):  # of the others none is long: this is no answer of PostgreSQL
+            if not 4 <= length <= _LONGEST:
                 self.close("it cannot be read")
                 return
             if end < after:
@@ -113,7 +120,7 @@ class Line(asyncio.Protocol):
         if self._told is None:
             return
         if self._loop.time() - self._asked >= self._patience:
-            self.close("in time")
+            self.close("it took too long")
             return
         self._watched = True
         self._loop.call_later(self._patience / _LOOKS, self._look)

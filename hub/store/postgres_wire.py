@@ -4,6 +4,7 @@ https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from struct import Struct
 
 SYNC = b"S\x00\x00\x00\x04"
@@ -16,8 +17,9 @@ BYTEA, INT2, INT4, INT8, TEXT = 17, 21, 23, 20, 25
 _LENGTH = Struct("!i").pack
 _ARRAY = Struct("!iIIii").pack
 _INT2, _INT4, _INT8 = Struct("!h").pack, Struct("!i").pack, Struct("!q").pack
-_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00"  # the nameless portal, all rows
+_EXECUTE = b"E\x00\x00\x00\x09\x00\x00\x00\x00\x00" + SYNC  # the nameless portal, all rows
 _NULL = b"\xff\xff\xff\xff"
+_BOUND, _READY = b"2\x00\x00\x00\x04D", b"Z\x00\x00\x00\x05I"
 
 
 def prepare(name: str, query: str) -> bytes:
@@ -26,17 +28,16 @@ def prepare(name: str, query: str) -> bytes:
     return b"P" + _LENGTH(4 + len(text)) + text + SYNC
 
 
-def bind(name: bytes, values: Sequence[bytes | None]) -> bytes:
+def bind(name: bytes, values: Sequence[bytes]) -> bytes:
     """Bind, Execute and Sync: one run of a prepared statement, which is a transaction of its own."""
-    parts = [b"\x00%b\x00\x00\x01\x00\x01" % name, _INT2(len(values))]
-    for value in values:
-        if value is None:
-            parts.append(_NULL)
-        else:
-            parts += (_LENGTH(len(value)), value)
-    parts.append(b"\x00\x01\x00\x01")
-    body = b"".join(parts)
-    return b"".join((b"B", _LENGTH(4 + len(body)), body, _EXECUTE, SYNC))
+    body = _joined(values)
+    return b"B%b\x00%b\x00\x00\x01\x00\x01%b%b\x00\x01\x00\x01%b" % (
+        _LENGTH(4 + 1 + len(name) + 1 + 4 + 2 + len(body) + 4),
+        name,
+        _INT2(len(values)),
+        body,
+        _EXECUTE,
+    )
 
 
 def int2(value: int) -> bytes:
@@ -53,10 +54,7 @@ def int8(value: int) -> bytes:
 
 def array(kind: int, values: Sequence[bytes]) -> bytes:
     """An array of one dimension, of at least one element, none of them NULL."""
-    parts = [_ARRAY(1, 0, kind, len(values), 1)]
-    for value in values:
-        parts += (_LENGTH(len(value)), value)
-    return b"".join(parts)
+    return _ARRAY(1, 0, kind, len(values), 1) + _joined(values)
 
 
 def columns(row: bytes) -> list[bytes | None]:
@@ -91,3 +89,19 @@ def fields(error: bytes) -> dict[str, str]:
     """Those of an ErrorResponse by their letters: `V` severity, `C` SQLSTATE, `M` message."""
     parts = error.split(b"\x00")
     return {part[:1].decode("ascii", "replace"): part[1:].decode("utf-8", "replace") for part in parts if part}
+
+
+def whole(data: bytes) -> bytes | None:
+    """The row of an answer that came in one piece: BindComplete, one DataRow, CommandComplete, ReadyForQuery. None for all others."""
+    if data[:6] != _BOUND or data[-6:] != _READY:
+        return None
+    after = 6 + int.from_bytes(data[6:10], "big")
+    if data[after : after + 1] != b"C" or after + 1 + int.from_bytes(data[after + 1 : after + 5], "big") != len(data) - 6:
+        return None
+    return data[10:after]
+
+
+def _joined(values: Sequence[bytes]) -> bytes:
+    """Values with their lengths."""
+    lengths = map(_LENGTH, map(len, values))
+    return b"".join(chain.from_iterable(zip(lengths, values, strict=True)))

@@ -6,6 +6,7 @@ import random
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
+import asyncpg
 import pytest
 
 from hub.audit import rows_postgres as rows
@@ -13,11 +14,13 @@ from hub.audit.entry import MAX_LEAF
 from hub.audit.graves import lock_key
 from hub.audit.ledger import new_boot
 from hub.audit.tree import Range
+from hub.audit.wire_postgres import STATEMENTS
 from hub.call import new_id
 from hub.store.postgres_link import connect
 from tests.audit.writing import check_log, written
 
 APPEND = "SELECT journal_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+ONE = STATEMENTS["journal_one"]
 
 
 @pytest.fixture
@@ -111,6 +114,46 @@ async def test_a_batch_of_the_largest_records_fits(audit):
         log = await make_log(connection, Range())
         assert await place(connection, boot, [batch(log, some_records(100, MAX_LEAF))]) == ("done", [0])
         assert await connection.fetchval("SELECT sum(length(leaf)) FROM journal_record") == 100 * MAX_LEAF
+
+
+async def place_one(connection, boot, each, turn=0):
+    ((id_, phase, hash_, leaf),) = each.records
+    return await connection.fetchval(ONE, lock_key(boot), boot, turn, each.log.number, each.salts, id_, phase, hash_, leaf)
+
+
+async def test_one_record_alone_is_placed_as_a_batch_of_one_is(audit):
+    async with session(audit) as (connection, boot):
+        for _ in range(60):
+            tree = some_tree()
+            logs = [await make_log(connection, tree) for _ in range(2)]
+            records, salts = some_records(1, random.choice((300, MAX_LEAF))), random.choice((b"", os.urandom(32)))
+            assert await place(connection, boot, [batch(logs[0], records, salts)]) == ("done", [tree.size])
+            assert await place_one(connection, boot, batch(logs[1], records, salts)) == tree.size
+            assert await head(connection, logs[0]) == await head(connection, logs[1])
+            for table, columns in (("journal_record", "index, id, phase, hash, leaf"), ("journal_salt", "index, salts")):
+                one, other = [await connection.fetch(f"SELECT {columns} FROM {table} WHERE org = $1", log.number) for log in logs]
+                assert one == other
+                assert len(one) == (1 if table == "journal_record" else bool(salts))
+
+
+async def test_one_record_that_is_refused_changes_nothing(audit):
+    async with session(audit) as (connection, boot):
+        log = await make_log(connection, some_tree())
+        before, one = await head(connection, log), batch(log, some_records(1), os.urandom(32))
+        gone = batch(rows.Log(log.number + 1, "gone", "gone", "gone"), some_records(1))
+
+        async def refused(*what, turn=0):
+            with pytest.raises(asyncpg.RaiseError, match="may not write here"):
+                await place_one(connection, *what, turn=turn)
+
+        await refused(boot, gone)
+        await refused(boot, one, turn=1)
+        await refused(new_boot(), one)
+        await rows.end(connection, boot, settled=False)
+        await refused(boot, one)
+        assert await head(connection, log) == before
+        for table in ("journal_record", "journal_salt"):
+            assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
 async def test_what_is_refused_changes_nothing(audit):
