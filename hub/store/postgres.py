@@ -38,8 +38,8 @@ _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 class Postgres:
     """One database, for one process. It never prints its address."""
 
-    def __init__(self, url: str, *, connections: int = 8, patience: float = 1.0) -> None:
-        """`connections`: at most, and one more for locks; `patience`: seconds to wait for one, and for each answer of the server."""
+    def __init__(self, url: str, *, connections: int = 7, patience: float = 1.0) -> None:
+        """`connections`: at most, one more for locks, and one for each `lines`; `patience`: seconds to wait for one, and for each answer of the server."""
         self._url = url
         self._patience = patience
         self._pool = Pool(self._connect, connections, patience)
