@@ -39,7 +39,7 @@ class Postgres:
     """One database, for one process. It never prints its address."""
 
     def __init__(self, url: str, *, connections: int = 7, patience: float = 1.0) -> None:
-        """`connections`: at most, one more for locks, and one for each `lines`; `patience`: seconds to wait for one, and for each answer of the server."""
+        """`connections`: at most; one more for locks, one for each `lines`. `patience`: seconds to wait for one, and for each answer."""
         self._url = url
         self._patience = patience
         self._pool = Pool(self._connect, connections, patience)

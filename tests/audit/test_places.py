@@ -223,3 +223,28 @@ async def test_a_hub_of_the_version_before_writes_beside_it_until_it_is_replaced
         await rows.end(connection, boot, settled=True)
     check_log(audit.path, audit.signer, [])
     assert len({each["boot"] for each in written(audit.path)}) == 2
+
+
+async def test_a_database_of_the_version_before_is_brought_up_while_a_hub_of_that_version_goes_on(audit, postgres):
+    """That hub knows `journal_place` alone; what is missing is made by the first hub of this version."""
+    async with session(audit) as (connection, boot):
+        await connection.execute("DROP FUNCTION journal_place_one, journal_grown")
+        await connection.execute("DELETE FROM hub_migration WHERE number = 11")
+        log = await make_log(connection, Range())
+        records = some_records(40)
+        assert await place(connection, boot, [batch(log, records[:3])]) == ("done", [0])
+        async with audit.opened(audit.path, sweep_every=60.0, grace=60.0) as (_, new):
+            await audit.govern(new)
+            assert await connection.fetchval("SELECT max(number) FROM hub_migration") >= 11
+            assert await place(connection, boot, [batch(log, records[3:5])]) == ("done", [3])
+            at = 5
+            while at < len(records):
+                count = min(len(records) - at, random.choice((1, 1, 2, 5)))
+                each = batch(log, records[at : at + count])
+                placed = await place_one(connection, boot, each) if count == 1 else (await place(connection, boot, [each]))[1][0]
+                assert placed == at
+                at += count
+        tree = Range()
+        for _, _, hash_, _ in records:
+            tree.append(hash_)
+        assert await head(connection, log) == (tree.size, tree.encode())
