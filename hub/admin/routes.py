@@ -5,6 +5,7 @@ Each route but the health checks names the one permission it needs; which role h
 """
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE
 
 log = logging.getLogger("hub.admin")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -110,7 +113,7 @@ class Admin:
         if journal.repeats(f"{caller.key_id}/{permission}/{refusal.code}"):
             journal.coalesce(refusal.code, caller.key_id)
             return refusal
-        asked = {"method": request.method, "path": request.url.path, "permission": permission}
+        asked = {**_asked(request), "permission": permission}
         outcome = {"status": "refused", "code": refusal.code}
         try:
             await journal.append(caller.org, record.event("admin.refused", actor=_actor(caller), change=asked, outcome=outcome))
@@ -160,6 +163,17 @@ class Admin:
         """A change goes on record; and it is answered when it holds in every process."""
         await self._steps.journal.append(org, record.event(kind, actor=_actor(caller), change=fields))
         await self._steps.identity.everywhere()
+
+
+def _asked(request: Request) -> dict[str, str]:
+    """Which route was asked, and of what, where that reads like a name: somebody may have put a secret there."""
+    path: str = request.scope["path"]
+    found: dict[str, str] = {}
+    for name, value in request.path_params.items():
+        path = path.replace(f"/{value}", f"/{{{name}}}")
+        if _NAME.fullmatch(value) and not value.startswith("hub_"):
+            found[name] = value
+    return {"method": request.method, "route": path, **found}
 
 
 def _actor(caller: Caller) -> dict[str, str]:

@@ -190,7 +190,7 @@ def test_refused_calls_of_a_known_key_are_on_record_and_a_flood_of_them_is_count
             refused(ask(hub, "hub_nobody", "DELETE", "/admin/v1/keys/ann"), 401, "unauthenticated")
         found = [one for one in records(hub.database, "acme") if one["kind"] == "admin.refused"]
         assert found[0]["actor"]["sub"] == "user:acme-auditor"
-        assert found[0]["change"] == {"method": "DELETE", "path": "/admin/v1/keys/ann", "permission": "keys:write"}
+        assert found[0]["change"] == {"method": "DELETE", "route": "/admin/v1/keys/{key}", "key": "ann", "permission": "keys:write"}
         assert found[0]["outcome"] == {"status": "refused", "code": "denied"}
 
         def counted() -> bool:
@@ -199,6 +199,8 @@ def test_refused_calls_of_a_known_key_are_on_record_and_a_flood_of_them_is_count
             return len(now) + sum(one["count"] for one in lines) == 200 and len(now) < 100
 
         wait_for(counted)
+        refused(ask(hub, "acme-owner", "DELETE", f"/admin/v1/keys/{hub.keys['ann']}"), 404, "not_found")
+        assert hub.keys["ann"] not in json.dumps([records(hub.database, org) for org in ("acme", "default", OPERATOR)])
 
 
 @pytest.mark.parametrize("medium", ["sqlite", "postgres"])
