@@ -149,6 +149,8 @@ class Hub:
         self.metrics.contents_lost = lambda: self.keeper.lost
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
+        self.metrics.rooms = lambda: [(one.budget, one.scope, one.unit, one.left, one.reserved) for one in self.budgets.rooms()]
+        self.metrics.budget_refusals = lambda: self.budgets.refusals.counts
         self.metrics.attempts, self.metrics.deployments = lambda: self.router.counts, self.router.breakers
         await self.medium.open(self.identity.bar, self._seated_again)
         await self.commons.open()

@@ -44,6 +44,28 @@ class Left(Struct, frozen=True):
     limit: bool = False
 
 
+class Room(Struct):
+    """What is known here of one budget, over all it counts separately: the least `left` of any, and what is set aside in all."""
+
+    budget: str
+    scope: str
+    unit: str
+    left: int
+    reserved: int = 0
+
+
+class Refusals:
+    """How often each budget has refused, by name and scope. Of one process."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def count(self, rule: Rule) -> None:
+        if not rule.limit:
+            at = (rule.name, rule.scope)
+            self.counts[at] = self.counts.get(at, 0) + 1
+
+
 class Reservation:
     """What a call has set aside. `over`: soft budgets it may not fit; `left`: each tier after the call, once it is settled.
 
@@ -118,6 +140,12 @@ Reserved = Reservation | Awaitable[Reservation]
 
 class Budgets(Protocol):
     """All budgets of one hub, and its meter: every billable call has a reservation, also one that no budget applies to."""
+
+    refusals: Refusals
+
+    def rooms(self) -> list[Room]:
+        """Each budget that is configured, for the metrics. Limits on tokens are none."""
+        ...
 
     async def open(self) -> None:
         """Settle what a process that died left under way. Raises `StoreDown`."""

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from hub.budget.budgets import NO_TOKENS, Alert, Left, Reservation, Reserved, exceeded, unpriced
+from hub.budget.budgets import NO_TOKENS, Alert, Left, Refusals, Reservation, Reserved, Room, exceeded, unpriced
 from hub.budget.counter import Counter
 from hub.budget.known import Known, Matches, Place
 from hub.budget.tiers import rules_of, taken
@@ -51,6 +51,7 @@ class MemoryBudgets:
         self._loading: dict[Counter, asyncio.Task[None]] = {}
         self._live: dict[str, Held] = {}
         self._room = KNOWN
+        self.refusals = Refusals()
         self.configure(budgets, limits)
 
     async def open(self) -> None:
@@ -86,6 +87,7 @@ class MemoryBudgets:
         if not known.tiers:
             return Held(self, call_id, known, target, bound, tokens)
         if bound is None and known.priced is not None:
+            self.refusals.count(known.priced)
             raise unpriced(target, known.priced)
         if known.hard and self._store.waiting > MOST_WAITING:
             raise StoreDown("what calls cost cannot be written at the moment", retry_after=1.0)
@@ -119,6 +121,15 @@ class MemoryBudgets:
         for counter in self._counters.values():
             counter.turn(now)
         return tuple(self._counters.values())
+
+    def rooms(self) -> list[Room]:
+        found = {rule.basis: Room(rule.name, rule.scope, rule.unit, rule.cap) for rule in self._rules if not rule.limit}
+        for counter in self.counters():
+            room = found.get(counter.rule.basis)
+            if room is not None:
+                room.left = min(room.left, counter.rule.cap - counter.spent - counter.reserved)
+                room.reserved += counter.reserved
+        return list(found.values())
 
     def note(self, held: "Held") -> Awaitable[None] | None:
         """Keep what it costs at least, should this process die."""
@@ -224,6 +235,7 @@ class MemoryBudgets:
         if worst is not None:
             _, counter, need = worst
             left = counter.left(free=True)
+            self.refusals.count(counter.rule)
             raise exceeded(counter.rule, counter.who, need, left.left, left.resets, counter.wait(need, now))
         held.over = tuple(over)
         self._live[held.id] = held

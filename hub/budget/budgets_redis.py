@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from hub.budget.budgets import NO_TOKENS, Alert, Left, Reservation, Reserved, exceeded, resets_at, unpriced
+from hub.budget.budgets import NO_TOKENS, Alert, Left, Refusals, Reservation, Reserved, Room, exceeded, resets_at, unpriced
 from hub.budget.known import Known, Matches
 from hub.budget.spend_keeper import AGAIN, Keeper
 from hub.budget.spend_redis import SpendRedis, Tally, record_of, tallies_of
@@ -42,6 +42,8 @@ SETTLING = 2.0
 MOST_WAITING = 100_000
 _TRIES = 20
 _TOGETHER = 100
+_SEEN = 4096
+"""Counts whose rest is remembered for the metrics; beyond it all are forgotten."""
 
 
 class RedisBudgets:
@@ -67,6 +69,8 @@ class RedisBudgets:
         self._keeper = Keeper(self._spend, store, self._records)
         self._closing = False
         redis.on_return(self._keeper.returned)
+        self.refusals = Refusals()
+        self._seen: dict[str, tuple[str, int, int]] = {}
         self.configure(budgets, limits)
 
     async def open(self) -> None:
@@ -85,7 +89,8 @@ class RedisBudgets:
         await self._store.settled()
 
     def configure(self, budgets: tuple[BudgetSpec, ...], limits: tuple[LimitSpec, ...]) -> None:
-        self._matches = Matches(rules_of(budgets, limits))
+        self._rules = rules_of(budgets, limits)
+        self._matches = Matches(self._rules)
         self._told: dict[str, tuple[int, int]] = {}
         for held in self._live.values():  # what is under way is set aside in the new counts too
             tallies = tallies_of(self._matches.of(held.caller, held.target))
@@ -102,6 +107,7 @@ class RedisBudgets:
         if not known.tiers:
             return held
         if bound is None and known.priced is not None:
+            self.refusals.count(known.priced)
             raise unpriced(target, known.priced)
         if known.hard and self._store.waiting > MOST_WAITING:
             raise StoreDown("what calls cost cannot be written at the moment", retry_after=1.0)
@@ -114,6 +120,21 @@ class RedisBudgets:
         reply = await self._tried(partial(self._spend.look, tallies), tallies)
         found = zip(tallies, reply[2::3], reply[3::3], reply[4::3], strict=True)
         return tuple(self._left(one, spent + aside, start) for one, spent, aside, start in found)
+
+    def rooms(self) -> list[Room]:
+        """As this process last heard of them: the counts are in Redis, and nobody asks it for the metrics' sake."""
+        found = {rule.basis: Room(rule.name, rule.scope, rule.unit, rule.cap) for rule in self._rules if not rule.limit}
+        now = self._spend.now()
+        for basis, left, end in self._seen.values():
+            room = found.get(basis)
+            if room is not None and now < end:
+                room.left = min(room.left, left)
+        for held in self._live.values():
+            for rule, _ in self._matches.of(held.caller, held.target).tiers:
+                room = found.get(rule.basis)
+                if room is not None:
+                    room.reserved += taken(rule.unit, held.most, held.tokens)
+        return list(found.values())
 
     async def _reserve(self, held: "Shared", known: Known) -> Reservation:
         twin = self._live.get(held.id)
@@ -139,6 +160,7 @@ class RedisBudgets:
             left = self._left(one, spent + aside, start)
             need = taken(one.rule.unit, held.most, held.tokens)
             held.record = b""
+            self.refusals.count(one.rule)
             raise exceeded(one.rule, one.who, need, left.left, left.resets, None if wait < 0 else wait)
         held.over = tuple(tallies[which - 1].rule.name for which in reply[2:])
         self._live[held.id] = held
@@ -239,6 +261,9 @@ class RedisBudgets:
     def _left(self, one: Tally, gone: int, start: int) -> Left:
         rule = one.rule
         end = start + 61 * rule.window.slot if rule.window.kind == "rolling" else span_of(rule.window, start).end
+        if len(self._seen) >= _SEEN:
+            self._seen.clear()
+        self._seen[one.key] = (rule.basis, rule.cap - gone, end)
         return Left(rule.name, rule.scope, one.who, rule.unit, rule.cap - gone, rule.cap, resets_at(end), rule.hard, rule.limit)
 
     async def _tried(self, ask: Callable[[], Awaitable[list[Any]]], tallies: tuple[Tally, ...]) -> list[int]:

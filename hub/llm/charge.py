@@ -65,6 +65,8 @@ class Charge:
         self._unpriced = money.unpriced
         self._places = places
         self._kind: Kind = kind
+        self.free = kind == "count_tokens"
+        """Whether it costs nothing whoever is asked: then nothing is set aside, and no row is written."""
         self._head = head
         self._caller: Caller | None = None
         self._call: Call | None = None
@@ -85,6 +87,8 @@ class Charge:
 
     async def move(self, target: Target) -> None:
         """The call is about to be sent to this deployment: what stood for another is given back. Raises as `reserve` does."""
+        if self.free:
+            return
         held = self._held
         if held is not None:
             if held.target == target:
@@ -106,6 +110,8 @@ class Charge:
 
     def figure(self, target: Target, caller: Caller) -> Figure:
         """What a call of this caller to this deployment would cost at most. Changes nothing."""
+        if self.free:
+            return Figure(None, 0, Tokens())
         spec = self._places[target.upstream].provider.spec
         listed = self._book.kind(target.upstream, spec.like, spec.base_url)
         quote = self._book.quote(target.upstream, listed, target.name, org=caller.org, service=self._service())
@@ -118,6 +124,8 @@ class Charge:
 
     async def settle(self, reply: Reply, microseconds: int) -> Reply:
         """Spend what the answer cost; it bears that from then on. An answer that is the provider's error costs nothing."""
+        if self.free:
+            return reply
         held, price, tokens = self._held, self._price, reply.usage.tokens
         assert held is not None
         assert self._call is not None

@@ -30,6 +30,7 @@ from hub.llm.providers import Providers
 from hub.llm.recall import PREFIX, Recall, wish
 from hub.llm.references import references
 from hub.llm.rehearsal import Rehearsal, dry
+from hub.llm.routes import placed
 from hub.llm.stored import Stored
 from hub.llm.usages import LISTED, PATHS, Usages
 from hub.pipeline import govern
@@ -78,6 +79,8 @@ class Edge(serve.Edge[Exchange]):
         catalogue, policy = present
         endpoint = ENDPOINTS.get(path)
         method: str = exchange.scope["method"]
+        if endpoint is None and not placed(path):
+            raise NotFound("there is no such endpoint")
         if path in PATHS or (path == LISTED and method == "GET"):
             if method != "GET":
                 raise MethodNotFound(f"{path} takes GET only")

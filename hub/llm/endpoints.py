@@ -17,6 +17,8 @@ class Endpoint(Struct, frozen=True):
     dialect: Dialect
     wire: Wire
     path: str
+    billable: bool = True
+    """Whether it costs money: counting tokens does not, at any provider."""
 
 
 ENDPOINTS: dict[str, Endpoint] = {
@@ -26,7 +28,7 @@ ENDPOINTS: dict[str, Endpoint] = {
     "/v1/embeddings": Endpoint("embeddings", "chat", "openai", "/embeddings"),
     "/v1/moderations": Endpoint("moderations", "chat", "openai", "/moderations"),
     "/v1/messages": Endpoint("messages", "messages", "anthropic", "/v1/messages"),
-    "/v1/messages/count_tokens": Endpoint("count_tokens", "messages", "anthropic", "/v1/messages/count_tokens"),
+    "/v1/messages/count_tokens": Endpoint("count_tokens", "messages", "anthropic", "/v1/messages/count_tokens", billable=False),
 }
 TALKS = {"chat": ENDPOINTS["/v1/chat/completions"], "responses": ENDPOINTS["/v1/responses"], "messages": ENDPOINTS["/v1/messages"]}
 """Those that can be had of a provider of another dialect, in translation."""

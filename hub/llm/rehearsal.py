@@ -61,7 +61,7 @@ class Rehearsal:
         assert call.target is not None
         figures = {stop.deployed.target: charge.figure(stop.deployed.target, caller) for stop in way.stops}
         first = figures[call.target]
-        rooms = await self._budgets.standing(caller, call.target)
+        rooms = () if charge.free else await self._budgets.standing(caller, call.target)
         refusal = self._decided(call, caller) or await self._limited(caller, call.target) or _unfit(call.target, first, rooms)
         return {
             "object": "dry_run",
@@ -137,7 +137,7 @@ def _deployment(target: Target, why: str, figure: Figure) -> dict[str, Any]:
         "why": why,
         "estimate_nano_usd": figure.estimate,
         "estimate_usd": _dollars(figure.estimate),
-        "unpriced": figure.quote is None,
+        "unpriced": figure.estimate is None,
         "price": None if figure.quote is None else figure.quote.told(),
         "tokens_at_most": {"input": figure.most.input, "output": figure.most.output},
     }

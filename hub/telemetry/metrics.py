@@ -20,6 +20,10 @@ UpstreamState = tuple[str, str, bool]
 """(name, state, breaker open)"""
 
 
+BudgetState = tuple[str, str, str, int, int]
+"""(name, scope, unit, least left of any it counts, set aside); of the unit `usd` in nano-dollars."""
+
+
 class Metrics:
     """The hub's own registry. Children of labelled metrics are kept, since looking one up costs more than counting."""
 
@@ -41,6 +45,9 @@ class Metrics:
         self.deployments: Callable[[], Iterable[UpstreamState]] = lambda: ()
         """(provider, model, breaker open) of each deployment that is configured."""
         self.contents_lost: Callable[[], int] = lambda: 0
+        self.rooms: Callable[[], Iterable[BudgetState]] = lambda: ()
+        self.budget_refusals: Callable[[], Mapping[tuple[str, str], int]] = dict[tuple[str, str], int]
+        """Refusals by name and scope of the budget."""
         self.config: Callable[[], str] = lambda: ""
         self.configs: Callable[[], Mapping[str, int]] = dict[str, int]
         self.registry.register(_State(self))
@@ -49,6 +56,7 @@ class Metrics:
         self.registry.register(self.models)
         self.spans: Callable[[], Mapping[str, Tally]] = dict[str, Tally]
         self.registry.register(_Spans(self))
+        self.registry.register(_Budgets(self))
 
     def called(self, kind: str, status: str, nanoseconds: int) -> None:
         """Count one call of `kind` (closed set: the edges' operations) that ended as `status`. On the loop's thread only."""
@@ -107,6 +115,26 @@ class _Calls:
 
     def collect(self) -> Iterable[CounterMetricFamily | HistogramMetricFamily]:
         return self._metrics.calls()
+
+
+class _Budgets:
+    """How budgets stand, when scraped: one sample for each that is configured, whoever it counts."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        names = ["budget", "scope", "unit"]
+        left = GaugeMetricFamily("hub_budget_left", "What is left of a budget, the least of all it counts separately", labels=names)
+        reserved = GaugeMetricFamily("hub_budget_reserved", "What calls under way have set aside of a budget", labels=names)
+        for name, scope, unit, rest, aside in self._metrics.rooms():
+            scale = 1e9 if unit == "usd" else 1
+            left.add_metric([name, scope, unit], rest / scale)
+            reserved.add_metric([name, scope, unit], aside / scale)
+        refused = CounterMetricFamily("hub_budget_refusals", "Calls a budget had no room for, or no price", labels=["budget", "scope"])
+        for (name, scope), count in self._metrics.budget_refusals().items():
+            refused.add_metric([name, scope], count)
+        return (left, reserved, refused)
 
 
 class _Spans:

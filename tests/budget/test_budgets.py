@@ -258,3 +258,32 @@ async def test_rules_that_change_count_what_was_spent_and_what_is_under_way(purs
     assert (await refused(budgets, "c", 150)).data["budget"] == "b"
     await end(flying.settle(200, Tokens()))
     assert await purse.counts(budgets) == {("b", ""): (300, 0), ("new", "k1"): (300, 0)}
+
+
+async def test_the_metrics_hear_what_is_left_what_is_set_aside_and_who_refuses(purse: Purse):
+    budgets = await purse.make(usd(1000), usd(5000, "key", "key"), BudgetSpec(name="n", scope="team", window="day", requests=3))
+
+    def rooms() -> dict[str, tuple[int, int]]:
+        return {one.budget: (one.left, one.reserved) for one in budgets.rooms()}
+
+    assert rooms() == {"b": (1000, 0), "key": (5000, 0), "n": (3, 0)}
+    one = await reserve(budgets, "c1", 600)
+    assert {name: aside for name, (_, aside) in rooms().items()} == {"b": 600, "key": 600, "n": 1}
+    await refused(budgets, "c2", 600)
+    await refused(budgets, "c3", None)
+    assert budgets.refusals.counts == {("b", "org"): 2}
+    await end(one.dispatching())
+    await end(one.settle(100, Tokens()))
+    await spend(budgets, "c4", 50, caller=BOB)
+    assert {name: rest for name, rest in rooms().items() if name != "key"} == {"b": (850, 0), "n": (1, 0)}
+    assert rooms()["key"] == (4900, 0), "the tightest of ann's and bob's"
+
+
+async def test_a_call_without_a_price_that_broke_off_is_not_said_to_have_cost_nothing(purse: Purse):
+    budgets = await purse.make(BudgetSpec(name="n", scope="key", window="day", requests=3))
+    for name, caller in (("counted", ANN), ("also", BOB)):
+        with await reserve(budgets, name, None, caller=caller) as one:
+            await end(one.dispatching(0, Tokens(input=2)))
+    with contextlib.suppress(Refusal):
+        await end((await reserve(budgets, "settled", None)).settle(None, None))
+    assert {row.id: row.cost for row in await purse.rows()} == {"counted": None, "also": None, "settled": None}

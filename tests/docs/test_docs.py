@@ -62,6 +62,8 @@ def test_every_metric_stands_in_operations_with_its_type_and_labels_and_no_other
     metrics.models.done("fast", "openai", 1, 1, Usage(tokens=Tokens(1, 1), cost=1))
     metrics.models.attempt("openai", "ok")
     metrics.models.unpriced("fast", "openai")
+    metrics.rooms = lambda: [("all", "global", "usd", 1, 0)]
+    metrics.budget_refusals = lambda: {("all", "global"): 1}
     metrics.spans = lambda: {"collector": Tally()}
     found: dict[str, tuple[str, set[str]]] = {}
     for family in metrics.registry.collect():
