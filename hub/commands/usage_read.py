@@ -14,7 +14,7 @@ from hub.commands import api
 from hub.commands.output import Failed
 from hub.commands.place import connected, database, reading
 from hub.config import stores
-from hub.llm.sight import OPERATORS
+from hub.identity.roles import OPERATORS
 from hub.llm.usages import answered
 from hub.refusal import InvalidRequest
 

@@ -10,6 +10,9 @@ from hub.config.models import ModelSpec
 from hub.grants import may_enter
 from hub.routing.route import Deployed, Route
 
+LONGEST = 256
+"""Characters of a provider's name of a model. Clients say it, and it stands in the ledger, which holds no NUL and indexes no long texts."""
+
 
 class Model(Struct, frozen=True):
     """A model as a client names it, under its one spelling, and where it is to be had."""
@@ -40,7 +43,7 @@ class Catalogue(Struct, frozen=True):
         for sign in ":/":
             provider, found, model = name.partition(sign)
             owner = self.providers.get(provider)
-            if found and owner is not None and model:
+            if found and owner is not None and model and len(model) <= LONGEST and model.isprintable():
                 return Model(f"{provider}:{model}", owner.org, owner.shared, Route((Deployed(Target(provider, "model", model)),)))
         return None
 

@@ -3,9 +3,7 @@
 from msgspec import Struct
 
 from hub.call import Caller
-
-OPERATORS = "default"
-"""The organisation whose administrators run the hub."""
+from hub.identity.roles import OPERATORS
 
 _WIDE = frozenset({"owner", "admin", "auditor"})
 

@@ -265,3 +265,12 @@ def test_the_command_line_says_the_same_through_the_hub_and_beside_it(hub: Hub) 
     assert json.loads(run("list", "--json", key="acme-auditor"))["data"] == get(hub, "acme-auditor")["data"]
     for wrong, code in (("colour=red", 2), ("limit=2", 2), ("nothing", 2)):
         assert command("list", "--filter", wrong).returncode == code
+
+
+def test_a_name_that_no_ledger_can_hold_is_no_model(hub: Hub) -> None:
+    before = get(hub, "root", "/v1/usage/summary")["total"]["calls"]
+    for model in ("openai:gpt\x005", "openai:gpt\n5", "openai:" + "x" * 5000, "openai/" + "x" * 5000):
+        with pytest.raises(openai.NotFoundError):
+            ask(hub, "bob", model)
+    ask(hub, "bob", "openai:" + "é" * 256)
+    wait_for(lambda: get(hub, "root", "/v1/usage/summary")["total"]["calls"] == before + 1)
