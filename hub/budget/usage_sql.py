@@ -45,6 +45,7 @@ class Walk:
         self._question = question
         self._dialect: Dialect = dialect
         self._along = _index(question)
+        self._lead = _lead(question, self._along)
         self._aside = "+" if dialect == "sqlite" else ""
         """Before a column by which SQLite, which knows nothing of how often values are, is not to choose an index."""
         self._rest = tuple(one for one in question.equal if one != self._along)
@@ -55,7 +56,7 @@ class Walk:
         """When the last row of the part that begins `before` was settled; no row where the part is the last one."""
         text = _Text(self._dialect)
         where = self._on_the_way(text, self._question.since, before)
-        return text.done(f"SELECT at FROM usage WHERE {where} ORDER BY at DESC LIMIT 1 OFFSET {PART}")  # noqa: S608 (no values)
+        return text.done(f"SELECT at FROM usage WHERE {where} ORDER BY {self._order} LIMIT 1 OFFSET {PART}")  # noqa: S608 (no values)
 
     def rows(self, since: int, before: int, after: Place | None, limit: int) -> Statement:
         """At most `limit` rows with `since <= at < before`, those behind `after` only."""
@@ -66,7 +67,7 @@ class Walk:
             at, last = text.given(after.at), text.given(after.id)
             where.append(f"(at < {at} OR {ident} < {last})")
         where_text = " AND ".join(where)
-        return text.done(f"SELECT {_NAMES} FROM usage WHERE {where_text} ORDER BY at DESC, {ident} DESC LIMIT {int(limit)}")  # noqa: S608
+        return text.done(f"SELECT {_NAMES} FROM usage WHERE {where_text} ORDER BY {self._order}, {ident} DESC LIMIT {int(limit)}")  # noqa: S608
 
     def totals(self, by: Sequence[str], since: int, before: int) -> Statement:
         """What rows with `since <= at < before` come to, in groups: their values first, then the sums as in `Total`."""
@@ -78,18 +79,30 @@ class Walk:
         return text.done(f"SELECT {', '.join([*groups, *_SUMS])} FROM usage WHERE {where}{grouped}")  # noqa: S608 (no values)
 
     def _on_the_way(self, text: _Text, since: int, before: int) -> str:
-        question, along = self._question, self._along
-        found = [f"at >= {text.given(since)}", f"at < {text.given(before)}"]
-        if question.org is not None:
-            found.append(f"{self._aside if question.key else ''}org = {text.given(question.org)}")
-        if question.key:
-            found.append(f"key = {text.given(question.key)}")
-        if along is not None:
-            name, (value,) = along
-            found.append(f"{name} = {text.given(value)}")
-            if name in _PARTIAL:
-                found.append(f"{name} <> ''")
+        """The rows of the span, as the index has them.
+
+        PostgreSQL is given the index's columns as one value: it then has no other index for it, and none for the order. Left to choose, it
+        walks along the time for a value it takes to be common, and finds out that it is not.
+        """
+        question, lead = self._question, self._lead
+        found: list[str] = []
+        if lead is None or self._dialect == "sqlite":
+            found += [f"at >= {text.given(since)}", f"at < {text.given(before)}"]
+            found += [f"{lead[0]} = {text.given(lead[1])}"] if lead is not None else []
+        else:
+            name, value = lead
+            found.append(f"({name}, at) >= ({text.given(value)}, {text.given(since)})")
+            found.append(f"({name}, at) < ({text.given(value)}, {text.given(before)})")
+        if question.org is not None and lead is not None and lead[0] != "org":
+            found.append(f"{self._aside if lead[0] == 'key' else ''}org = {text.given(question.org)}")
+        if lead is not None and lead[0] in _PARTIAL:
+            found.append(f"{lead[0]} <> ''")
         return " AND ".join(found)
+
+    @property
+    def _order(self) -> str:
+        """The newest first."""
+        return f"{self._lead[0]} DESC, at DESC" if self._lead is not None and self._dialect != "sqlite" else "at DESC"
 
     def _asked(self, text: _Text) -> list[str]:
         question, dialect = self._question, self._dialect
@@ -111,6 +124,15 @@ def _index(question: Question) -> tuple[str, tuple[str, ...]] | None:
         if name in single and (name == "key" or question.org is not None) and not question.key:
             return name, single[name]
     return None
+
+
+def _lead(question: Question, along: tuple[str, tuple[str, ...]] | None) -> tuple[str, str] | None:
+    """The column that stands before the time in the index that is walked along, and its value; None: there is the time alone."""
+    if question.key:
+        return "key", question.key
+    if along is not None:
+        return along[0], along[1][0]
+    return None if question.org is None else ("org", question.org)
 
 
 def _ident(dialect: Dialect) -> str:
