@@ -176,7 +176,8 @@ class Charge:
                 return None
         spent, tokens, status = self._cut(held)
         held.settle(spent, tokens, self._facts(status, microseconds))
-        return _told(spent, tokens, status)
+        by: dict[str, Any] = {"unpriced": True} if self._quote is None else {"price": self._quote.told()}
+        return _told(spent, tokens, status) | by
 
     def _cut(self, held: Reservation) -> tuple[int | None, Tokens, str]:
         """What a stream cost that did not come to its end, and how that is known: `estimated`, or `error` where the provider said it.
