@@ -39,9 +39,10 @@ def test_a_run_measures_what_runs_says_what_does_not_and_ends_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(models, "WARM_UP", 0.05)
-    good = ModelTarget("hub", lambda _folder, port, _provider: [sys.executable, "-m", "tests.bench.provider", str(port)])
+    monkeypatch.setattr(models, "DIRECT", (CHAT,))
+    runs = ModelTarget("hub", lambda _folder, port, _provider: [sys.executable, "-m", "tests.bench.provider", str(port)])
     ends = ModelTarget("ends", lambda *_: [sys.executable, "-c", "raise SystemExit('no | licence')"])
-    monkeypatch.setattr(models, "model_targets", lambda *, peers: [good, ModelTarget("absent", missing), ends][: 3 if peers else 1])
+    monkeypatch.setattr(models, "model_targets", lambda *, peers: [runs, ModelTarget("absent", missing), ends][: 3 if peers else 1])
     assert models.main(tmp_path / "scratch", tmp_path / "results", 1, 0.05, peers=True) == 1
     said = capsys.readouterr()
     lines = {line.split("|")[1].strip(): line for line in said.out.splitlines() if "| whole" in line}
@@ -56,6 +57,8 @@ def test_a_run_measures_what_runs_says_what_does_not_and_ends_with_1(
     assert figures["cpu_us"] >= 0
     assert 0 < figures["first_after_p50_us"] < figures["p99_us"]
     assert chat["idle_mb"] > 5
+    good = [one for one in file["results"] if "broken" not in one]
+    monkeypatch.setattr(models, "measured", lambda *_: (good, [1.0]))
     assert models.main(tmp_path / "scratch", tmp_path / "results", 1, 0.05, peers=False) == 0
 
 
