@@ -78,7 +78,7 @@ def config(url: str, raw: str, collector: str, langfuse: str, hook: str) -> dict
             "access_log": True,
             "sample": 1,
             "every": 0.05,
-            "otlp": {"collector": {"endpoint": collector}},
+            "otlp": {"collector": {"endpoint": collector, "protocol": "http/json"}},
             "langfuse": {"lf": {"url": langfuse, "public_key": LANGFUSE[0], "secret_key": "${CANARY_LANGFUSE}"}},
         },
         "server": {"drain": 1},
