@@ -83,7 +83,7 @@ async def pydantic_agents(model: Any) -> Any:
 
 async def main(url: str, key: str, *models: str) -> None:
     agents.set_tracing_disabled(True)
-    seen: dict[str, Any] = {"versions": [openai.__version__, anthropic.__version__]}
+    seen: dict[str, Any] = {}
     async with (
         openai.AsyncOpenAI(base_url=url + "/v1", api_key=key, max_retries=0) as by_openai,
         anthropic.AsyncAnthropic(base_url=url, api_key=key, max_retries=0) as by_anthropic,

@@ -105,7 +105,7 @@ def run(hub: Hub, actor: Actor, client: Client) -> Any:
     program = (PROGRAMS / client.stdin).read_bytes() if client.stdin else b""
     where = CACHE / "sdks-js" if client.stdin else ROOT
     command = [*client.command, hub.url, *keys, *MODELS]
-    done = subprocess.run(command, check=False, input=program, cwd=where, capture_output=True, env=environment, timeout=110)
+    done = subprocess.run(command, check=False, input=program, cwd=where, capture_output=True, env=environment, timeout=200)
     assert actor.problems == []
     assert done.returncode == 0, (done.stdout[-2000:].decode(), done.stderr[-6000:].decode())
     seen = json.loads(done.stdout)
@@ -126,6 +126,7 @@ def hear_patience(hub: Hub, client: Client) -> None:
     assert 1 <= waited.count("refused") <= 3, "who waits as he is told asks few times in vain"
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("client", OPENAI, ids=lambda client: client.name)
 def test_openai(hub: Hub, actor: Actor, client: Client) -> None:
     seen = run(hub, actor, client)
@@ -133,6 +134,7 @@ def test_openai(hub: Hub, actor: Actor, client: Client) -> None:
     hear_patience(hub, client)
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("client", ANTHROPIC, ids=lambda client: client.name)
 def test_anthropic(hub: Hub, actor: Actor, client: Client) -> None:
     seen = run(hub, actor, client)
