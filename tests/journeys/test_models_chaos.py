@@ -35,6 +35,8 @@ def config(url: str, **provider: Any) -> dict[str, Any]:
             "fast": {"route": [{"provider": "openai", "model": "m"}]},
             "wise": {"route": [{"provider": "claude", "model": "m"}]},
             "pair": {"route": [{"provider": "openai", "model": "m"}, {"provider": "sound", "model": "well"}]},
+            "first-openai": {"route": [{"provider": "openai", "model": "m"}, {"provider": "claude", "model": "well"}]},
+            "first-claude": {"route": [{"provider": "claude", "model": "m"}, {"provider": "openai", "model": "well"}]},
         },
         "budgets": [{"name": "month", "scope": "org", "match": "*", "window": "month", "requests": 1000}],
         "server": {"drain": 1},
@@ -168,3 +170,44 @@ def test_one_that_is_well_again_is_found_by_a_probe_and_nobody_notices(tmp_path:
 
         wait_for(mended)
         assert breaker() == "closed"
+
+
+FAULTS: tuple[scripted.Reply | Callable[[scripted.Asked], scripted.Reply], ...] = (
+    scripted.whole({"error": {"message": "overloaded", "type": "server_error"}}, 503),
+    scripted.whole({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, 529),
+    scripted.whole({"error": {"message": "slow down", "type": "requests"}}, 429, retry_after="30"),
+    scripted.whole({"error": {"message": "bad key", "type": "x"}}, 401),
+    scripted.vanish,
+    scripted.stream([scripted.cut]),
+    scripted.stream([b": processing\n\n", b'data: {"choi', scripted.cut]),
+)
+
+
+@pytest.mark.parametrize("fault", range(len(FAULTS)))
+def test_what_fails_at_one_family_is_had_of_the_other_in_the_clients_own_words(shared: tuple[Hub, scripted.Provider], fault: int) -> None:
+    """Whole and streamed, by each API, and without a sign of it but for the record."""
+    hub, behind = shared
+    behind.always = lambda asked: scripted.usual(asked) if asked.json["model"] == "well" else _failing(FAULTS[fault], asked)
+    key = hub.keys["ann"]
+    for model in ("first-openai", "first-claude"):
+        with openai.OpenAI(base_url=hub.url + "/v1", api_key=key, max_retries=0, timeout=30) as client:
+            assert client.chat.completions.create(model=model, messages=TALK).choices[0].message.content == "Hello there."
+            chunks = client.chat.completions.create(model=model, messages=TALK, stream=True)
+            assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "Hello there."
+            assert client.responses.create(model=model, input="Say hello.").output_text == "Hello there."
+            with client.responses.stream(model=model, input="Say hello.") as events:
+                assert events.get_final_response().output_text == "Hello there."
+        with anthropic.Anthropic(base_url=hub.url, api_key=key, max_retries=0, timeout=30) as client:
+            assert client.messages.create(model=model, messages=TALK, max_tokens=9).content[0].text == "Hello there."  # type: ignore[union-attr]
+            with client.messages.stream(model=model, messages=TALK, max_tokens=9) as stream:
+                assert "".join(stream.text_stream) == "Hello there."
+
+
+def _failing(fault: scripted.Reply | Callable[[scripted.Asked], scripted.Reply], asked: scripted.Asked) -> scripted.Reply:
+    return fault(asked) if callable(fault) else fault
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Hub, scripted.Provider]]:
+    with scripted.provider() as behind, running(tmp_path_factory.mktemp("families"), config(behind.url)) as hub:
+        yield hub, behind

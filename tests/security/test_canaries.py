@@ -184,6 +184,7 @@ MARK = {
     "status": "virtual_servers",
     "metrics": "hub_calls_total",
     "vault": "openai",
+    "usage": "llm.chat",
     "process": "serve",
 }
 """A word of each sink, by which it is known that something was caught in it."""
@@ -235,6 +236,9 @@ def _sing(hub: Hub, behind: scripted.Provider) -> tuple[list[str], dict[str, str
             "status": json.dumps(hub.status()),
             "metrics": hub.admin("GET", "/metrics"),
             "vault": json.dumps(hub.admin("GET", "/admin/v1/vault")),
+            "usage": json.dumps(
+                [hub.admin("GET", path) for path in ("/v1/usage?limit=100", "/v1/usage/summary", "/v1/messages?limit=100")]
+            ),
             "process": sinks.running(hub.pid),
         }
     finally:

@@ -104,6 +104,10 @@ class Export(Strict):
     resource_spans: list[ResourceSpans]
 
 
+_EXPORTS = msgspec.json.Decoder(Export)
+"""Made once: msgspec works out a type when it meets it first, and crashes where two threads do so at a time."""
+
+
 class Collector:
     """`spans` are all that came. `statuses` are answered first, one a request; while `shut` is set nothing is answered until `open`."""
 
@@ -163,7 +167,7 @@ class Collector:
         if headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
         self.raw.append(body)
-        for resource in msgspec.json.decode(body, type=Export).resource_spans:
+        for resource in _EXPORTS.decode(body).resource_spans:
             self.resources.append({pair.key: pair.value.plain() for pair in resource.resource.attributes})
             for scoped in resource.scope_spans:
                 for span in scoped.spans:
