@@ -5,13 +5,12 @@ is the cancellation. Nothing is sent twice here: a session the server no longer 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from hub.call import Trace
 from hub.config.mcp import UpstreamSpec
 from hub.config.values import Secret
+from hub.deadlines import TICK, Deadlines, Watch
 from hub.egress import Egress, Fields, Response
 from hub.refusal import Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from hub.sse import Overflow, Parser
@@ -53,17 +52,6 @@ class NotOffered(UpstreamFault):
     """The server has no stream of notifications."""
 
 
-class _Watch:
-    """A call under way, and when it is given up."""
-
-    __slots__ = ("due", "expired", "task")
-
-    def __init__(self, task: "asyncio.Task[Any] | None", due: float) -> None:
-        self.task = task
-        self.due = due
-        self.expired = False
-
-
 class HttpLink:
     """One server's endpoint. `version` is set by the handshake, `tables` by the catalogue (`Mcp-Param-*` per tool)."""
 
@@ -79,9 +67,7 @@ class HttpLink:
         self._named: dict[tuple[str, str | None], Fields] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._watched: set[_Watch] = set()
-        self._tick = min(0.25, spec.timeout / 8)
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadlines = Deadlines(min(TICK, spec.timeout / 8))
         self.tables: Mapping[str, Table] = {}
         self.session = ""
         self.speak("")
@@ -105,32 +91,17 @@ class HttpLink:
         headers = self._headers(ask) if self.modern else self._base
         extra = _traced(ask.trace) if ask.trace is not None and self._traces else b""
         body = rpc.request(ask.ident, ask.method, ask.params)
-        watch = _Watch(asyncio.current_task(self._loop), ask.due())
-        self._watched.add(watch)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._tick, self._sweep)
+        watch = self._deadlines.enter(ask.due())
         try:
             async with self._egress.request("POST", self._url, headers=headers, extra=extra, body=body) as response:
                 return await self._answer(ask, response, watch)
         except asyncio.CancelledError:
             self._abandon(ask)
-            if watch.expired and watch.task is not None and watch.task.uncancel() <= 0:
+            if watch.ended():
                 raise UpstreamTimeout("the server did not answer in time") from None
             raise
         finally:
-            self._watched.discard(watch)
-
-    def _sweep(self) -> None:
-        """End the calls that are overdue: one timer for all of them, as a timer each costs more than all else done here for a call.
-
-        The task is cancelled where it waits inside `ask`, which tells its own cancellation from another's as `asyncio.timeout` does.
-        """
-        now = time.monotonic()
-        for watch in self._watched:
-            if now >= watch.due and not watch.expired and watch.task is not None:
-                watch.expired = True
-                watch.task.cancel()
-        self._timer = self._loop.call_later(self._tick, self._sweep) if self._watched else None
+            self._deadlines.leave(watch)
 
     async def tell(self, method: str, params: bytes) -> None:
         await self._post(rpc.notification(method, params))
@@ -187,7 +158,7 @@ class HttpLink:
         arguments = rpc.members(ask.params).get("arguments") if table else None
         return fields.plus(mirror.params(rpc.value(arguments), table)) if table and arguments is not None else fields
 
-    async def _answer(self, ask: Ask, response: Response, watch: _Watch) -> rpc.Message:
+    async def _answer(self, ask: Ask, response: Response, watch: Watch) -> rpc.Message:
         if response.status == OK:
             if response.media_type == JSON:
                 message = _parse(await response.read(self._limit))
@@ -207,7 +178,7 @@ class HttpLink:
                 raise UpstreamFault("the server gave a session id that cannot be used")
             self.session = session
 
-    async def _stream(self, ask: Ask, response: Response, watch: _Watch) -> rpc.Message:
+    async def _stream(self, ask: Ask, response: Response, watch: Watch) -> rpc.Message:
         """Pass on what precedes the answer; stop at the answer."""
         self._greeted(ask, response)
         parser = Parser(self._limit)
@@ -222,7 +193,7 @@ class HttpLink:
                 await self._before(ask, message, watch)
         raise UpstreamFault("the server's stream ended without an answer")
 
-    async def _before(self, ask: Ask, message: rpc.Message, watch: _Watch) -> None:
+    async def _before(self, ask: Ask, message: rpc.Message, watch: Watch) -> None:
         if message.asks or message.method.endswith("/list_changed"):
             self._incoming(message)
             return

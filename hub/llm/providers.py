@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from hub.call import Caller
 from hub.config.models import ProviderSpec
+from hub.deadlines import Deadlines
 from hub.egress import Egress
 from hub.llm.attribution import pseudonym
 from hub.llm.quirks import PROVIDERS, Quirks, quirks_of
-from hub.routing.deadlines import Deadlines
 from hub.routing.provider import Provider
 from hub.routing.vault import Vault
 

@@ -5,13 +5,13 @@ from hashlib import sha256
 
 from hub import sse
 from hub.call import Chunk, Emit, Usage
+from hub.deadlines import NEVER
 from hub.llm.amount import Amount
 from hub.llm.announced import Announced, Announcement
 from hub.llm.carry import Stream
 from hub.llm.delivery import Served
 from hub.llm.errors import Dialect
 from hub.refusal import UpstreamFault
-from hub.routing.deadlines import NEVER
 from hub.routing.provider import Attempt
 
 KEEP_ALIVE: dict[Dialect, bytes] = {

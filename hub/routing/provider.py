@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from hub.config.models import ProviderSpec
+from hub.deadlines import NEVER, Deadlines, Watch
 from hub.egress import Egress, Exchange, Response
 from hub.refusal import UpstreamFault, UpstreamTimeout
 from hub.routing.bulkhead import Bulkhead, Busy
 from hub.routing.credentials import EVENTS, Credentials, Shown
-from hub.routing.deadlines import NEVER, Deadlines, Watch
 from hub.routing.scrub import Stream
 from hub.routing.vault import Slot
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from hub import deadlines
 from hub.config.models import ProviderSpec
 from hub.config.serving import Egress as EgressSpec
+from hub.deadlines import Deadlines
 from hub.egress import Egress
 from hub.refusal import UpstreamTimeout
-from hub.routing import deadlines
-from hub.routing.deadlines import Deadlines
 from hub.routing.provider import Attempt, Provider
 from tests.support import provider as scripted
 
@@ -24,7 +24,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     clock = SimpleNamespace(monotonic=lambda: began + (time.monotonic() - began) * FAST)
     monkeypatch.setattr("hub.routing.provider.time", clock)
-    monkeypatch.setattr("hub.routing.deadlines.time", clock)
+    monkeypatch.setattr("hub.deadlines.time", clock)
     monkeypatch.setattr(deadlines, "TICK", 0.25 / FAST)
 
 

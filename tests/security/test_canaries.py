@@ -14,9 +14,9 @@ import httpx2 as httpx
 import pytest
 
 from hub.config.load import load
+from hub.deadlines import Deadlines
 from hub.egress import Egress
 from hub.routing.credentials import Credentials
-from hub.routing.deadlines import Deadlines
 from hub.routing.provider import Attempt, Provider
 from hub.routing.vault import Slot, Value
 from tests.cli.test_commands import Shell

@@ -1,53 +1,27 @@
 """A Messages stream, read: server-sent events in, canonical events out. Source: docs.anthropic.com/en/api/messages-streaming. Pure."""
 
-from typing import Any
-
-import orjson
-
-from hub import sse
-from hub.llm.canonical import Delta, Event, Failed, Fault, Finished, Ping, Reasoning, Refused, Started, Text, ToolCall
+from hub.llm.canonical import Delta, Event, Finished, Ping, Reasoning, Refused, Started, Text, ToolCall
 from hub.llm.errors import fault_of
 from hub.llm.fields import Members
 from hub.llm.messages.reply import explained, read_block, read_usage, stop_of
+from hub.llm.reading import TypedReader
 from hub.llm.seals import unseal
 from hub.llm.tracks import Track
 from hub.llm.usage import Anthropic, from_anthropic, merged
 from hub.refusal import UpstreamFault
 
-_TRUNCATED = Fault("broken", "the provider's stream ended before its answer did")
-_UNREADABLE = Fault("broken", "the provider's stream could not be read")
 _DELTAS = {"text_delta": "text", "input_json_delta": "partial_json", "thinking_delta": "thinking"}
 
 
-class Reader:
-    """Feed it one stream's events, then say that it ended. After `Finished` or `Failed` nothing more comes."""
-
+class Reader(TypedReader):
     def __init__(self) -> None:
+        super().__init__()
         self._track = Track()
         self._block: int | None = None
         """The provider's index of the open block."""
-        self._over = False
         self._reason = ""
         self._sequence = ""
         self._usage: Anthropic | None = None
-
-    def feed(self, event: sse.Event) -> list[Event]:
-        if self._over:
-            return []
-        try:
-            value: Any = orjson.loads(event.data)
-            source = Members(value, fails=UpstreamFault)
-            return self._event(source, source.text("type", event.event))
-        except (orjson.JSONDecodeError, UpstreamFault):
-            return self._fail(_UNREADABLE)
-
-    def end(self) -> list[Event]:
-        """The bytes ended. After `message_stop` there is nothing to say; before it the answer was cut off."""
-        return [] if self._over else self._fail(_TRUNCATED)
-
-    def _fail(self, fault: Fault) -> list[Event]:
-        self._over = True
-        return [Failed(fault)]
 
     def _event(self, source: Members, kind: str) -> list[Event]:
         """Events of a kind nobody knew are to be let pass, says the reference."""

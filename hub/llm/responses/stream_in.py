@@ -5,26 +5,21 @@ Source: platform.openai.com/docs/api-reference/responses-streaming.
 
 from typing import Any
 
-import orjson
-
-from hub import sse
-from hub.llm.canonical import Delta, Event, Failed, Fault, Finished, Reasoning, Refused, Started, Text, ToolCall
+from hub.llm.canonical import Delta, Event, Finished, Reasoning, Refused, Started, Text, ToolCall
 from hub.llm.errors import fault_of
 from hub.llm.fields import Members
+from hub.llm.reading import TypedReader
 from hub.llm.responses.reply import stop_of, usage_of
 from hub.llm.responses.request_in import thought
 from hub.llm.tracks import Track
 from hub.refusal import UpstreamFault
 
-_TRUNCATED = Fault("broken", "the provider's stream ended before its answer did")
-_UNREADABLE = Fault("broken", "the provider's stream could not be read")
 _ITEMS = ("message", "function_call", "reasoning")
 
 
-class Reader:
-    """Feed it one stream's events, then say that it ended. After `Finished` or `Failed` nothing more comes."""
-
+class Reader(TypedReader):
     def __init__(self) -> None:
+        super().__init__()
         self._track = Track()
         self._call: int | None = None
         """The provider's index of the open tool call."""
@@ -32,24 +27,6 @@ class Reader:
         """The open item's reasoning as it begins: with its id."""
         self._heard = False
         self._calls = False
-        self._over = False
-
-    def feed(self, event: sse.Event) -> list[Event]:
-        if self._over or event.data.strip() == b"[DONE]":
-            return []
-        try:
-            source = Members(orjson.loads(event.data), fails=UpstreamFault)
-            return self._event(source, source.text("type", event.event))
-        except (orjson.JSONDecodeError, UpstreamFault):
-            return self._fail(_UNREADABLE)
-
-    def end(self) -> list[Event]:
-        """The bytes ended. After `response.completed` there is nothing to say; before it the answer was cut off."""
-        return [] if self._over else self._fail(_TRUNCATED)
-
-    def _fail(self, fault: Fault) -> list[Event]:
-        self._over = True
-        return [Failed(fault)]
 
     def _event(self, source: Members, kind: str) -> list[Event]:
         match kind:

@@ -31,7 +31,9 @@ class Watch:
 class Deadlines:
     """For the waits of one loop. The task is cancelled where it waits, as `asyncio.timeout` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: float | None = None) -> None:
+        """`tick`: seconds between looks, where waits are short; `TICK` where it is None."""
+        self._tick = tick
         self._watched: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,7 +46,7 @@ class Deadlines:
         watch = Watch(asyncio.current_task(loop), due)
         self._watched.add(watch)
         if self._timer is None:
-            self._timer = loop.call_later(TICK, self._sweep)
+            self._timer = loop.call_later(self._tick or TICK, self._sweep)
         return watch
 
     def leave(self, watch: Watch) -> None:
@@ -63,4 +65,4 @@ class Deadlines:
                 watch.expired = True
                 watch.task.cancel()
         assert self._loop is not None
-        self._timer = self._loop.call_later(TICK, self._sweep) if self._watched else None
+        self._timer = self._loop.call_later(self._tick or TICK, self._sweep) if self._watched else None
