@@ -29,6 +29,7 @@ from hub.egress import Egress
 from hub.gate import Gate
 from hub.generations import Generations
 from hub.identity.authenticate import Identity
+from hub.llm.background import Background
 from hub.llm.catalogue import Catalogue, compiled
 from hub.llm.charge import Money
 from hub.llm.edge import Edge as ModelsEdge
@@ -122,7 +123,8 @@ class Hub:
         self._catalogue: tuple[Config, Catalogue] | None = None
         money = Money(self.budgets, self.prices, standing, Unpriced(self.alerts.unpriced))
         self.stored = Stored(medium.stored)
-        rooms = Rooms(self.providers, self.router, money, self.stored, medium.usage, self.keeper, self._models)
+        self.background = Background(lambda: self.providers.places)
+        rooms = Rooms(self.providers, self.router, money, self.stored, self.background, medium.usage, self.keeper, self._models)
         self.models = ModelsEdge(self.steps, self.clients, rooms, config.server)
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
@@ -193,7 +195,7 @@ class Hub:
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
         before = (self.generations.close, self.clients.stop, self.keeper.close, self.fleet.close, self.stored.close)
-        before += (self.budgets.close, self.alerts.close)
+        before += (self.background.close, self.budgets.close, self.alerts.close)
         then = (self.shipping.close, self.egress.close, self.price_desk.close, self.identity.close, self.journal.close)
         for close in (*before, *then, self.limits.close, self.medium.usage.close, self.commons.close):
             try:

@@ -27,7 +27,7 @@ from hub.refusal import UpstreamFault
 _ENDS = {
     "chat": re.compile(rb"data: ?\[DONE\]"),
     "messages": re.compile(rb"event: ?message_stop"),
-    "responses": re.compile(rb"event: ?response\.(completed|incomplete|failed)"),
+    "responses": re.compile(rb"event: ?response\.(completed|incomplete|failed|cancelled)"),
 }
 _CUT = "the provider's stream ended before it was complete"
 

@@ -18,6 +18,7 @@ from hub.config.values import Dollars
 from hub.llm.amount import Amount
 from hub.llm.carry import Stream
 from hub.llm.delivery import Served
+from hub.llm.due import Due
 from hub.llm.endpoints import Kind
 from hub.llm.head import Head
 from hub.llm.providers import Place
@@ -123,11 +124,12 @@ class Charge:
         return None if self._quote is None else self._quote.price
 
     async def settle(self, reply: Reply, microseconds: int) -> Reply:
-        """Spend what the answer cost; it bears that from then on. An answer that is the provider's error costs nothing."""
-        if self.free:
-            return reply
+        """Spend what the answer cost; it bears that from then on. An answer that is the provider's error costs nothing. What is due later
+        is settled then.
+        """
         held, price, tokens = self._held, self._price, reply.usage.tokens
-        assert held is not None
+        if held is None:
+            return reply
         assert self._call is not None
         assert isinstance(reply, Served)
         status = "error" if reply.error or reply.is_error else "ok"
@@ -154,6 +156,12 @@ class Charge:
             self._standing.note(held.caller, held.left)
             facts["budgets"] = [_standing(left) for left in held.left]
         return msgspec.structs.replace(reply, usage=usage, facts=facts)
+
+    def defer(self) -> Due:
+        """The answer is still being made when the call ends: what was set aside is handed over, to be settled later."""
+        held, self._held = self._held, None
+        assert held is not None
+        return Due(held, self._price, self._facts("ok", 0))
 
     def unsent(self) -> None:
         """No model has worked for it: nothing is spent."""

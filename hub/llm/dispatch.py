@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Target, Tokens, Usage
 from hub.llm.amount import Amount
-from hub.llm.announced import Announced, announced, last_of
+from hub.llm.announced import RUNNING, Announced, announced, last_of
 from hub.llm.attribution import attributed
+from hub.llm.background import Background
 from hub.llm.carry import Carrier, Passing, Stream, Translating, carrier
 from hub.llm.catalogue import Catalogue
 from hub.llm.charge import Charge, Money
@@ -86,6 +87,7 @@ class Errand(Struct, frozen=True):
     keep_alive: float
     """Seconds of silence within a stream after which the client hears that it goes on; 0: never."""
     stored: Stored
+    background: Background
     pin: Pin | None = None
     """Where what the request refers to is kept; None: it refers to nothing."""
 
@@ -141,6 +143,8 @@ class _Run:
         """Whether the answer may be stored, so that its client can name it again."""
         self._at: Target | None = None
         """Where what `_carrier` carries goes."""
+        self._response = ""
+        """Its id, once that is on record."""
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
         errand, route = self._errand, self._route
@@ -207,6 +211,9 @@ class _Run:
             return Served(error=answer.body or b"{}", usage=usage, facts=facts, status=answer.status, headers=headers)
         if self._kept and isinstance(found, Passing) and (said := announced(answer.body)) is not None:
             await self._keep(said, whole=True)
+            if self._background and said.status in RUNNING:
+                self._later(self._response)
+                facts["background"] = True
         return Served(result=answer.body, usage=usage, facts=facts, headers=headers)
 
     async def _streamed(self, attempt: Attempt, stream: Stream, emit: Emit, attempts: Attempts) -> Served:
@@ -215,7 +222,12 @@ class _Run:
         assert self._carrier is not None
         amount = Amount("completions" if errand.endpoint.kind == "completions" else self._carrier.back)
         self._charge.follow(stream, amount)
-        reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.keep_alive, amount=amount, keep=keep)
+        try:
+            reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.keep_alive, amount=amount, keep=keep)
+        except BaseException:
+            if self._background and self._response:
+                self._later(self._response)  # the provider goes on with it
+            raise
         if keep is not None and (said := last_of(stream.last)) is not None:
             await self._keep(said, whole=True)
         return msgspec.structs.replace(reply, facts=facts_of(attempts.tried, self._left, stream.tokens))
@@ -226,6 +238,13 @@ class _Run:
             return
         charge = self._charge
         await self._errand.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
+        self._response = said.id
+
+    def _later(self, response: str) -> None:
+        """What the answer costs is settled when it is there."""
+        charge = self._charge
+        target = charge.target
+        self._errand.background.tend(charge.caller, response, target, charge.defer())
 
 
 def keeping(route: Route, pin: Pin) -> tuple[Deployed, ...]:

@@ -17,6 +17,7 @@ from hub.config.serving import Server
 from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json
+from hub.llm.background import Background
 from hub.llm.capture import Capturing
 from hub.llm.catalogue import Catalogue
 from hub.llm.charge import Money
@@ -55,6 +56,7 @@ class Rooms(Struct, frozen=True):
     router: Router
     money: Money
     stored: Stored
+    background: Background
     usage: Reader
     keeper: Keeper
     present: Callable[[], tuple[Catalogue, Policy] | None]
@@ -117,7 +119,21 @@ class Edge(serve.Edge[Exchange]):
         rooms, extra = self._rooms, exchange.extra
         stored, places = rooms.stored, rooms.providers.places
         pin = await stored.pin(caller, named) if named else None
-        errand = Errand(endpoint, head, sent, catalogue, policy, places, rooms.router, rooms.money, extra, self._keep_alive, stored, pin)
+        errand = Errand(
+            endpoint,
+            head,
+            sent,
+            catalogue,
+            policy,
+            places,
+            rooms.router,
+            rooms.money,
+            extra,
+            self._keep_alive,
+            stored,
+            rooms.background,
+            pin,
+        )
         if dry(exchange.headers):
             delivery = self._delivery(exchange)
             rehearsal = Rehearsal(errand, self.steps.limits, rooms.money.budgets)
@@ -151,12 +167,12 @@ class Edge(serve.Edge[Exchange]):
         running.reading = True
         await exchange.body(_NOTHING)
         running.reading = False
-        stored = self._rooms.stored
+        stored, background = self._rooms.stored, self._rooms.background
         row = await stored.find(caller, asked.response)
         call = self._call(exchange, f"llm.responses.{asked.kind}", row.door if row is not None else "", b"")
         sent = Sent(exchange.headers, exchange.request_id)
         places, router = self._rooms.providers.places, self._rooms.router
-        recall = Recall(asked, row, sent, catalogue, places, router, stored, self._keep_alive)
+        recall = Recall(asked, row, sent, catalogue, places, router, stored, background, self._keep_alive)
         delivery = self._delivery(exchange)
         try:
             answer = await govern(self.steps, policy, recall, call, caller, delivery)

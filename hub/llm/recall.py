@@ -5,12 +5,14 @@ The caller must be the one who made it, and may then do so only as far as its gr
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from hub.call import Call, Caller, Emit, Target, Usage
 from hub.grants import may_enter
+from hub.llm.background import Background
 from hub.llm.carry import Passed, kept_headers
 from hub.llm.catalogue import Catalogue, Model
 from hub.llm.delivery import Served
@@ -82,6 +84,7 @@ class Recall(Struct, frozen=True):
     places: Mapping[str, Place]
     router: Router
     stored: Stored
+    background: Background
     keep_alive: float
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
@@ -94,7 +97,7 @@ class Recall(Struct, frozen=True):
         deployed = next((one for way in ways for one in way if one.target == row.target), Deployed(row.target))
         [stop] = self.router.stops((deployed,), lambda _: True)
         shaped = replace(call, door=row.door, target=row.target, committed=self.wish.path.encode())
-        return Plan(shaped, dispatch=_Asking(self, row, model.route, stop).dispatch)
+        return Plan(shaped, dispatch=_Asking(self, row, model.route, stop, caller).dispatch)
 
     def _there(self, model: Model, target: Target, caller: Caller) -> bool:
         """A deployment that has been taken out of its route still answers for what it keeps, if its provider is there for the caller."""
@@ -107,14 +110,17 @@ class Recall(Struct, frozen=True):
 class _Asking:
     """One such call under way."""
 
-    def __init__(self, recall: Recall, row: Row, route: Route, stop: Stop) -> None:
+    def __init__(self, recall: Recall, row: Row, route: Route, stop: Stop, caller: Caller) -> None:
         self._recall = recall
         self._row = row
         self._route = route
         self._stop = stop
+        self._caller = caller
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
-        recall = self._recall
+        recall, background = self._recall, self._recall.background
+        if recall.wish.kind == "delete":
+            await background.look(self._caller, self._row.response)
         attempts = Attempts(
             self._route, (self._stop,), lambda target: self._attempt(target, call), recall.router.counted, streams=recall.wish.streams
         )
@@ -123,7 +129,8 @@ class _Asking:
                 if attempt.streams:
                     stream = Passed("responses", strip=False)
                     reply = await streamed(attempt, stream, emit, "responses", recall.keep_alive)
-                    return replace(reply, facts=facts_of(attempts.tried, (), None))
+                    settled = background.told(self._caller, self._row.response, stream.tokens)
+                    return replace(reply, usage=Usage(0, reply.usage.bytes_out), facts=self._facts(attempts, settled))
                 return await self._whole(attempt, attempts)
         except Refusal as refusal:
             refusal.facts = facts_of(attempts.tried, (), None)
@@ -138,10 +145,19 @@ class _Asking:
     async def _whole(self, attempt: Attempt, attempts: Attempts) -> Served:
         """The provider's answer as it came. What it deleted is forgotten here before the client hears of it."""
         status, body = checked(attempt), attempt.body
-        headers, facts = kept_headers(attempt.headers), facts_of(attempts.tried, (), None)
+        headers, recall, row = kept_headers(attempt.headers), self._recall, self._row
         usage = Usage(0, len(body))
         if status != 200:
-            return Served(error=body or b"{}", usage=usage, facts=facts, status=status, headers=headers)
-        if self._recall.wish.kind == "delete":
-            await self._recall.stored.forget(self._row)
-        return Served(result=body, usage=usage, facts=facts, headers=headers)
+            return Served(error=body or b"{}", usage=usage, facts=self._facts(attempts, None), status=status, headers=headers)
+        settled = None
+        if recall.wish.kind in ("get", "cancel"):
+            settled = recall.background.seen(self._caller, row.response, body)
+        elif recall.wish.kind == "delete":
+            settled = recall.background.gone(self._caller, row.response)
+            await recall.stored.forget(row)
+        return Served(result=body, usage=usage, facts=self._facts(attempts, settled), headers=headers)
+
+    def _facts(self, attempts: Attempts, settled: dict[str, Any] | None) -> dict[str, Any]:
+        """For the record: the attempts, and what this call settled of the one that made the response."""
+        found = facts_of(attempts.tried, (), None)
+        return found if settled is None else found | {"settled": settled}

@@ -28,9 +28,12 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _TELLING: dict[Dialect, re.Pattern[bytes]] = {
     "chat": re.compile(rb'"error"|"usage"\s*:\s*\{|\[DONE\]'),
     "messages": re.compile(rb'"error"|"usage"\s*:\s*\{|message_stop'),
-    "responses": re.compile(rb'"error"|"usage"\s*:\s*\{|response\.failed'),
+    "responses": re.compile(rb'"error"|"usage"\s*:\s*\{|response\.(?:completed|failed|incomplete|cancelled)'),
 }
 """What an event holds that may matter; a false alarm costs a look."""
+_CUT_SHORT = re.compile(rb"response\.(?:completed|failed|incomplete|cancelled)")
+"""Ends of Responses, which may come without usage."""
+_ENDED = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]|"type"\s*:\s*"error"')
 
 
@@ -160,7 +163,7 @@ class Relay:
         return False
 
     def _may_matter(self, data: bytes) -> bool:
-        return bool(_USAGE.search(data) or _ERROR.search(data)) or b"message_stop" in data or b"response.failed" in data
+        return bool(_USAGE.search(data) or _ERROR.search(data)) or b"message_stop" in data or bool(_CUT_SHORT.search(data))
 
     def _chat(self, chunk: dict[str, Any]) -> bool:
         if chunk.get("error"):
@@ -193,7 +196,7 @@ class Relay:
         members = cast("dict[str, Any]", response)
         if kind == "response.failed":
             self.fault = fault_of(members, 0, "openai")
-        if kind in ("response.completed", "response.incomplete", "response.failed"):
+        if kind in _ENDED:
             self.ended = True
             self.tokens = usage_of_responses(members) or self.tokens
 

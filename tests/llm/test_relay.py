@@ -164,3 +164,13 @@ def test_a_whole_reply_tells_its_usage_without_being_built(dialect: Any) -> None
 )
 def test_every_providers_words_for_usage_are_understood(body: dict[str, Any], kind: Any, expected: Tokens | None) -> None:
     assert usage_of(json.dumps(body).encode(), kind) == expected
+
+
+@pytest.mark.parametrize("end", ["incomplete", "cancelled", "failed", "completed"])
+def test_a_responses_stream_has_ended_also_where_its_end_bears_no_usage(end: str) -> None:
+    relay = Relay("responses")
+    event = {"type": f"response.{end}", "response": {"id": "r", "status": end, "usage": None, "error": None}}
+    raw = f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+    assert relay.feed(raw) == raw
+    relay.finish()
+    assert (relay.ended, relay.tokens) == (True, None)

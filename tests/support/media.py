@@ -17,6 +17,9 @@ from hub.capture.rows_sqlite import SqliteContents
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
 from hub.identity.rows_sqlite import SqliteKeys
+from hub.llm.stored_postgres import PostgresStored
+from hub.llm.stored_rows import Rows as StoredRows
+from hub.llm.stored_sqlite import SqliteStored
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_postgres import PostgresSnapshots
 from hub.policy.snapshots_sqlite import SqliteSnapshots
@@ -42,6 +45,7 @@ class SqliteStore:
         self.database.open()
         self.keys: Keys = SqliteKeys(self.database)
         self.vault: Rows = SqliteVault(self.database)
+        self.stored: StoredRows = SqliteStored(self.database)
         self.contents: Contents = SqliteContents(self.database)
         self.snapshots: Snapshots = SqliteSnapshots(self.database)
         self.catalogues: Catalogues = SqliteCatalogues(self.database)
@@ -92,6 +96,7 @@ class PostgresStore:
         await self.postgres.open()
         self.keys: Keys = PostgresKeys(self.postgres)
         self.vault: Rows = PostgresVault(self.postgres)
+        self.stored: StoredRows = PostgresStored(self.postgres)
         self.contents: Contents = PostgresContents(self.postgres)
         self.snapshots: Snapshots = PostgresSnapshots(self.postgres)
         self.catalogues: Catalogues = PostgresCatalogues(self.postgres)

@@ -1,0 +1,41 @@
+"""What an answer costs that is still being made when its call has ended: set aside as before, settled once, when the answer is there."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hub.budget.budgets import Reservation
+from hub.budget.prices import Price, cost
+from hub.budget.usage import Facts
+from hub.call import Tokens
+
+
+class Due(Struct, frozen=True):
+    """`facts` are the call's, for its row of the usage ledger."""
+
+    held: Reservation
+    price: Price | None
+    facts: Facts
+
+    def settle(self, tokens: Tokens | None, status: str, said: int | None = None) -> dict[str, Any]:
+        """Spend what it cost; the same for a record. `tokens` None: the provider did not say; then by `said`, output estimated from the
+        answer, or, where nobody has that either, what was set aside.
+        """
+        held = self.held
+        if tokens is None and said is not None:
+            status = "estimated"
+            tokens = msgspec.structs.replace(held.least_tokens, output=min(said, held.tokens.output))
+        spent = None if tokens is None or self.price is None else cost(self.price, tokens)
+        if spent is not None and status == "estimated" and held.most is not None:
+            spent = min(spent, held.most)
+        held.settle(spent, tokens, msgspec.structs.replace(self.facts, status=status))
+        found: dict[str, Any] = {"call": held.id, "status": status}
+        if tokens is not None:
+            found["usage"] = msgspec.to_builtins(tokens)
+        return found if spent is None else found | {"cost": spent}
+
+    def close(self) -> None:
+        """Nobody waits for it any longer: it is spent at what it cost at least."""
+        with self.held:
+            return

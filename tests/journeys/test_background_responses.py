@@ -1,0 +1,141 @@
+"""Answers made in the background: asked for until they are there, and paid once, as they were used, whoever sees first that they are done."""
+
+import sqlite3
+from collections.abc import Generator
+from typing import Any
+
+import openai
+import pytest
+
+from tests.support import provider as scripted
+from tests.support.hub import Hub, wait_for
+from tests.support.journal import receipt_stands, verified
+from tests.support.responses import Shelf
+
+INPUT, OUTPUT = 250, 2000
+"""Nano-dollars a token of gpt-5-mini."""
+EACH = 9 * INPUT + 3 * OUTPUT
+MOST = 1000
+
+
+def config(url: str) -> dict[str, Any]:
+    return {
+        "keys": [{"name": "root", "roles": ["admin"]}, {"name": "ann", "subject": "user:ann", "grants": [{"model": "*"}]}],
+        "providers": {"openai": {"wire": "openai", "base_url": f"{url}/v1", "like": "openai", "breaker": {"open_for": 0.01}}},
+        "models": {"fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]}},
+        "budgets": [{"name": "month", "scope": "key", "window": "month", "usd": "10"}],
+        "server": {"drain": 1},
+    }
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def behind(shelf: Shelf) -> Generator[scripted.Provider]:
+    with scripted.provider() as found:
+        found.always = shelf.answer
+        yield found
+
+
+@pytest.fixture
+def hub(tmp_path_factory: pytest.TempPathFactory, behind: scripted.Provider) -> Generator[Hub]:
+    made = Hub(tmp_path_factory.mktemp("background"), config(behind.url)).start()
+    try:
+        yield made
+    finally:
+        code = made.stop()
+    assert code == 0
+    assert "Traceback" not in made.log.read_text()
+    verified(made.database)
+
+
+def client(hub: Hub) -> openai.OpenAI:
+    return openai.OpenAI(base_url=hub.url + "/v1", api_key=hub.keys["ann"], max_retries=0)
+
+
+def rows(hub: Hub) -> list[dict[str, Any]]:
+    with sqlite3.connect(f"file:{hub.database}?mode=ro", uri=True) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute("SELECT * FROM usage ORDER BY number")]
+
+
+def begin(asking: openai.OpenAI, **more: Any) -> Any:
+    return asking.responses.create(model="fast", input="Think.", background=True, max_output_tokens=MOST, **more)
+
+
+def test_it_is_settled_by_who_first_sees_it_done(hub: Hub, shelf: Shelf) -> None:
+    with client(hub) as asking:
+        raw = asking.responses.with_raw_response.create(model="fast", input="Think.", background=True, max_output_tokens=MOST)
+        made = raw.parse()
+        assert made.status == "queued"
+        record = receipt_stands(hub.database, raw.headers["hub-receipt"])
+        assert record["background"] is True
+        assert "cost" not in record
+        assert asking.responses.retrieve(made.id).status == "queued"
+        assert rows(hub) == [], "what was set aside stays so"
+        shelf.finish(made.id)
+        done = asking.responses.with_raw_response.retrieve(made.id)
+        assert done.parse().output_text == "Done."
+        settled = receipt_stands(hub.database, done.headers["hub-receipt"])["settled"]
+        assert (settled["cost"], settled["call"], settled["status"]) == (EACH, record["id"], "ok")
+        asking.responses.retrieve(made.id)
+        [row] = wait_for(lambda: rows(hub))
+        assert (row["id"], row["cost"], row["status"], row["kind"]) == (record["id"], EACH, "ok", "llm.responses")
+        budgets = receipt_stands(hub.database, asking.responses.with_raw_response.create(model="fast", input="x").headers["hub-receipt"])[
+            "budgets"
+        ]
+        assert round((10 - float(budgets[0]["left"])) * 1e9) == 2 * EACH, "the rest was given back"
+
+
+def test_the_hub_looks_for_itself(hub: Hub, shelf: Shelf) -> None:
+    with client(hub) as asking:
+        made = begin(asking)
+        unstored = begin(asking, store=False)
+        shelf.finish(made.id)
+        shelf.finish(unstored.id)
+        found = wait_for(lambda: len(rows(hub)) == 2 and rows(hub))
+        assert [row["cost"] for row in found] == [EACH, EACH]
+        assert asking.responses.retrieve(made.id).status == "completed"
+        assert asking.responses.retrieve(unstored.id).status == "completed"
+
+
+def test_cancelled_deleted_streamed_and_left(hub: Hub, shelf: Shelf) -> None:
+    with client(hub) as asking:
+        cancelled = begin(asking)
+        assert asking.responses.cancel(cancelled.id).status == "cancelled"
+        [row] = wait_for(lambda: rows(hub))
+        assert (row["status"], row["output"]) == ("estimated", 0)
+        assert row["cost"] == row["input"] * INPUT > 0
+
+        done = begin(asking)
+        shelf.finish(done.id)
+        asking.responses.delete(done.id)
+        assert wait_for(lambda: rows(hub)[1:])[0]["cost"] == EACH, "looked for before it is deleted"
+
+        unfinished = begin(asking)
+        asking.responses.delete(unfinished.id)
+        row = wait_for(lambda: rows(hub)[2:])[0]
+        assert (row["status"], row["output"]) == ("unknown", MOST), "nobody can see it any more: what was set aside"
+
+        streamed = begin(asking)
+        shelf.finish(streamed.id)
+        assert list(asking.responses.retrieve(streamed.id, stream=True))[-1].type == "response.completed"
+        assert wait_for(lambda: rows(hub)[3:])[0]["cost"] == EACH
+
+        with pytest.raises(openai.APIError):
+            list(begin(asking, stream=True))  # the provider's stream breaks off; the answer is still being made
+        assert len(rows(hub)) == 4
+        shelf.finish(list(shelf.kept)[-1])
+        assert wait_for(lambda: rows(hub)[4:])[0]["cost"] == EACH
+
+
+def test_a_hub_that_stops_pays_its_input_at_least(hub: Hub, shelf: Shelf) -> None:
+    with client(hub) as asking:
+        begin(asking)
+    assert hub.stop() == 0
+    [row] = rows(hub)
+    assert (row["status"], row["output"]) == ("unknown", 0)
+    assert row["cost"] == row["input"] * INPUT > 0

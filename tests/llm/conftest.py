@@ -1,0 +1,5 @@
+"""Real stores of either kind."""
+
+from tests.support.media import store
+
+__all__ = ["store"]
