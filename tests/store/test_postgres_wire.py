@@ -1,10 +1,13 @@
 """PostgreSQL's messages: what is written is what the server understands as meant, and answers are read from bytes that come in any pieces."""
 
 import asyncio
+import os
+import shutil
 import struct
 from types import SimpleNamespace
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +16,8 @@ from hub.store import postgres_wire as wire
 from hub.store.base import Ambiguous
 from hub.store.postgres import Postgres
 from hub.store.postgres_line import Line
+from tests.services.postgres import PostgresServer
+from tests.store.test_redis_forms import certificates
 from tests.support.wire_cutter import cutter
 
 PATIENCE = 0.5
@@ -185,3 +190,36 @@ async def test_a_line_that_the_server_ends_is_known_to_be_lost(store, postgres, 
             await asyncio.sleep(0.01)
     assert await ready(lines) is not line
     assert (await answer(lines, wire.bind(b"one", [])))[1] is None
+
+
+@pytest.fixture
+def encrypted(postgres: PostgresServer, tmp_path):
+    """The server speaks TLS, and may be spoken to without."""
+    _, certificate, key = certificates(tmp_path, "localhost")
+    for made, name in ((certificate, "server.crt"), (key, "server.key")):
+        kept = postgres.folder / "data" / name
+        shutil.copyfile(made, kept)
+        kept.chmod(0o600)
+        if os.getuid() == 0:
+            shutil.chown(kept, postgres.folder.owner(), postgres.folder.group())
+    postgres.sql("ALTER SYSTEM SET ssl = on")
+    postgres.sql("SELECT pg_reload_conf()")
+    yield
+    postgres.sql("ALTER SYSTEM RESET ssl")
+    postgres.sql("SELECT pg_reload_conf()")
+
+
+@pytest.mark.usefixtures("encrypted")
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_line_is_encrypted_where_the_connection_is(database_url, loop):
+    async def run():
+        store = Postgres(f"{database_url}?sslmode=require", patience=10.0)
+        await store.open()
+        lines = store.lines({"tls": "SELECT (SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), $1::bytea"})
+        for length in (10, 400_000):
+            found, fault = await answer(lines, wire.bind(b"tls", [b"x" * length]))
+            assert (found, fault) == (row([b"\x01", b"x" * length]), None)
+        await store.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(run())
