@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import socket
 
 import uvloop
 
 from hub import __version__
 from hub.app import Hub
 from hub.config.load import Loaded
+from hub.early import answered
 from hub.hangup import on_hangup
 from hub.listen import bind, url_of
 from hub.os_signals import on_signal, past_signals
@@ -33,7 +35,7 @@ async def _run(loaded: Loaded, host: str, port: int) -> int:
         return 1
     url = url_of(host, listener)
     hub = made(loaded)
-    if hub is None or not await brought_up(hub, welcome(hub, url)):
+    if hub is None or not await _up(hub, url, listener):
         listener.close()
         return 1
     watch, server = Watch(loaded, hub.reload), _server(hub)
@@ -55,6 +57,11 @@ async def _run(loaded: Loaded, host: str, port: int) -> int:
     past_signals()
     log.info("stopped")
     return 0
+
+
+async def _up(hub: Hub, url: str, listener: socket.socket) -> bool:
+    async with answered(listener):
+        return await brought_up(hub, welcome(hub, url))
 
 
 def _server(hub: Hub) -> Server:

@@ -337,7 +337,7 @@ def _medium(config: Config, secrets: Secrets) -> Medium:
         return OnSqlite(at.file)
     from hub.on_postgres import OnPostgres
 
-    return OnPostgres(at.address, secrets, alone=not stores.several(config.stores))
+    return OnPostgres(at.address, secrets, alone=not stores.several(config.stores), wait=config.stores.wait)
 
 
 def _commons(config: Config) -> Commons:

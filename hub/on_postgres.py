@@ -1,7 +1,11 @@
 """A hub's state in PostgreSQL: for one hub, or with Redis beside it for any number. Imported only where such an address is configured."""
 
+import asyncio
+import itertools
+import logging
 from collections.abc import Awaitable, Callable
 
+from hub import backoff
 from hub.audit.ledger import Ledger
 from hub.audit.ledger_postgres import PostgresLedger
 from hub.budget.daily import Days
@@ -19,20 +23,32 @@ from hub.llm.stored_postgres import PostgresStored
 from hub.llm.stored_rows import Rows as StoredRows
 from hub.policy.snapshots import Snapshots
 from hub.policy.snapshots_postgres import PostgresSnapshots
+from hub.refusal import StoreDown
 from hub.routing.vault_postgres import PostgresVault
 from hub.routing.vault_rows import Rows
 from hub.seat import Seat
 from hub.store.postgres import Postgres
+from hub.store.postgres_link import NoMore
 from hub.store.postgres_secrets import agree
 from hub.store.secrets import Secrets
+from hub.telemetry.logs import fields
 from virtual_servers.shelf import Catalogues
 from virtual_servers.shelf_postgres import PostgresCatalogues
 
+log = logging.getLogger("hub")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
+"""Seconds between attempts to reach a database at the start."""
+
 
 class OnPostgres:
-    """A `Medium`. Its secrets must be those of every hub that ever ran on this database."""
+    """A `Medium`. Its secrets must be those of every hub that ever ran on this database.
 
-    def __init__(self, address: Address, secrets: Secrets, *, alone: bool) -> None:
+    `wait`: seconds in which a database that does not answer yet is tried again when it is opened.
+    """
+
+    def __init__(self, address: Address, secrets: Secrets, *, alone: bool, wait: float = 0.0) -> None:
+        self._wait = wait
         self._postgres = postgres = Postgres(address.url)
         self._secrets = secrets
         self._seat = Seat(postgres, alone=alone)
@@ -54,9 +70,24 @@ class OnPostgres:
         return self._postgres.up
 
     async def open(self, lost: Callable[[], None], back: Callable[[], Awaitable[None]]) -> None:
-        await self._postgres.open()
+        await self._reach()
         await self._seat.take(lost, back)
         await agree(self._postgres, self._secrets)
+
+    async def _reach(self) -> None:
+        """Open the database. One that answers, if only by a no to our password, is not waited for."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._wait
+        for failures in itertools.count(1):
+            try:
+                await self._postgres.open()
+                break
+            except StoreDown as down:
+                pause = backoff.pause(failures, _FIRST_PAUSE, _LONGEST_PAUSE)
+                if isinstance(down, NoMore) or loop.time() + pause > until:
+                    raise
+                log.warning("the database cannot be used yet", extra=fields(detail=down.detail, again_in=round(pause, 1)))
+                await asyncio.sleep(pause)
 
     async def close(self) -> None:
         await self._seat.close()

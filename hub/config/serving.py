@@ -47,6 +47,10 @@ class Stores(Part, frozen=True):
             "`redis+sentinel://host:26379,…/service/0`, `redis+cluster://host:6379,…`; empty: none."
         ),
     ] = Address("")
+    wait: Annotated[
+        float,
+        Meta(ge=0, description="Seconds that a starting hub waits for a PostgreSQL database that does not answer; 0: it ends at once."),
+    ] = 60.0
 
 
 class VaultKey(Part, frozen=True):
