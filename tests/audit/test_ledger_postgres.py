@@ -370,10 +370,11 @@ async def test_where_the_database_counts_another_turn_the_writer_takes_it_up(aud
     verified(audit)
 
 
-async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, postgres):
+async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_when_it_is_back(audit, postgres, monkeypatch):
+    monkeypatch.setattr(scribe, "_QUICKLY", 0.0)
     async with through(audit.path, patience=0.5) as (proxy, store, log):
         await ready_to_cut(audit, log, proxy)
-        proxy.cut = "after"
+        proxy.cut, proxy.then = "after", [("before", COMMIT)]  # which is of the look-up, that would find it before the database is gone
         doubtful = asyncio.ensure_future(open_intent(audit, log))
         await until(lambda: proxy.cuts == 1)
         async with asyncio.timeout(30):
@@ -382,6 +383,8 @@ async def test_what_took_hold_unheard_while_the_database_went_away_is_closed_whe
         postgres.kill()
         with pytest.raises(JournalDown):
             await doubtful
+        proxy.cut, proxy.then = "never", []
+        monkeypatch.undo()
         postgres.restart()
         await until(lambda: store.up)
         await audit.govern(log)
@@ -412,11 +415,12 @@ async def test_a_call_whose_outcome_could_not_be_written_is_closed_while_its_pro
     verified(audit)
 
 
-async def test_of_a_call_whose_caller_left_neither_an_outcome_alone_nor_a_second_one_is_written(audit, postgres):
+async def test_of_a_call_whose_caller_left_neither_an_outcome_alone_nor_a_second_one_is_written(audit, postgres, monkeypatch):
     async with through(audit.path, patience=0.5) as (proxy, store, log):
         for cut in ("before", "after"):
             await ready_to_cut(audit, log, proxy)
-            proxy.cut, cuts = cut, proxy.cuts
+            monkeypatch.setattr(scribe, "_QUICKLY", 0.0)
+            proxy.cut, proxy.then, cuts = cut, [("before", COMMIT)], proxy.cuts
             call = audit.call()
             left = log.append("acme", record.intent(call, audit.caller(), audit.allow, os.urandom(32)))
             if cut == "after":  # both in one commit, of which nobody hears
@@ -429,6 +433,8 @@ async def test_of_a_call_whose_caller_left_neither_an_outcome_alone_nor_a_second
                 ended = log.append("acme", outcome(audit, call, None))
             with pytest.raises(JournalDown):
                 await ended
+            proxy.cut, proxy.then = "never", []
+            monkeypatch.undo()
             postgres.restart()
             await until(lambda: store.up)
             await audit.govern(log)
