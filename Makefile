@@ -62,9 +62,10 @@ bench-peers: setup-dev $(PEERS:%=.cache/%/.installed) ## the same beside FastMCP
 soak: setup-dev ## the long run: 30 rounds of faults on two replicas, 20 kills of a hub, 200,000 calls each of tools and of models with memory held flat (40 minutes)
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
-docs: setup-dev ## regenerate docs/configuration.md and docs/cli.md from the code
+docs: setup-dev ## regenerate docs/configuration.md, docs/cli.md and docs/openapi.json from the code
 	@$(BIN)/python -c 'import hub.config.reference as r; open("docs/configuration.md", "w").write(r.reference())'
 	@$(BIN)/python -m tests.docs.cli_reference > .cache/cli.md && mv .cache/cli.md docs/cli.md
+	@$(BIN)/hub schema --openapi > .cache/openapi.json && mv .cache/openapi.json docs/openapi.json
 
 prices: setup-dev .cache/prices/.installed ## write the price table anew from the pinned packages
 	@$(BIN)/python -m scripts.prices --wheels .cache/prices $(ARGS)

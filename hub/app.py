@@ -129,9 +129,8 @@ class Hub:
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
-        self.admin = Admin(
-            self.steps, self.vault, self.whole_status, self.not_ready, self.standing, prices=self.price_desk, keeper=self.keeper
-        )
+        seen = (self.whole_status, self.not_ready, self.standing)
+        self.admin = Admin(self.steps, self.vault, *seen, prices=self.price_desk, keeper=self.keeper, surface=_surface)
         self.app = Gate(self.edge, self.models, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
@@ -347,6 +346,13 @@ def _commons(config: Config) -> Commons:
     from hub.on_redis import OnRedis
 
     return OnRedis(config.stores.redis)
+
+
+def _surface() -> str:
+    """The OpenAPI document. Nothing of it is loaded before somebody asks."""
+    from hub.surface import written
+
+    return written()
 
 
 def _text(secret: Any) -> str | None:

@@ -7,13 +7,13 @@
         ParseFailed            parse_error            400   -32700   the body is not JSON
         InvalidRequest         invalid_request        400   -32600   JSON, but not a request we can read
         InvalidParams          invalid_params         200   -32602   a request whose parameters do not fit
-        MethodNotFound         method_not_found       200*  -32601   (* 404 in the 2026-07-28 era)
+        MethodNotFound         method_not_found       200*  -32601   (* 404 in the 2026-07-28 era) a method or endpoint not served
         HeaderMismatch         header_mismatch        400   -32020   2026-07-28: headers and body disagree
         MissingCapability      missing_capability     400   -32021   2026-07-28: client lacks a capability
         UnsupportedVersion     unsupported_version    400   -32022   2026-07-28: no such protocol version here
-        TooLarge               too_large              413   -31413
-        WrongMediaType         wrong_media_type       415   -31415
-        NotAcceptable          not_acceptable         406   -31406
+        TooLarge               too_large              413   -31413   the body is larger than it may be
+        WrongMediaType         wrong_media_type       415   -31415   the body is not declared to be JSON
+        NotAcceptable          not_acceptable         406   -31406   the client takes none of the forms there are
         TimedOutReading        request_timeout        408   -31408   headers or body came too slowly
       Unauthenticated          unauthenticated        401   -31401   absent, unknown, expired and revoked look the same
       WrongHost                host_refused           403   -31403   Host or Origin is not ours (DNS rebinding)
@@ -25,11 +25,11 @@
       Unpriced                 model_not_priced       402   -31402   a budget in money applies, and nobody knows what the model costs
       Unavailable
         JournalDown            journal_unavailable    503   -31503   no evidence, no action
-        StoreDown              store_unavailable      503   -31503
+        StoreDown              store_unavailable      503   -31503   the database or Redis does not answer
         Draining               draining               503   -31503   the hub is stopping
         NoCredential           credential_unavailable 503   -31503   the hub has no usable key for a provider
         UpstreamDown           upstream_unavailable   200   -31502   the server behind the tool cannot be reached
-        UpstreamTimeout        upstream_timeout       200   -31504
+        UpstreamTimeout        upstream_timeout       200   -31504   it did not start or answer in time
         UpstreamFault          upstream_fault         200   -31502   it answered something that is not an answer
       OutcomeUnrecorded        outcome_unrecorded     503   -31500   it may have taken effect: do not retry blindly
       Internal                 internal               500   -32603   a fault of ours

@@ -24,14 +24,14 @@ _T = TypeVar("_T")
 _Handler = Callable[[Request, Caller], Awaitable[Response]]
 
 
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class NewTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A price table in base64. `allow`: globs over `provider/model` whose changes are meant, however large."""
 
     table: str
     allow: tuple[str, ...] = ()
 
 
-class _Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StagedDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to do with the staged table. `table`: the hash it must have."""
 
     table: str = ""
@@ -75,7 +75,7 @@ class Prices:
         return await self._decide(request, caller, confirm=False)
 
     async def _decide(self, request: Request, caller: Caller, *, confirm: bool) -> Response:
-        wanted = _decoded(await _body(request) or b"{}", _Decision)
+        wanted = _decoded(await _body(request) or b"{}", StagedDecision)
         decided = await self._desk.decide(confirm=confirm, table=wanted.table)
         await self._recorded(caller, decided)
         return _json({"table": decided.record["table"], "decision": "confirmed" if confirm else "rejected"})
@@ -86,7 +86,7 @@ class Prices:
 
 
 async def _table(request: Request) -> tuple[bytes, tuple[str, ...]]:
-    given = _decoded(await _body(request), _Table)
+    given = _decoded(await _body(request), NewTable)
     try:
         return base64.b64decode(given.table, validate=True), given.allow
     except binascii.Error:

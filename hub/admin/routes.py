@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.admin import contents, vault
+from hub.admin import contents, document, vault
 from hub.admin.answers import answer, problem, read
 from hub.admin.prices import Prices
 from hub.audit import record
@@ -27,7 +27,7 @@ from hub.identity.giving import Wanted, ended, given
 from hub.identity.roles import Permission, may, scope, why_not
 from hub.pipeline import authenticate
 from hub.plan import Steps
-from hub.refusal import Denied, InvalidParams, JournalDown, Refusal, Unauthenticated
+from hub.refusal import Denied, Internal, InvalidParams, JournalDown, Refusal, Unauthenticated
 from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE
 
@@ -42,7 +42,7 @@ class Admin:
     """The operators' application.
 
     `status` returns what `/admin/v1/status` shows; `ready` the reasons why the hub is not ready; `standing` what everybody may see of it
-    beside them, who must be able to tell replicas apart that run different configurations.
+    beside them, who must be able to tell replicas apart that run different configurations; `surface` the OpenAPI document.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Admin:
         standing: Callable[[], dict[str, Any]],
         prices: PriceDesk,
         keeper: Keeper,
+        surface: Callable[[], str],
     ) -> None:
         self._steps = steps
         self._status = status
@@ -75,8 +76,9 @@ class Admin:
                 Route("/admin/v1/keys/{key}", self.guarded(self._revoke_key, "keys:write"), methods=["DELETE"]),
                 *vault.routes(self, kept, keeper),
                 *contents.routes(self, keeper),
+                *document.routes(surface),
             ],
-            exception_handlers={404: _not_found, 405: _not_found},
+            exception_handlers={404: _not_found, 405: _not_found, 500: _failed},
         )
 
     def guarded(self, handler: Callable[[Request, Caller], Awaitable[Response]], permission: Permission) -> Handler:
@@ -178,6 +180,11 @@ def _asked(request: Request) -> dict[str, str]:
 
 def _actor(caller: Caller) -> dict[str, str]:
     return {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A fault of the hub's, which the server logs."""
+    return problem(Internal("the hub failed to handle this request"))
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

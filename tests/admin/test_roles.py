@@ -21,7 +21,7 @@ from tests.support.hub import Hub, running, wait_for
 from tests.support.journal import records
 
 OPEN = {("GET", path) for path in ("/health", "/health/ready", "/openapi.json", "/docs", "/docs/page.css", "/docs/page.js")}
-"""Routes that may need no key."""
+"""Routes that need no key."""
 
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/admin/v1/keys"): {"name": "by-role"},

@@ -93,7 +93,7 @@ def test_what_the_builder_gets_is_enough_for_a_package_with_everything_in_it(tmp
         str(file.relative_to(ROOT))
         for room in ("hub", "virtual_servers")
         for file in (ROOT / room).rglob("*")
-        if file.suffix in (".py", ".sql")
+        if file.suffix in (".py", ".sql", ".html", ".css", ".js")
     }
     assert wanted <= held
     assert not [name for name in held if name.startswith(("tests/", "demo/", "deploy/"))]
