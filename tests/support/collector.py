@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import threading
+import traceback
 from base64 import b64decode
 from collections.abc import Generator
 from datetime import datetime
@@ -139,7 +140,7 @@ class Collector:
                     try:
                         collector.take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
                     except Exception as error:
-                        collector.problems.append(f"{type(error).__name__}: {error}")
+                        collector.problems.append("".join(traceback.format_exception(error))[-700:])
                         status = 400
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     self.send_response(status)

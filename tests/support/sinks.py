@@ -42,8 +42,12 @@ def journal(database: Path | str) -> str:
 
 def sent(places: Iterable[Collector]) -> str:
     """What collectors were sent."""
-    raw = [body for place in places for body in place.raw]
-    return "\n".join((gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode() for body in raw)
+    return "\n".join(plain(body) for place in places for body in place.raw)
+
+
+def plain(body: bytes) -> str:
+    """A body that was sent, compressed or not."""
+    return (gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body).decode("latin-1")
 
 
 def running(pid: int) -> str:
