@@ -134,11 +134,12 @@ class Response:
 class Exchange:
     """`async with` it for the `Response`. Leaving before the body's end closes the connection, unless `finish` was called."""
 
-    __slots__ = ("_body", "_head", "_incoming", "_method", "_pool", "_response")
+    __slots__ = ("_again", "_body", "_head", "_incoming", "_method", "_pool", "_response")
 
-    def __init__(self, pool: Pool, method: str, head: bytes, body: bytes) -> None:
+    def __init__(self, pool: Pool, method: str, head: bytes, body: bytes, *, again: bool) -> None:
         self._pool = pool
         self._method = method
+        self._again = again
         self._head = head
         self._body = body
 
@@ -148,7 +149,7 @@ class Exchange:
             try:
                 incoming = await self._ask(connection)
             except Gone:
-                if not connection.answered or self._method not in IDEMPOTENT:
+                if not connection.answered or not self._again:
                     raise
                 incoming = await self._ask(await self._pool.get(fresh=True))
         except FAILURES as problem:
@@ -203,19 +204,29 @@ class Egress:
             routes.clear()
 
     def request(
-        self, method: str, url: str, *, headers: Headers | Fields = (), extra: bytes = b"", body: bytes = b"", public_only: bool = False
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Headers | Fields = (),
+        extra: bytes = b"",
+        body: bytes = b"",
+        public_only: bool = False,
+        harmless: bool = False,
     ) -> Exchange:
         """One request, to be entered with `async with`. It has no time limit beyond that of connecting: the caller sets its own.
 
         `headers` that are the same for many requests are given as `Fields`, which are encoded once. `extra` are ready header lines of
-        this request alone, each ended by CR and LF, made of checked values only and under no name that `headers` has.
+        this request alone, each ended by CR and LF, made of checked values only and under no name that `headers` has. One that is
+        idempotent, or `harmless` should it be done twice, is sent once more on a new connection where a kept one ended without a byte of
+        an answer (RFC 9110, section 9.2.2).
         Raises `UpstreamDown` (no connection, or closed before an answer), `UpstreamTimeout` (connecting took too long, or the server
         does not take the request), `UpstreamFault` (what came back is not HTTP, the destination is not allowed, or the URL or a
         header cannot be sent).
         """
         target, pool = self._routes[public_only].get(url) or self._route(url, public_only=public_only)
         fields = headers if isinstance(headers, Fields) else Fields(headers)
-        return Exchange(pool, method, fields.head(method, target, len(body), extra), body)
+        return Exchange(pool, method, fields.head(method, target, len(body), extra), body, again=harmless or method in IDEMPOTENT)
 
     def _route(self, url: str, *, public_only: bool) -> _Route:
         """Found out once per URL."""

@@ -366,6 +366,13 @@ async def test_a_request_that_may_have_acted_is_never_sent_again(egress, method)
         assert await ask(egress, method, server.url, body=b"3") == (200, b"ok")
 
 
+async def test_one_that_does_no_harm_twice_is_sent_once_more(egress):
+    async with Script(answered_once_then_closed) as server:
+        assert await ask(egress, "POST", server.url, body=b"1", harmless=True) == (200, b"ok")
+        assert await ask(egress, "POST", server.url, body=b"2", harmless=True) == (200, b"ok")
+        assert server.connections == 2
+
+
 async def test_no_request_is_sent_again_once_a_byte_of_the_answer_came(egress):
     async def serve(reader, writer, number):
         for part in (OK, b"HTTP/1.1 200"):

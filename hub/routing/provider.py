@@ -45,8 +45,12 @@ class Provider:
         self.credentials = Credentials(spec, slot)
 
     def request(self, path: str, body: bytes, extra: bytes, shown: Shown, *, bearer: bool, method: str = "POST") -> Exchange:
-        """`extra`: header lines of this request alone. `bearer`: which of the two headers bears the key."""
-        return self._egress.request(method, self._base + path, headers=shown.bearer if bearer else shown.named, extra=extra, body=body)
+        """`extra`: header lines of this request alone. `bearer`: which of the two headers bears the key.
+
+        What a model is asked twice does no harm: providers close idle connections without a word, and their own SDKs ask again too.
+        """
+        headers = shown.bearer if bearer else shown.named
+        return self._egress.request(method, self._base + path, headers=headers, extra=extra, body=body, harmless=True)
 
 
 class Attempt:

@@ -135,6 +135,8 @@ def test_connections_that_a_provider_closed_while_they_were_idle_are_not_seen(tm
     with running(tmp_path, config(behind.url)) as hub:
         for _ in range(8):
             assert ask(hub, "fast")[-1] == ("openai", "ok")
+        with ThreadPoolExecutor(8) as pool:
+            assert all(one == [("openai", "ok")] for one in pool.map(lambda _: ask(hub, "fast"), range(40)))
 
 
 def test_one_that_is_well_again_is_found_by_a_probe_and_nobody_notices(tmp_path: Path, behind: scripted.Provider) -> None:
