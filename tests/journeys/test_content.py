@@ -92,7 +92,7 @@ def test_whole_and_streamed_calls_are_kept_for_who_opted_in_and_nobody_else(hub:
     said = records(hub.database, "acme")
     facts = [one["content"] for one in said if one["kind"] == "llm.chat.outcome"]
     assert facts == ["kept", "kept"]
-    assert [one["kind"] for one in said if one["kind"].startswith("admin.")] == ["admin.content.read"] * 3 + ["admin.content.erase"]
+    assert [one["kind"] for one in said if one["kind"].startswith("admin.content.")] == ["admin.content.read"] * 3 + ["admin.content.erase"]
     assert all("content" not in one for one in records(hub.database, "rival"))
     assert hub.stop() == 0
     verified(hub.database)

@@ -136,9 +136,13 @@ def test_a_black_hole_costs_few_calls_a_timeout_and_then_none(world: World) -> N
 
 
 def test_connections_that_end_without_a_word_are_not_seen(world: World) -> None:
+    """A kept one that ends is no attempt; a new one that ends is."""
     world.begin()
+    assert world.route(world.ask()) == [("bad", "ok")]
     for _ in range(3):
         world.bad.script.append(scripted.vanish)
+        assert world.route(world.ask()) == [("bad", "ok")]
+        world.bad.script += [scripted.vanish, scripted.vanish]
         assert world.route(world.ask()) == [("bad", "upstream_unavailable"), ("good", "ok")]
         assert world.route(world.ask()) == [("bad", "ok")]
 
