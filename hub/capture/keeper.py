@@ -73,27 +73,33 @@ class Keeper:
             await asyncio.gather(self._sweeping, return_exceptions=True)
         await asyncio.gather(*self._later)
 
-    def later(self, call: Call, caller: Caller, part: Part, content: bytes) -> None:
+    def most(self, org: str) -> int:
+        """Bytes of a part that are kept, from its first on."""
+        spec = self._specs.get(org)
+        return 0 if spec is None else spec.max_bytes
+
+    def later(self, call: Call, caller: Caller, part: Part, content: bytes, size: int) -> None:
         """Keep a part that nobody can wait for any more; a failure is logged and counted."""
-        task = asyncio.create_task(self._tried(call, caller, part, content), name="capture")
+        task = asyncio.create_task(self._tried(call, caller, part, content, size), name="capture")
         self._later.add(task)
         task.add_done_callback(self._later.discard)
 
-    async def answered(self, call: Call, caller: Caller, content: bytes) -> bool:
+    async def answered(self, call: Call, caller: Caller, content: bytes, size: int | None = None) -> bool:
         """Keep an answer; False where that failed."""
-        return await self._tried(call, caller, "answer", content)
+        return await self._tried(call, caller, "answer", content, size)
 
-    async def _tried(self, call: Call, caller: Caller, part: Part, content: bytes) -> bool:
+    async def _tried(self, call: Call, caller: Caller, part: Part, content: bytes, size: int | None) -> bool:
         try:
-            await self.keep(call, caller, part, content)
+            await self.keep(call, caller, part, content, size)
         except StoreDown as down:
             self.lost += 1
             log.error("content could not be kept", extra=fields(request=call.id, org=caller.org, part=part, detail=down.detail))
             return False
         return True
 
-    async def keep(self, call: Call, caller: Caller, part: Part, content: bytes) -> None:
-        """Seal and store a part of a call; durable when it returns. Raises `StoreDown`."""
+    async def keep(self, call: Call, caller: Caller, part: Part, content: bytes, size: int | None = None) -> None:
+        """Seal and store a part of a call; durable when it returns. `size` in bytes, where more was said than `content`, which is its
+        beginning then. Raises `StoreDown`."""
         spec = self._specs.get(caller.org)
         if spec is None:
             return
@@ -105,7 +111,8 @@ class Keeper:
         sealed = await asyncio.to_thread(_seal, key, kept, about) if len(kept) >= _THREAD else _seal(key, kept, about)
         whose = (call.kind, call.door[:256], caller.key_id, caller.subject)
         at = int(now.timestamp() * 1_000_000)
-        await self._rows.put(Row(caller.org, call.id, part, day, at, *whose, len(content), len(kept) < len(content), sealed))
+        said = len(content) if size is None else size
+        await self._rows.put(Row(caller.org, call.id, part, day, at, *whose, said, len(kept) < said, sealed))
 
     async def _key(self, org: str, day: str, days: int) -> bytes:
         known = self._days.get(org)

@@ -39,18 +39,23 @@ class _Kept:
             if isinstance(self._charge, Charge):
                 self._charge.unsent()
             raise
-        told = bytearray()
+        told, most, size = bytearray(), self._keeper.most(self._caller.org), 0
 
         async def tell(chunk: Chunk) -> None:
-            told.extend(chunk.params)
+            nonlocal size
+            size += len(chunk.params)
+            if len(told) < most:
+                told.extend(chunk.params[: most - len(told)])
             await emit(chunk)
 
         try:
             reply = await self._send(call, tell)
         except BaseException:
-            if told:
-                self._keeper.later(call, self._caller, "answer", bytes(told))
+            if size:
+                self._keeper.later(call, self._caller, "answer", bytes(told), size)
             raise
         assert isinstance(reply, Served)
-        kept = await self._keeper.answered(call, self._caller, bytes(told) + (reply.error or reply.result))
+        last = reply.error or reply.result
+        content = bytes(told) + last[: most - len(told)] if told else last
+        kept = await self._keeper.answered(call, self._caller, content, size + len(last))
         return structs.replace(reply, facts={**(reply.facts or {}), "content": "kept" if kept else "answer lost"})

@@ -2,14 +2,18 @@
 
 import asyncio
 import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hub.call import Call, Caller, Credential, new_id
+from hub.call import Call, Caller, Chunk, Credential, Emit, new_id
 from hub.capture import keeper as keeping
 from hub.capture.keeper import Keeper
 from hub.config.callers import Capture, Org
+from hub.llm.capture import Capturing
+from hub.llm.delivery import Served
+from hub.plan import Plan
 from hub.refusal import InvalidRequest, NotFound, StoreDown
 from hub.store.envelope import Kek, kek_of
 from hub.store.keks import Keks
@@ -158,3 +162,38 @@ async def test_while_the_store_is_away_a_question_is_refused_and_an_answer_is_co
         assert kept.lost == 2
     finally:
         await store.open()
+
+
+class _Spoken:
+    """A model whose answer is a stream of many pieces."""
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces = pieces
+
+    async def dispatch(self, call: Call, emit: Emit) -> Served:
+        for _ in range(self.pieces):
+            await emit(Chunk("", b"x" * 65536))
+        return Served(result=b"end")
+
+    def resolve(self, call: Call, caller: Caller) -> Plan:
+        return Plan(call, dispatch=self.dispatch)
+
+
+async def test_of_a_long_stream_no_more_is_held_than_is_kept(store: Store) -> None:
+    kept, asked = keeper(store, acme=Capture(max_bytes=100_000)), call()
+    plan = Capturing(_Spoken(1024), kept).resolve(asked, caller())
+    assert plan.dispatch is not None
+
+    async def emit(chunk: Chunk) -> None:
+        return None
+
+    tracemalloc.start()
+    try:
+        reply = await plan.dispatch(asked, emit)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000, "not the 64 MiB that went past"
+    finally:
+        tracemalloc.stop()
+    assert reply.facts == {"content": "kept"}
+    _, parts = await kept.shown("acme", asked.id)
+    [answer] = [part for part in parts if part.part == "answer"]
+    assert (answer.size, answer.cut, answer.content) == (1024 * 65536 + 3, True, "x" * 100_000)
