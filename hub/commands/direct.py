@@ -138,7 +138,7 @@ async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
     async with _administered(config) as (admin, journal):
         made = await admin.create(
             **structs.asdict(wanted),
-            taken=[key.name for key in _declared(config)],
+            taken=[name for key in _declared(config) for name in (key.name, key.id)],
             units=_units(config),
         )
         await journal.append(made.key.org, event(made.kind, actor=ACTOR, change=made.record))

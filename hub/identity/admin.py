@@ -64,7 +64,7 @@ class Admin:
     async def create(
         self, org: str, name: str, *, taken: Collection[str] = (), units: Units = NO_UNITS, **details: Unpack[Details]
     ) -> Created:
-        """Make a key. `taken`: names of declared keys, which are names of the hub too; `units`: what it may belong to.
+        """Make a key. `taken`: names and ids of declared keys, which no other is called by; `units`: what it may belong to.
 
         Raises `InvalidRequest` on values that do not fit and on a name a live key has; `StoreDown`.
         """
@@ -92,7 +92,7 @@ class Admin:
         if not possible(name_or_id):
             return None
         live = [key for key in await self.list(org, declared=declared) if not key.revoked and name_or_id in (key.id, key.name)]
-        return min(live, key=lambda key: (key.source == "declared", key.id != name_or_id), default=None)
+        return min(live, key=lambda key: (key.id != name_or_id, key.source == "declared"), default=None)
 
     async def revoke(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = ()) -> Change:
         """Revoke a live key of an organisation (None: of any), stored or declared.

@@ -222,7 +222,7 @@ class Identity:
 
     async def create(self, org: str, name: str, **details: Unpack[Details]) -> Created:
         """See `Admin.create`; when it returns, this process knows the key."""
-        taken = {info.name for info in self._infos}
+        taken = {name for info in self._infos for name in (info.name, info.id)}
         made = await self.admin.create(org, name, taken=taken, units=self._units, **details)
         await self._take_up(made.row)
         return made

@@ -94,6 +94,11 @@ def meant(declared: Sequence[KeyInfo], org: str | None, name_or_id: str) -> list
     return [key for key in declared if name_or_id in (key.id, key.name) and org in (None, key.org)]
 
 
+def shadows(stored: KeyInfo, name_or_id: str, declared: Sequence[KeyInfo]) -> bool:
+    """Whether a stored key is called what is the id of a declared one, which is meant then: an id wins over a name."""
+    return stored.id != name_or_id and any(key.id == name_or_id for key in declared)
+
+
 def possible(text: str) -> bool:
     """Whether this can be a name at all. Of others, stores cannot even be asked."""
     return text.isascii() and text.isprintable()

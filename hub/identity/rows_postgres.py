@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from hub.identity.entry import KeyInfo, moment
-from hub.identity.rows import COLUMNS, Changes, Row, meant, row, values
+from hub.identity.rows import COLUMNS, Changes, Row, meant, row, shadows, values
 from hub.store.base import Ambiguous
 from hub.store.epochs import bump_postgres
 from hub.store.postgres import Postgres
@@ -126,7 +126,7 @@ async def _stand(connection: Connection, rows: Sequence[Row]) -> bool | None:
 
 async def _revoke(connection: Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
     stored = await _live(connection, org, name_or_id)
-    if stored is not None:
+    if stored is not None and not shadows(stored, name_or_id, declared):
         await _end(connection, stored, at)
         return stored
     for key in declared:

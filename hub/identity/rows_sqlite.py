@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from hub.identity.entry import KeyInfo, moment
-from hub.identity.rows import COLUMNS, Changes, Row, meant, row, values
+from hub.identity.rows import COLUMNS, Changes, Row, meant, row, shadows, values
 from hub.store.epochs import bump_sqlite
 from hub.store.sqlite import Database
 
@@ -72,11 +72,11 @@ def _add(connection: sqlite3.Connection, rows: Sequence[Row], first: bool) -> bo
 
 
 def _revoke(connection: sqlite3.Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
-    stored = _live(connection, name_or_id)
-    if stored is not None and org in (None, stored.org):
+    stored, mine = _live(connection, name_or_id), meant(declared, org, name_or_id)
+    if stored is not None and org in (None, stored.org) and not shadows(stored, name_or_id, mine):
         _end(connection, stored, at)
         return stored
-    return next((key for key in meant(declared, org, name_or_id) if _bury(connection, key, at)), None)
+    return next((key for key in mine if _bury(connection, key, at)), None)
 
 
 def _live(connection: sqlite3.Connection, name_or_id: str) -> KeyInfo | None:

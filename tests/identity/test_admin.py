@@ -1,6 +1,7 @@
 """Making, listing and revoking keys, on every medium."""
 
 import asyncio
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -140,6 +141,19 @@ async def test_a_declared_key_is_revoked_once_and_listed_so(admin: Admin):
     assert listed.revoked == change.key.revoked != ""
     with pytest.raises(NotFound):
         await admin.revoke("a", "ci", declared=infos)
+
+
+async def test_a_key_called_by_the_id_of_a_declared_one_does_not_shield_it(admin: Admin):
+    spelled_like_a_name = next(made for made in iter(mint, None) if re.fullmatch("[a-z0-9]{12}", made.id))  # one in seven hundred
+    infos = declared((KeySpec(name="ci", org="a", secret=Secret(spelled_like_a_name.text)),))
+    decoy = await admin.create("b", infos[0].id)
+    for org in ("a", None):
+        found = await admin.find(org, infos[0].id, declared=infos)
+        assert found is not None
+        assert found.name == "ci"
+    assert (await admin.revoke(None, infos[0].id, declared=infos)).key.name == "ci"
+    assert [key.id for key in await admin.list(None, declared=infos) if not key.revoked] == [decoy.key.id]
+    assert (await admin.revoke("b", decoy.key.id, declared=infos)).key.id == decoy.key.id
 
 
 async def test_each_change_says_what_its_record_says(admin: Admin):
