@@ -29,7 +29,7 @@ from hub.llm.head import read
 from hub.llm.listing import Listing
 from hub.llm.providers import Providers
 from hub.llm.recall import PREFIX, Recall, wish
-from hub.llm.references import references
+from hub.llm.references import Reference, references
 from hub.llm.rehearsal import Rehearsal, dry
 from hub.llm.routes import placed
 from hub.llm.stored import Stored
@@ -115,7 +115,9 @@ class Edge(serve.Edge[Exchange]):
         head = read(body, endpoint.kind) if len(body) < LARGE else await asyncio.to_thread(read, body, endpoint.kind)
         call = self._call(exchange, f"llm.{endpoint.kind}", head.model[:256], body)
         sent = Sent(exchange.headers, exchange.request_id)
-        named = references(head) if endpoint.kind == "responses" else ()
+        named: tuple[Reference, ...] = ()
+        if endpoint.kind == "responses":
+            named = references(head) if len(body) < LARGE else await asyncio.to_thread(references, head)
         rooms, extra = self._rooms, exchange.extra
         stored, places = rooms.stored, rooms.providers.places
         pin = await stored.pin(caller, named) if named else None

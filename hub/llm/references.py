@@ -29,9 +29,12 @@ class _Item(Struct):
 
 _items = msgspec.json.Decoder(list[_Item])
 
+MOST = 4096
+"""Things that one request may name."""
+
 
 def references(head: Head) -> tuple[Reference, ...]:
-    """Raises `InvalidRequest` for what cannot be an id."""
+    """Raises `InvalidRequest` for what cannot be an id, for too many, and for items that are nested too deep."""
     found: list[Reference] = []
     if raw := head.value("previous_response_id"):
         found += _named(orjson.loads(raw), "previous_response_id")
@@ -55,13 +58,15 @@ def _referred(raw: bytes) -> list[Reference]:
         return []
     try:
         items = _items.decode(raw)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, RecursionError):
         _refuse("input")
     found: list[Reference] = []
     for at, item in enumerate(items):
         if item.type == "item_reference" or (item.type is None and item.role is None and item.id is not None):
             if not isinstance(item.id, str):
                 _refuse(f"input[{at}].id")
+            if len(found) == MOST:
+                raise InvalidRequest(f"input names more than {MOST} stored items", data={"param": "input"})
             found.append(Reference(item.id, f"input[{at}].id"))
     return found
 

@@ -77,7 +77,8 @@ class Stored:
 
     async def pin(self, caller: Caller, named: Sequence[Reference]) -> Pin:
         """Where all that a request names is kept. Raises `StoreDown`."""
-        found = {row.id: row for row in await self._rows.find(caller.org, caller.subject, [one.id for one in named])}
+        ids = [one.id for one in named if "\x00" not in one.id]  # PostgreSQL cannot even be asked for such a one
+        found = {row.id: row for row in await self._rows.find(caller.org, caller.subject, ids)}
         for one in named:
             row = found.get(one.id)
             if row is None or (one.param == "previous_response_id" and row.response != one.id):

@@ -1,7 +1,9 @@
 """Whose stored responses are: rows on either medium, ids in requests however they are spelled, ids in streams however they are cut."""
 
+import contextlib
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,10 +14,10 @@ from hub.call import Caller, Target
 from hub.llm import stored as room
 from hub.llm.announced import Announced, Announcement, announced, last_of
 from hub.llm.head import read
-from hub.llm.references import Reference, references
+from hub.llm.references import MOST, Reference, references
 from hub.llm.stored import Stored
 from hub.llm.stored_rows import Row
-from hub.refusal import InvalidRequest
+from hub.refusal import InvalidRequest, ParseFailed
 from tests.support.hub import eventually
 from tests.support.media import PostgresStore, Store
 from tests.support.provider import Asked
@@ -48,6 +50,8 @@ async def test_a_response_is_its_makers_alone_until_it_is_forgotten(store: Store
     both = await kept.pin(caller(), [Reference("resp_1", "previous_response_id"), Reference("resp_2", "input[0].id")])
     assert both.target is None
     assert "different providers" in both.why
+    for odd in ("", "\0", "resp_1\0", "r" * 100_000, "' OR 1=1 --", "%", "größer\U0001f600"):
+        assert (await kept.pin(caller(), [Reference("resp_1", "input[0].id"), Reference(odd, "input[1].id")])).target is None
     await kept.forget(found)
     assert await kept.find(caller(), "resp_1") is None
     assert (await kept.pin(caller(), [Reference("msg_2", "input[0].id")])).target is None
@@ -112,6 +116,20 @@ def test_references_are_found_however_they_are_spelled(body: dict[str, Any], nam
 def test_what_cannot_be_an_id_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest):
         references(read(json.dumps({"model": "fast", **body}).replace('["id"', '["\\u0069d"').encode(), "responses"))
+
+
+def test_items_nested_however_deep_and_names_without_end_are_refused() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"model":"m","input":[{"id":"x","type":' + b"[" * depth + b"]" * depth + b"}]}"
+
+    with ThreadPoolExecutor(1) as pool:  # whose stack is shallow: it reads what would be too deep further up
+        for depth in range(900, 1100):
+            with contextlib.suppress(ParseFailed, InvalidRequest):
+                references(pool.submit(read, nested(depth), "responses").result())
+    items = [{"id": f"m{at}"} for at in range(MOST + 1)]
+    with pytest.raises(InvalidRequest, match="more than"):
+        references(read(json.dumps({"model": "m", "input": items}).encode(), "responses"))
+    assert len(references(read(json.dumps({"model": "m", "input": items[1:]}).encode(), "responses"))) == MOST
 
 
 @settings(max_examples=100, deadline=None)
