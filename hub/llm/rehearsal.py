@@ -1,6 +1,7 @@
 """A dry run: what would become of a model call, said by the hub itself. Nothing is set aside, and nothing is sent.
 
 It is authenticated, limited, resolved, decided, routed and priced as the call itself would be, and on record under the flag `dry_run`.
+It tells nobody more than a call would: nothing of deployments that policy denies, nor what all organisations together have spent.
 """
 
 from collections.abc import Mapping
@@ -15,11 +16,13 @@ from hub.budget.limiter import Hold, Limiter
 from hub.budget.tiers import taken
 from hub.call import Call, Caller, Reply, Target
 from hub.config.values import Dollars
+from hub.identity.roles import OPERATORS
 from hub.llm.charge import Figure
 from hub.llm.delivery import Served
 from hub.llm.dispatch import Errand, Way
 from hub.plan import Plan
 from hub.refusal import Denied, InvalidRequest, Limited
+from hub.routing.plan import Left
 
 HEADER = b"hub-dry-run"
 
@@ -59,21 +62,17 @@ class Rehearsal:
         """Raises `StoreDown` where budgets cannot be counted at the moment."""
         call, charge = way.call, way.charge
         assert call.target is not None
+        if denied := self._decided(call, caller):
+            return _answer(call, denied)
         figures = {stop.deployed.target: charge.figure(stop.deployed.target, caller) for stop in way.stops}
         first = figures[call.target]
         rooms = () if charge.free else await self._budgets.standing(caller, call.target)
-        refusal = self._decided(call, caller) or await self._limited(caller, call.target) or _unfit(call.target, first, rooms)
+        refusal = await self._limited(caller, call.target) or _unfit(call.target, first, rooms)
         return {
-            "object": "dry_run",
-            "kind": call.kind,
-            "model": call.door,
-            "would_be_refused": refusal is not None,
-            "refusal": refusal,
-            "estimate_nano_usd": first.estimate,
-            "estimate_usd": _dollars(first.estimate),
+            **_answer(call, refusal, first.estimate),
             "deployments": [_deployment(stop.deployed.target, stop.why, figures[stop.deployed.target]) for stop in way.stops],
-            "left_out": [{"provider": one.target.upstream, "model": one.target.name, "why": one.why} for one in way.left],
-            "budgets": [_budget(one, first) for one in rooms],
+            "left_out": [_left_out(one) for one in way.left if one.why != "policy"],
+            "budgets": [_budget(one, first) for one in rooms if one.scope != "global" or caller.org == OPERATORS],
         }
 
     def _decided(self, call: Call, caller: Caller) -> dict[str, Any] | None:
@@ -90,6 +89,25 @@ class Rehearsal:
         except Limited as limited:
             return {"code": limited.code, "message": limited.message, "retry_after": limited.retry_after, **limited.data}
         return None
+
+
+def _answer(call: Call, refusal: dict[str, Any] | None, estimate: int | None = None) -> dict[str, Any]:
+    return {
+        "object": "dry_run",
+        "kind": call.kind,
+        "model": call.door,
+        "would_be_refused": refusal is not None,
+        "refusal": refusal,
+        "estimate_nano_usd": estimate,
+        "estimate_usd": _dollars(estimate),
+        "deployments": [],
+        "left_out": [],
+        "budgets": [],
+    }
+
+
+def _left_out(one: Left) -> dict[str, Any]:
+    return {"provider": one.target.upstream, "model": one.target.name, "why": one.why}
 
 
 def _unfit(target: Target, figure: Figure, rooms: tuple[Room, ...]) -> dict[str, Any] | None:
