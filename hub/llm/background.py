@@ -48,6 +48,7 @@ class Background:
     def tend(self, caller: Caller, response: str, target: Target, due: Due) -> None:
         """The call has ended, and its answer is still being made."""
         at = _at(caller, response)
+        self._end(at, None, "unknown", None)  # a provider that gives an id twice: nobody can see any more what the first one used
         self._due[at] = (due, target)
         self._tasks[at] = asyncio.create_task(self._tend(at), name="background-response")
 
@@ -127,10 +128,13 @@ def _at(caller: Caller, response: str) -> _At:
     return caller.org, caller.subject, response
 
 
-def _said(body: bytes) -> int:
-    """Tokens that the output of a response is taken for: its texts and arguments."""
+def _said(body: bytes) -> int | None:
+    """Tokens that the output of a response is taken for: its texts and arguments. None where it cannot be read."""
     size = 0
-    items: list[Any] = list(cast("dict[str, Any]", orjson.loads(body)).get("output") or [])
+    try:
+        items: list[Any] = list(cast("dict[str, Any]", orjson.loads(body)).get("output") or [])
+    except orjson.JSONDecodeError:  # what `announced` skips unread need not be JSON, or UTF-8
+        return None
     while items:
         item = items.pop()
         if not isinstance(item, dict):
