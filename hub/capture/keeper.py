@@ -135,11 +135,13 @@ class Keeper:
         """What there is, the newest first. Raises `InvalidRequest`, `StoreDown`."""
         if not 1 <= limit <= _MOST_LISTED:
             raise InvalidRequest(f"the limit is 1 to {_MOST_LISTED}")
+        if not _possible(org or ""):
+            return []
         return await self._rows.listed(org, before if before is not None else 1 << 62, limit)
 
     async def shown(self, org: str | None, call_id: str) -> tuple[Row, list[Shown]]:
         """What was said in one call, opened. Raises `NotFound`, `StoreDown`."""
-        found = await self._rows.call(org, call_id)
+        found = await self._rows.call(org, call_id) if _possible(call_id) else []
         if not found:
             raise NotFound("no content is kept of this call")
         opened = [Shown(row.part, row.size, row.cut, self._content(row, day)) for row, day in found]
@@ -154,7 +156,7 @@ class Keeper:
 
     async def erase(self, org: str | None, call_id: str) -> Row:
         """Take away what is kept of one call; a part of it as it was. Raises `NotFound`, `StoreDown`."""
-        found = await self._rows.call(org, call_id)
+        found = await self._rows.call(org, call_id) if _possible(call_id) else []
         if not found or not await self._rows.erase(org, call_id):
             raise NotFound("no content is kept of this call")
         return found[0][0]
@@ -188,6 +190,11 @@ class Keeper:
             except StoreDown as down:
                 log.warning("captured content could not be swept", extra=fields(detail=down.detail))
             await asyncio.sleep(SWEEP - (time.monotonic() - began))
+
+
+def _possible(text: str) -> bool:
+    """Whether this can be the name of an organisation or the id of a call. Of others, stores cannot even be asked."""
+    return text.isascii() and text.isprintable()
 
 
 def _seal(key: bytes, content: bytes, about: bytes) -> bytes:

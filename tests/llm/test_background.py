@@ -28,7 +28,7 @@ class Settled:
 
 @pytest.mark.parametrize("odd", [b'"\xff"', b"1e999", b'"\xed\xa0\x80"'])
 async def test_an_answer_that_cannot_be_read_whole_is_settled_all_the_same(odd: bytes) -> None:
-    room, due = Background(lambda: {}), Settled()
+    room, due = Background(dict), Settled()
     room.tend(ANN, "r", TARGET, cast("Due", due))
     body = b'{"id":"r","status":"completed","x":' + odd + b',"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}'
     assert room.seen(ANN, "r", body) == {"status": "ok"}
@@ -40,7 +40,7 @@ async def test_an_answer_that_cannot_be_read_whole_is_settled_all_the_same(odd: 
 
 
 async def test_of_two_answers_with_one_id_each_is_settled() -> None:
-    room, one, other = Background(lambda: {}), Settled(), Settled()
+    room, one, other = Background(dict), Settled(), Settled()
     room.tend(ANN, "r", TARGET, cast("Due", one))
     room.tend(ANN, "r", TARGET, cast("Due", other))
     assert [status for _, status, _ in one.said] == ["unknown"]
