@@ -5,7 +5,7 @@ length, members nobody knows. Values are looked into only where this says so.
 """
 
 import re
-from typing import Any, Literal, NoReturn, cast
+from typing import Any, Literal, NoReturn
 
 import msgspec
 import orjson
@@ -29,6 +29,7 @@ class _Known(Struct):
     model: str | None = None
     stream: bool | None = None
     n: int | float | None = None
+    best_of: int | float | None = None
     max_tokens: int | float | None = None
     max_completion_tokens: int | float | None = None
     max_output_tokens: int | float | None = None
@@ -45,9 +46,20 @@ class _Known(Struct):
     response_format: Raw = Raw()
     text: Raw = Raw()
     functions: Raw = Raw()
+    prediction: Raw = Raw()
+    output_config: Raw = Raw()
+    output_format: Raw = Raw()
 
 
 _PROMPT = ("messages", "input", "instructions", "system", "tools", "prompt", "response_format", "text", "functions")
+_RARE = ("prediction", "output_config", "output_format")
+"""What the model reads: all of it, and what few requests have."""
+
+_MOST_TOKENS = (1 << 31) - 1
+_MOST_ANSWERS = 1024
+MOST_OUTPUT = _MOST_TOKENS * _MOST_ANSWERS
+"""More than any API takes. What this costs can still be counted in 64 bits, at any price per token that there is."""
+
 _BOUNDS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _MUST_BE = {
     "model": "a string",
@@ -81,6 +93,7 @@ class Head(Struct, frozen=True):
     stream: bool = False
     max_tokens: int | None = None
     n: int = 1
+    best_of: int = 1
     include_usage: bool = False
     user: str = ""
     metadata: dict[str, Any] | None = None
@@ -96,6 +109,14 @@ class Head(Struct, frozen=True):
         """How many."""
         raw = self.value("tools")
         return len(_list.decode(raw)) if raw[:1] == b"[" else 0
+
+    @property
+    def texts(self) -> int:
+        """How many are to be written: `n`, or `best_of` to choose from, for each prompt. A list of numbers is one prompt, in tokens."""
+        raw = self.value("prompt")
+        prompts = _list.decode(raw) if raw[:1] == b"[" else []
+        many = len(prompts) if prompts and bytes(prompts[0])[:1] in (b'"', b"[") else 1
+        return many * max(self.n, self.best_of)
 
     def value(self, name: str) -> bytes:
         """The raw JSON of a member; empty where it is absent."""
@@ -126,7 +147,8 @@ def read(body: bytes, kind: Kind = "chat") -> Head:
         known.model,
         stream=known.stream or False,
         max_tokens=_bound(known),
-        n=1 if known.n is None else _whole("n", known.n) or 1,
+        n=1 if known.n is None else _whole("n", known.n, _MOST_ANSWERS) or 1,
+        best_of=1 if known.best_of is None else _whole("best_of", known.best_of, _MOST_ANSWERS),
         include_usage=options is not None and options.include_usage is True,
         user=user,
         metadata=metadata,
@@ -169,8 +191,8 @@ def _asking(head: Head) -> tuple[int, int, bytes]:
     if span is None:
         after = head.body.index(b"{") + 1
         return after, after, b'"stream_options":{"include_usage":true},'
-    given = cast("dict[str, Any] | None", orjson.loads(head.body[span[1] : span[2]]))
-    return span[1], span[2], orjson.dumps({**(given or {}), "include_usage": True})
+    given = head.value("stream_options")
+    return span[1], span[2], msgspec.json.encode({**({} if given == b"null" else _members.decode(given)), "include_usage": True})
 
 
 def _developers(head: Head) -> list[tuple[int, int, bytes]]:
@@ -250,10 +272,11 @@ def _sizes(known: _Known, body: bytes) -> tuple[int, int, int]:
     """(bytes of text, inline media, their bytes). Base64 is counted apart: as text it would be taken for a thousand times its tokens."""
     size = len(known.messages) + len(known.input) + len(known.instructions) + len(known.system) + len(known.tools)
     size += len(known.prompt) + len(known.response_format) + len(known.text) + len(known.functions)
+    size += len(known.prediction) + len(known.output_config) + len(known.output_format)
     if b"base64" not in body:
         return size, 0, 0
     media = media_bytes = 0
-    for name in _PROMPT:
+    for name in (*_PROMPT, *_RARE):
         value = bytes(getattr(known, name))
         if b"base64" in value:
             for found in _MEDIA.finditer(value):
@@ -268,12 +291,12 @@ def _bound(known: _Known) -> int | None:
     for name in _BOUNDS:
         value = getattr(known, name)
         if value is not None:
-            whole = _whole(name, value)
+            whole = _whole(name, value, _MOST_TOKENS)
             bound = whole if bound is None else max(bound, whole)
     return bound
 
 
-def _whole(name: str, value: float) -> int:
-    if value < 0 or int(value) != value:
-        raise InvalidRequest(f"{name} must be a whole number", data={"param": name})
+def _whole(name: str, value: float, most: int) -> int:
+    if value < 0 or value > most or int(value) != value:
+        raise InvalidRequest(f"{name} must be a whole number, at most {most}", data={"param": name})
     return int(value)

@@ -4,11 +4,11 @@ Source: platform.openai.com/docs/api-reference/responses/create. An item that ha
 reference too: its `type` may be left out.
 """
 
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import msgspec
 import orjson
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from hub.llm.head import Head
 from hub.refusal import InvalidRequest
@@ -27,6 +27,7 @@ class _Item(Struct):
     id: Any = None
 
 
+_members = msgspec.json.Decoder(dict[str, Raw])
 _items = msgspec.json.Decoder(list[_Item])
 
 MOST = 4096
@@ -37,19 +38,20 @@ def references(head: Head) -> tuple[Reference, ...]:
     """Raises `InvalidRequest` for what cannot be an id, for too many, and for items that are nested too deep."""
     found: list[Reference] = []
     if raw := head.value("previous_response_id"):
-        found += _named(orjson.loads(raw), "previous_response_id")
+        found += _named(raw, "previous_response_id")
     if raw := head.value("conversation"):
-        value = orjson.loads(raw)
-        found += _named(cast("dict[str, Any]", value).get("id") if isinstance(value, dict) else value, "conversation")
+        if raw[:1] == b"{":
+            raw = bytes(_members.decode(raw).get("id", Raw(b"null")))
+        found += _named(raw, "conversation")
     return (*found, *_referred(head.value("input")))
 
 
-def _named(value: Any, param: str) -> list[Reference]:
-    if value is None:
+def _named(raw: bytes, param: str) -> list[Reference]:
+    if raw == b"null":
         return []
-    if not isinstance(value, str):
+    if raw[:1] != b'"':
         _refuse(param)
-    return [Reference(value, param)]
+    return [Reference(orjson.loads(raw), param)]
 
 
 def _referred(raw: bytes) -> list[Reference]:

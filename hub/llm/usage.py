@@ -66,6 +66,8 @@ class Anthropic(Struct):
 
 
 _NO_DETAILS = _Details()
+_MOST = (1 << 31) - 1
+"""No call has more of anything."""
 
 
 def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
@@ -170,8 +172,8 @@ def to_messages(tokens: Tokens) -> dict[str, Any]:
 
 
 def _first(*counts: int | None) -> int:
-    """The first that was reported, never below nothing: a provider's slip must not earn anybody money."""
+    """The first that was reported, never below nothing: a provider's slip must not earn anybody money, nor be too large for the ledger."""
     for count in counts:
         if count is not None:
-            return count if count > 0 else 0
+            return 0 if count < 0 else count if count < _MOST else _MOST
     return 0

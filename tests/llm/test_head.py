@@ -35,6 +35,8 @@ def test_usage_is_asked_for_without_touching_the_rest() -> None:
     assert b'"stream_options":{"include_usage":true}' in head.write(
         head.read(b'{"model":"m","stream":true,"stream_options":null}'), "n", ask_usage=True
     )
+    large = b'{"model":"m","stream":true,"stream_options":{"x":1e400,"y":12345678901234567890123}}'
+    assert b'{"x":1e400,"y":12345678901234567890123,"include_usage":true}' in head.write(head.read(large), "n", ask_usage=True)
     for left in (b'{"model":"m"}', b'{"model":"m","stream":true,"stream_options":{"include_usage":true}}'):
         assert head.write(head.read(left), "m", ask_usage=True) == left
 
@@ -83,6 +85,27 @@ def test_what_the_hub_needs_to_know_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("members", "texts"),
+    [
+        (b'"prompt":"a"', 1),
+        (b'"prompt":"a","n":2,"best_of":5', 5),
+        (b'"prompt":["a","b"],"n":3', 6),
+        (b'"prompt":[ [1,2], [3] ]', 2),
+        (b'"prompt":[1,2,3]', 1),
+        (b'"prompt":[]', 1),
+        (b'"prompt":{"id":"p"},"n":0', 1),
+    ],
+)
+def test_each_prompt_is_answered_as_often_as_is_asked_for(members: bytes, texts: int) -> None:
+    assert head.read(b'{"model":"m",%b}' % members).texts == texts
+
+
+def test_all_that_the_model_reads_counts_as_its_prompt() -> None:
+    for name in (b"messages", b"prediction", b"output_config", b"output_format"):
+        assert head.read(b'{"model":"m","%b":"%b"}' % (name, b"x" * 100)).prompt_bytes == 102
+
+
+@pytest.mark.parametrize(
     ("body", "kind"),
     [
         (b"", ParseFailed),
@@ -99,6 +122,9 @@ def test_what_the_hub_needs_to_know_is_read() -> None:
         (b'{"model":"a","n":1.5}', InvalidRequest),
         (b'{"model":"a","max_tokens":true}', InvalidRequest),
         (b'{"model":"a","max_tokens":-1}', InvalidRequest),
+        (b'{"model":"a","max_tokens":1e308}', InvalidRequest),
+        (b'{"model":"a","max_output_tokens":12345678901234567890}', InvalidRequest),
+        (b'{"model":"a","n":1025}', InvalidRequest),
         (b'{"model":"a","x":1,"model":"b"}', InvalidRequest),
         (b'{"model":"a","model":"a"}', InvalidRequest),
         (b'{"x":12,"model":"a","x":1}', InvalidRequest),

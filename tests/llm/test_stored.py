@@ -132,6 +132,12 @@ def test_items_nested_however_deep_and_names_without_end_are_refused() -> None:
     assert len(references(read(json.dumps({"model": "m", "input": items[1:]}).encode(), "responses"))) == MOST
 
 
+@pytest.mark.parametrize("member", [b'"previous_response_id":1e400', b'"conversation":1e400', b'"conversation":{"id":1e400}'])
+def test_a_number_that_no_program_can_hold_is_no_id_either(member: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        references(read(b'{"model":"fast",%b}' % member, "responses"))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 400), max_size=40), st.booleans())
 def test_no_byte_of_an_id_goes_on_before_it_is_heard(cuts: list[int], comment: bool) -> None:
