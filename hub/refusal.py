@@ -56,7 +56,7 @@ class Refusal(Exception):
         self.detail = detail
         """For the operator's log only."""
         self.facts: dict[str, Any] | None = None
-        """What is known of the way to it, as `hub.call.Reply.facts`; for spans only."""
+        """What is known of the way to it, as `hub.call.Reply.facts`."""
 
 
 class Malformed(Refusal):

@@ -63,7 +63,7 @@ class Trail:
             self._journal.coalesce(refusal.code, self.caller.key_id)  # a caller refused at its limits must not grow the journal without one
             return None
         try:
-            return await self._end("error" if self._sent else "refused", refusal.code, None)
+            return await self._end("error" if self._sent else "refused", refusal.code, None, refusal.facts)
         except JournalDown as down:
             raise Refused(down, None) from refusal
         except OutcomeUnrecorded as unrecorded:
@@ -92,8 +92,9 @@ class Trail:
         if self._sent:
             like = self._opened
             entry = record.outcome(call, caller, decision, status=status, code=code, us=us, reply=reply, salt=salt, of=intent, like=like)
-            if (besides := facts or self.facts) is not None:
-                entry.update(besides)
+            for besides in (self.facts, facts):
+                if besides is not None:
+                    entry.update(besides)
             return entry
         decided = None if decision is _UNDECIDED else decision
         return record.single(call, caller, decided, status=status, code=code, us=us, reply=reply, salt=salt)
