@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import orjson
 from msgspec import Struct
 
 from hub.budget.budgets import Budgets, Left, Reservation, shown
@@ -20,7 +21,7 @@ from hub.llm.carry import Stream
 from hub.llm.delivery import Served
 from hub.llm.due import Due
 from hub.llm.endpoints import Kind
-from hub.llm.head import Head
+from hub.llm.head import MOST_OUTPUT, Head
 from hub.llm.providers import Place
 from hub.llm.standing import Standing
 from hub.llm.unpriced import Unpriced
@@ -31,11 +32,18 @@ MEDIUM = 8192
 OUTPUT = 32_768
 """Tokens of output that a model is taken to write at most, where neither the request nor the price table says."""
 
+WINDOW = 128_000
+"""Tokens of a conversation that the provider has kept are at most, where the price table does not know the model's context window."""
+
 FRAME = 512
 """Tokens that a provider may add to what it was sent: roles, the form of tools, its own instructions."""
 
 _SILENT = frozenset({"embeddings", "moderations", "count_tokens"})
 """Kinds of calls that write nothing."""
+_KEPT = ("previous_response_id", "conversation", "prompt")
+"""What of a request for a response names text that the model reads and the provider has."""
+
+_ABSENT = (b"", b"null")
 _TAGS = 16
 
 
@@ -230,14 +238,16 @@ class Charge:
         if self._kind in _SILENT:
             return Tokens(input=taken)
         known = self._book.facts(listed, target.name) if listed else None
+        if self._kind == "responses" and any(head.value(name) not in _ABSENT for name in _KEPT):
+            taken = max(taken, (known.window if known is not None else 0) or WINDOW)
         cap = head.max_tokens if head.max_tokens is not None else (known.max_output if known is not None else 0) or OUTPUT
-        return Tokens(input=taken, output=cap * max(1, head.n))
+        return Tokens(input=taken, output=min(cap * head.texts, MOST_OUTPUT))
 
     def _service(self) -> str:
         if "service_tier" not in self._head.spans:
             return ""
         raw = self._head.value("service_tier")
-        return raw[1:-1].decode("utf-8", "replace") if raw[:1] == b'"' else ""
+        return orjson.loads(raw) if raw[:1] == b'"' else ""
 
     def _facts(self, status: str, microseconds: int) -> Facts:
         call = self._call

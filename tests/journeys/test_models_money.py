@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anthropic
+import httpx2 as httpx
 import openai
 import pytest
 
@@ -189,6 +190,9 @@ def test_a_call_that_no_provider_took_costs_nothing(hub: Hub) -> None:
         ask(hub, "spender", "lost")
     assert raised.value.status_code == 502
     assert round((float(before) - float(left())) * 1e9) == EACH
+    outcome = receipt_stands(hub.database, raised.value.response.headers["hub-receipt"])
+    assert {one["result"] for one in outcome["route"]} == {"upstream_unavailable"}, "who was asked is on record though nobody answered"
+    assert "cost" not in outcome
 
 
 def test_an_own_price_is_named_on_record_and_another_one_has_another_name(hub: Hub) -> None:
@@ -254,3 +258,23 @@ def test_a_dry_run_says_what_would_happen_sets_nothing_aside_and_sends_nothing(h
     assert len(dry) == 7
     assert {(one["kind"], one["outcome"]["status"]) for one in dry} == {("llm.chat", "ok"), ("llm.messages", "ok")}
     assert plan(hub, "narrow", "pair")["refusal"]["code"] == "denied"
+
+
+def test_what_a_provider_has_and_each_prompt_counts_in_what_is_set_aside(hub: Hub, behind: scripted.Provider) -> None:
+    def estimate(path: str, **body: Any) -> int:
+        with client(hub, "free") as asking:
+            raw = asking.post(path, body={"model": "fast"} | body, cast_to=object, options={"headers": {"hub-dry-run": "1"}})
+        return raw["estimate_nano_usd"]  # type: ignore[index]
+
+    alone = estimate("/responses", input="x", max_output_tokens=10)
+    kept = estimate("/responses", input="x", max_output_tokens=10, prompt={"id": "pmpt_1"})
+    assert kept - alone > 250 * 200_000, "the window of gpt-5-mini, at 250 nano-dollars a token"
+    assert estimate("/responses", input="x", max_output_tokens=10, prompt=None) == alone + len("null") * 250
+    one = estimate("/completions", prompt="ab", max_tokens=1000)
+    two = estimate("/completions", prompt=["a", "b"], best_of=3, max_tokens=1000)
+    assert 5 * 1000 * 2000 <= two - one < 5 * 1000 * 2000 + 100 * 250
+    plain, dear = (estimate("/completions", prompt="ab", max_tokens=1000, service_tier=tier) for tier in ("default", "priority"))
+    assert dear > plain
+    body = b'{"model":"fast","prompt":"ab","max_tokens":1000,"service_tier":"priorit\\u0079"}'
+    headers = {"hub-dry-run": "1", "content-type": "application/json", "authorization": f"Bearer {hub.keys['free']}"}
+    assert httpx.post(hub.url + "/v1/completions", content=body, headers=headers).json()["estimate_nano_usd"] == dear
