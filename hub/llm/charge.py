@@ -82,6 +82,8 @@ class Charge:
         self._held: Reservation | None = None
         self._quote: Quote | None = None
         self._attempts = 0
+        self._asked = False
+        """Whether anything may have been sent."""
         self._tags = _tags(head.metadata) if head.metadata else {}
         self._stream: Stream | None = None
         self._amount: Amount | None = None
@@ -171,6 +173,10 @@ class Charge:
         assert held is not None
         return Due(held, self._price, self._facts("ok", 0))
 
+    def asking(self) -> None:
+        """From now on it may have been sent."""
+        self._asked = True
+
     def unsent(self) -> None:
         """No model has worked for it: nothing is spent."""
         if self._held is not None:
@@ -182,10 +188,13 @@ class Charge:
 
     def end(self, microseconds: int) -> dict[str, Any] | None:
         """The call is over, however it ended. What was sent and not settled is spent: of a stream by what came of it, else at what it
-        cost at least.
+        cost at least. Where it never came to be sent, as without a durable intent, nothing is.
         """
         held = self._held
         if held is None or held.ended:
+            return None
+        if not self._asked:
+            held.refund()
             return None
         if not held.sent or self._amount is None:
             with held:

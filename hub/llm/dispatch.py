@@ -171,7 +171,8 @@ class _Run:
     async def _attempt(self, target: Target) -> Attempt:
         call = self._call
         assert call is not None
-        await self._charge.move(target)
+        charge = self._charge
+        await charge.move(target)
         errand, place = self._errand, self._errand.places[target.upstream]
         provider = place.provider
         found = self._carrier
@@ -185,7 +186,8 @@ class _Run:
             extra, bearer = lines_of(errand.sent, call, ""), True
         request = found.request
         if place.pseudonym is not None:
-            request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(self._charge.caller))
+            request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(charge.caller))
+        charge.asking()
         return Attempt(provider, found.path, request, extra, bearer=bearer, deadline=call.deadline)
 
     async def _carried(self, place: Place, target: Target, call: Call) -> Carrier:

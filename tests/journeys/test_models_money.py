@@ -1,8 +1,10 @@
 """What model calls cost, on a running hub: set aside, settled, refused where it does not fit, and on record."""
 
 import json
+import sqlite3
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import anthropic
@@ -193,6 +195,21 @@ def test_a_call_that_no_provider_took_costs_nothing(hub: Hub) -> None:
     outcome = receipt_stands(hub.database, raised.value.response.headers["hub-receipt"])
     assert {one["result"] for one in outcome["route"]} == {"upstream_unavailable"}, "who was asked is on record though nobody answered"
     assert "cost" not in outcome
+
+
+def test_a_call_whose_intent_cannot_be_written_is_not_sent_and_costs_nothing(hub: Hub, behind: scripted.Provider) -> None:
+    def left() -> str:
+        return receipt_stands(hub.database, ask(hub, "spender").headers["hub-receipt"])["budgets"][0]["left"]
+
+    before, asked = left(), len(behind.asked)
+    with closing(sqlite3.connect(hub.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(openai.InternalServerError) as raised:
+            ask(hub, "spender")
+        other.execute("ROLLBACK")
+    assert raised.value.status_code == 503
+    assert len(behind.asked) == asked
+    assert round((float(before) - float(left())) * 1e9) == EACH
 
 
 def test_an_own_price_is_named_on_record_and_another_one_has_another_name(hub: Hub) -> None:
