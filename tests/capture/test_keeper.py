@@ -157,7 +157,7 @@ async def test_while_the_store_is_away_a_question_is_refused_and_an_answer_is_co
         with pytest.raises(StoreDown):
             await kept.keep(call(), caller(), "question", SAID)
         assert not await kept.answered(asked, caller(), b"x")
-        kept.later(asked, caller(), "answer", b"x")
+        kept.later(asked, caller(), "answer", b"x", 1)
         await kept.close()
         assert kept.lost == 2
     finally:
