@@ -14,7 +14,7 @@ from hub.openapi.operation import Answer, Body, Operation, Parameter
 
 _VERSION = Parameter("anthropic-version", "header", "The version of Anthropic's API that is spoken; it goes on.", example="2023-06-01")
 _BETA = Parameter("anthropic-beta", "header", "Anthropic's betas; they go on to the provider.")
-_IDEMPOTENCY = Parameter("idempotency-key", "header", "Goes on to the provider.")
+_IDEMPOTENCY = Parameter("idempotency-key", "header", "Goes on to the provider as a digest of it and of the caller.")
 _SESSION = Parameter("x-session-id", "header", "What the client calls the conversation; for spans.")
 _TRACE = Parameter("traceparent", "header", "W3C trace context: spans of the hub continue it, and the provider gets it.")
 _COMMON = (_IDEMPOTENCY, _SESSION, _TRACE)

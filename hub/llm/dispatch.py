@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Mapping
+from hashlib import sha256
 from math import ceil
 from typing import Any
 
@@ -45,7 +46,8 @@ _UNASKED = frozenset({"upstream_unavailable", "credential_unavailable", "breaker
 """Results of attempts that no model has worked for, as statuses of errors are."""
 
 _VISIBLE = re.compile(rb"[\x20-\x7e]*")
-_RELAYED = frozenset({b"anthropic-beta", b"openai-beta", b"idempotency-key"})
+_RELAYED = frozenset({b"anthropic-beta", b"openai-beta"})
+_IDEMPOTENCY = b"idempotency-key"
 _BEARERS_FROM = "2026-10-21"
 """From this version on Anthropic's API takes its key as a bearer (research note on its versions)."""
 
@@ -181,9 +183,9 @@ class _Run:
             self._at = target
         if provider.spec.wire == "anthropic":
             version = found.version or errand.sent.version or "2023-06-01"
-            extra, bearer = lines_of(errand.sent, call, version), version >= _BEARERS_FROM
+            extra, bearer = lines_of(errand.sent, call, self._charge.caller, version), version >= _BEARERS_FROM
         else:
-            extra, bearer = lines_of(errand.sent, call, ""), True
+            extra, bearer = lines_of(errand.sent, call, self._charge.caller, ""), True
         request = found.request
         if place.pseudonym is not None:
             request = attributed(request, found.path, provider.spec.wire, place.quirks, place.pseudonym(charge.caller))
@@ -297,14 +299,22 @@ def _waiting(headers: HEADERS, seconds: float) -> HEADERS:
     return (*kept, (b"retry-after", str(ceil(seconds)).encode()))
 
 
-def lines_of(sent: Sent, call: Call, version: str) -> bytes:
+def lines_of(sent: Sent, call: Call, caller: Caller, version: str) -> bytes:
     """Header lines of this request alone."""
     lines: list[bytes] = []
+    if (key := sent.headers.get(_IDEMPOTENCY)) is not None:
+        lines.append(b"%b: %b\r\n" % (_IDEMPOTENCY, _own(caller, key)))
     if not _RELAYED.isdisjoint(sent.headers):
         given = [(name, value) for name, value in sent.headers.items() if name in _RELAYED]
-        lines = [b"%b: %b\r\n" % pair for pair in given if _VISIBLE.fullmatch(pair[1])]
+        lines += [b"%b: %b\r\n" % pair for pair in given if _VISIBLE.fullmatch(pair[1])]
     if version and _VISIBLE.fullmatch(version.encode("latin-1")):
         lines.append(b"anthropic-version: " + version.encode("latin-1") + b"\r\n")
     if call.trace is not None:
         lines.append(b"traceparent: " + call.trace.traceparent.encode() + b"\r\n")
     return b"".join(lines)
+
+
+def _own(caller: Caller, key: bytes) -> bytes:
+    """An idempotency key that no other caller can have. Who shares a provider's key would get another's answer for the same one."""
+    whose = (caller.org.encode(), caller.subject.encode(), key)
+    return b"hub-" + sha256(b"".join(len(part).to_bytes(4) + part for part in whose)).hexdigest().encode()

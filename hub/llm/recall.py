@@ -139,7 +139,7 @@ class _Asking:
     async def _attempt(self, target: Target, call: Call) -> Attempt:
         recall, wish = self._recall, self._recall.wish
         provider = recall.places[target.upstream].provider
-        extra = lines_of(recall.sent, call, "")
+        extra = lines_of(recall.sent, call, self._caller, "")
         return Attempt(provider, wish.path, b"", extra, bearer=True, deadline=call.deadline, method=wish.method)
 
     async def _whole(self, attempt: Attempt, attempts: Attempts) -> Served:

@@ -114,6 +114,17 @@ def test_it_is_read_listed_and_deleted_by_who_made_it(hub: Hub, behind: Behind) 
         assert behind.asked == before, "the hub knows that it is gone"
 
 
+def test_an_idempotency_key_is_its_callers_alone(hub: Hub, behind: Behind) -> None:
+    """Providers keep an answer for each of their customers' keys, and the hub is one customer."""
+    sent: list[str] = []
+    for key in ("ann", "ann-again", "bob", "ann-of-acme"):
+        with client(hub, key) as asking:
+            asking.responses.create(model="wise", input="x", max_output_tokens=9, store=False, extra_headers={"idempotency-key": "order-1"})
+        sent.append(behind.providers[0].asked[-1].headers["idempotency-key"])
+    assert sent[0] == sent[1], "another key of the same person"
+    assert len({*sent, "order-1"}) == 4
+
+
 def test_for_anybody_else_it_is_not_there_and_nothing_is_sent(hub: Hub, behind: Behind) -> None:
     with client(hub) as asking:
         made = asking.responses.create(model="fast", input="A secret.")
