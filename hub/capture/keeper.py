@@ -78,7 +78,7 @@ class Keeper:
         spec = self._specs.get(org)
         return 0 if spec is None else spec.max_bytes
 
-    def later(self, call: Call, caller: Caller, part: Part, content: bytes, size: int) -> None:
+    def later(self, call: Call, caller: Caller, part: Part, content: bytes, size: int | None = None) -> None:
         """Keep a part that nobody can wait for any more; a failure is logged and counted."""
         task = asyncio.create_task(self._tried(call, caller, part, content, size), name="capture")
         self._later.add(task)
