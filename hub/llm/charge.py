@@ -38,6 +38,9 @@ WINDOW = 128_000
 FRAME = 512
 """Tokens that a provider may add to what it was sent: roles, the form of tools, its own instructions."""
 
+MOST = 1 << 50
+"""Nano-dollars (a million US dollars) that a call is taken to cost at most: budgets, of which Redis counts below 2^53, have it exact."""
+
 _SILENT = frozenset({"embeddings", "moderations", "count_tokens"})
 """Kinds of calls that write nothing."""
 _KEPT = ("previous_response_id", "conversation", "prompt")
@@ -127,7 +130,7 @@ class Charge:
         listed = self._book.kind(target.upstream, spec.like, spec.base_url)
         quote = self._book.quote(target.upstream, listed, target.name, org=caller.org, service=self._service())
         most = self._most(listed, target)
-        return Figure(quote, None if quote is None else bound(quote.price, most.input, most.output), most)
+        return Figure(quote, None if quote is None else min(bound(quote.price, most.input, most.output), MOST), most)
 
     @property
     def _price(self) -> Price | None:

@@ -290,6 +290,7 @@ def test_what_a_provider_has_and_each_prompt_counts_in_what_is_set_aside(hub: Hu
     one = estimate("/completions", prompt="ab", max_tokens=1000)
     two = estimate("/completions", prompt=["a", "b"], best_of=3, max_tokens=1000)
     assert 5 * 1000 * 2000 <= two - one < 5 * 1000 * 2000 + 100 * 250
+    assert estimate("/completions", prompt=["a"] * 1024, n=1024, max_tokens=(1 << 31) - 1) == 1 << 50
     plain, dear = (estimate("/completions", prompt="ab", max_tokens=1000, service_tier=tier) for tier in ("default", "priority"))
     assert dear > plain
     body = b'{"model":"fast","prompt":"ab","max_tokens":1000,"service_tier":"priorit\\u0079"}'
