@@ -140,17 +140,22 @@ class Edge(serve.Edge[Exchange]):
             delivery = self._delivery(exchange)
             rehearsal = Rehearsal(errand, self.steps.limits, rooms.money.budgets)
             await delivery.finish(await govern(self.steps, policy, rehearsal, call, caller, delivery))
-            return
-        view = Capturing(errand, rooms.keeper) if rooms.keeper.wants(caller.org) else errand
+        else:
+            await self._made(exchange, caller, call, errand)
+
+    async def _made(self, exchange: Exchange, caller: Caller, call: Call, errand: Errand) -> None:
+        """Make the call, and count what came of it."""
+        keeper, models = self._rooms.keeper, self.steps.metrics.models
+        view = Capturing(errand, keeper) if keeper.wants(caller.org) else errand
         began = time.perf_counter_ns()
         delivery = self._delivery(exchange)
         try:
-            answer = await govern(self.steps, policy, view, call, caller, delivery)
+            answer = await govern(self.steps, errand.policy, view, call, caller, delivery)
         except Refused as refused:
-            attempted(self.steps.metrics.models, refused.refusal.facts)
+            attempted(models, refused.refusal.facts)
             raise
         ended = time.perf_counter_ns()
-        count(self.steps.metrics.models, catalogue, answer, ended - began, delivery.first - began)
+        count(models, errand.catalogue, answer, ended - began, delivery.first - began)
         await delivery.finish(answer)
 
     async def _account(self, exchange: Exchange, caller: Caller, policy: Policy) -> None:
