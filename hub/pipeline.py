@@ -21,19 +21,24 @@ from msgspec import Struct
 
 from hub.budget.limiter import Entry, Hold, Question
 from hub.call import Call, Caller, Credential, Decision, Target
+from hub.identity.authenticate import Unheard
 from hub.plan import Answer, Charge, Decider, Delivery, Dispatch, Plan, Refused, Steps, TargetLimits, View
 from hub.refusal import Denied, Internal, Limited, Refusal, StoreDown
 from hub.trail import ABORTED, Trail
 
 
-def authenticate(steps: Steps, credential: Credential, source: str) -> Caller:
+async def authenticate(steps: Steps, credential: Credential, source: str) -> Caller:
     """Who is asking. First on the path, once for all the calls of one request, before its body is even read.
 
     `source` is the peer's address. Failures are not recorded one by one, which a stranger could use to fill the journal: they are
     counted by (source, code, second). Raises `Unauthenticated`, or `StoreDown` when revocations cannot be seen at the moment.
     """
+    identity = steps.identity
     try:
-        return steps.identity.authenticate(credential)
+        try:
+            return identity.authenticate(credential)
+        except Unheard:
+            return await identity.authenticate_anew(credential)
     except Refusal as refusal:
         steps.metrics.refused(refusal.code)
         steps.journal.coalesce(refusal.code, source)

@@ -86,7 +86,7 @@ class Admin:
 
         async def guarded(request: Request) -> Response:
             try:
-                caller = self._caller(request)
+                caller = await self._caller(request)
             except Refusal as refusal:
                 return problem(refusal)
             try:
@@ -101,10 +101,10 @@ class Admin:
         self.permissions[guarded] = permission
         return guarded
 
-    def _caller(self, request: Request) -> Caller:
+    async def _caller(self, request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         secret = token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key") or request.headers.get("hub-key") or ""
-        return authenticate(self._steps, Credential(secret), request.client.host if request.client else "")
+        return await authenticate(self._steps, Credential(secret), request.client.host if request.client else "")
 
     async def _refused(self, request: Request, caller: Caller, permission: Permission, refusal: Refusal) -> Refusal:
         """Put a refusal on record; what to answer. The same key refused the same again within a second is counted only."""

@@ -96,7 +96,7 @@ class Edge(ABC, Generic[AnExchange]):
         if self.clients.draining:
             exchange.extra.append((b"connection", b"close"))  # the next attempt needs another connection, which another hub may take
             raise Draining("the hub is stopping", retry_after=1)
-        caller = authenticate(self.steps, credential_of(exchange), source_of(exchange))
+        caller = await authenticate(self.steps, credential_of(exchange), source_of(exchange))
         if self.steps.watch is not None:
             exchange.admitted = time.monotonic()
         running.key_id = caller.key_id

@@ -1,8 +1,8 @@
 """Who is asking: a credential becomes a `Caller`, or is refused without a hint why. Every key is held in memory; no call does I/O.
 
 What is in memory is at most a second old: the store is asked every quarter of one what has changed, and at once when another process says
-so. Where it has not answered for a second nobody is let in, because a key may have been revoked meanwhile. It knows keys, not grants'
-meaning, nor any wire.
+so. Where it has not answered for a second nobody is let in, because a key may have been revoked meanwhile; where it was this process that
+had no time to ask, who comes waits until it has asked. It knows keys, not grants' meaning, nor any wire.
 """
 
 import asyncio
@@ -44,6 +44,13 @@ TICK = 0.1
 
 STALE = 1.0
 """Seconds between polls, and after the last good one until everybody is refused (a revocation must hold within this time)."""
+
+PATIENCE = 5.0
+"""Seconds that a caller waits at most for the store to be asked, where that is late. Answered or not, it is long before."""
+
+
+class Unheard(StoreDown):
+    """The store has not answered for a second."""
 
 
 class Identity:
@@ -92,6 +99,10 @@ class Identity:
         """When the store last answered while this process was one that may serve."""
         self._heard = float("-inf")
         """When it last answered."""
+        self._silent = False
+        """Whether it did not answer when it was last asked, or will not be asked again."""
+        self._asked: list[asyncio.Future[None]] = []
+        """Who waits for the end of a look at the store."""
         self.barred = False
         self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
         self._tasks: list[asyncio.Task[None]] = []
@@ -110,6 +121,7 @@ class Identity:
 
     async def close(self) -> None:
         """Stop polling. From a second later nobody is let in."""
+        self._silent = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -124,10 +136,38 @@ class Identity:
         """The caller this credential stands for.
 
         Raises `Unauthenticated`, in one shape and after the same work whether the key is absent, malformed, unknown, wrong, expired or
-        revoked; `StoreDown`, for everybody, while what is known may be out of date.
+        revoked; `Unheard`, for everybody, while what is known may be out of date.
         """
         if self._clock() - self._seen > STALE:
-            raise StoreDown("keys cannot be checked at the moment", retry_after=1.0)
+            raise _unheard()
+        return self._known(credential)
+
+    async def authenticate_anew(self, credential: Credential) -> Caller:
+        """The same by a look at the store that begins now: for when the last is a second old. Raises `Unheard` where the store does not
+        answer; where it did not answer the last time, at once.
+
+        A process that has more to do than it can do looks late. What it finds then is as good as ever for who waited for it.
+        """
+        now = self._clock()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self._seen < now:
+                    await self._looked()
+        except TimeoutError:
+            self._silent = True
+            raise _unheard() from None
+        return self._known(credential)
+
+    async def _looked(self) -> None:
+        """Return when a look at the store has ended. Raises `Unheard` where there is no use in it."""
+        if self._silent or self.barred:
+            raise _unheard()
+        ended = asyncio.get_running_loop().create_future()
+        self._asked.append(ended)
+        self._told.set()
+        await ended
+
+    def _known(self, credential: Credential) -> Caller:
         digest = blake2b(credential.secret.encode("utf-8", "surrogatepass"), digest_size=32, key=self._digest_key).digest()
         known = self._recognised.get(digest)
         if known is not None and known.expires > self._wall():
@@ -270,6 +310,20 @@ class Identity:
 
     async def refresh(self) -> None:
         """Take over what has changed in the store, and cut what has been revoked or has expired. Raises `StoreDown`."""
+        asked, self._asked = self._asked, []
+        try:
+            await self._refresh()
+            self._silent = False
+        except Exception:
+            self._silent = True
+            asked += self._asked  # who came meanwhile would hear no more
+            raise
+        finally:
+            for ended in asked:
+                if not ended.done():
+                    ended.set_result(None)
+
+    async def _refresh(self) -> None:
         async with self._turn:
             changes = await self._keys.changes(self._epochs, self._clock)
             if changes.rows or changes.tombstones:
@@ -382,6 +436,10 @@ class Identity:
             before, awake = self._clock(), self._clock() - before < 5 * TICK
             if awake and before - self._heard > STALE:
                 cut()
+
+
+def _unheard() -> Unheard:
+    return Unheard("keys cannot be checked at the moment", retry_after=1.0)
 
 
 def _same_caller(before: Entry, after: Entry | None) -> bool:

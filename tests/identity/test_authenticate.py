@@ -10,7 +10,8 @@ import pytest
 from hub.call import Caller, Credential, Grant
 from hub.config.callers import GrantSpec, KeySpec
 from hub.config.values import Secret
-from hub.identity.authenticate import POLL, STALE, Identity
+from hub.identity import authenticate
+from hub.identity.authenticate import POLL, STALE, Identity, Unheard
 from hub.identity.entry import seal
 from hub.identity.keys import _check, mint
 from hub.refusal import StoreDown, Unauthenticated
@@ -230,6 +231,64 @@ async def test_without_word_from_the_store_for_a_second_nobody_is_let_in(opened:
     identity.authenticate(Credential(made.text))
 
 
+async def test_who_comes_when_the_last_look_is_too_old_is_let_in_by_the_next_which_sees_what_was_revoked_before(opened: Open):
+    clock = Clock(1000.0)
+    identity, other = await opened(clock=clock), await opened()
+    kept, going = await other.create("default", "kept"), await other.create("default", "going")
+    await identity.refresh()
+    await other.revoke(None, "going")
+    clock.now += STALE + 0.1
+    with pytest.raises(Unheard):
+        identity.authenticate(Credential(kept.text))
+    came = [asyncio.ensure_future(identity.authenticate_anew(Credential(made.text))) for made in (kept, going, kept)]
+    found = await asyncio.gather(*came, return_exceptions=True)
+    assert [found[0].key_id, found[2].key_id] == [kept.key.id] * 2
+    assert isinstance(found[1], Unauthenticated)
+
+
+async def test_many_who_come_too_late_cost_the_store_one_look_and_where_it_is_silent_none(opened: Open, store: Store, monkeypatch):
+    clock, looks, down, look = Clock(1000.0), [], False, store.keys.changes
+    monkeypatch.setattr(authenticate, "POLL", 1000.0)
+    identity = await opened(clock=clock)
+    made = await identity.create("default", "ci")
+
+    async def looked(*arguments):
+        looks.append(down)
+        if down:
+            raise StoreDown("down")
+        return await look(*arguments)
+
+    monkeypatch.setattr(store.keys, "changes", looked)
+    for down in (False, True, True):
+        clock.now += STALE + 0.1
+        came = [identity.authenticate_anew(Credential(made.text)) for _ in range(50)]
+        found = await asyncio.gather(*came, return_exceptions=True)
+        assert all(isinstance(one, StoreDown if down else Caller) for one in found)
+    assert looks == [False, True]
+    down = False
+    await identity.refresh()
+    await identity.authenticate_anew(Credential(made.text))
+
+
+async def test_a_store_that_never_answers_is_waited_for_once(opened: Open, store: Store, monkeypatch):
+    monkeypatch.setattr(authenticate, "PATIENCE", 0.05)
+    monkeypatch.setattr(authenticate, "POLL", 1000.0)
+    clock = Clock(1000.0)
+    identity = await opened(clock=clock)
+    clock.now += STALE + 0.1
+
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store.keys, "changes", never)
+    with pytest.raises(Unheard):
+        await identity.authenticate_anew(Credential(""))
+    monkeypatch.setattr(authenticate, "PATIENCE", 1000.0)
+    async with asyncio.timeout(30):
+        with pytest.raises(Unheard):
+            await identity.authenticate_anew(Credential(""))
+
+
 async def test_polling_keeps_it_fresh_with_nothing_to_do(identity: Identity):
     await asyncio.sleep(STALE + POLL)  # what is waited for is the passing of time itself
     await until(lambda: identity.fresh)
@@ -290,8 +349,10 @@ async def test_a_closed_identity_goes_stale(opened: Open):
     identity = await opened(clock=clock)
     await identity.close()
     clock.now = STALE + 0.1
-    with pytest.raises(StoreDown):
+    with pytest.raises(Unheard):
         identity.authenticate(Credential(""))
+    with pytest.raises(Unheard):
+        await identity.authenticate_anew(Credential(""))
 
 
 async def test_a_key_of_a_retired_pepper_still_counts_and_one_of_an_unknown_pepper_does_not(opened: Open):
