@@ -77,7 +77,7 @@ class SqliteLedger:
         if self._recovered:
             return
         try:
-            found: list[tuple[str, int, dict[str, Any]]] = await self._database.read(rows.all_open)
+            found: list[tuple[str, int, dict[str, Any]]] = await self._database.survey(rows.all_open)
             for at in range(0, len(found), _RECOVERY_BATCH):
                 part = found[at : at + _RECOVERY_BATCH]
                 await asyncio.gather(*(self.put(org, unknown(index, intent), rows.NO_SALT) for org, index, intent in part))

@@ -89,10 +89,10 @@ class SqliteUsage:
             given.append(value)
             where.append(f"{name} = ?{len(given)}")
         query = f"SELECT {_NAMES} FROM usage WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT {int(limit)}"  # noqa: S608 (constants)
-        return await self._database.read(lambda connection: [row_of(found) for found in connection.execute(query, given)])
+        return await self._database.survey(lambda connection: [row_of(found) for found in connection.execute(query, given)])
 
     async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
-        return await self._database.read(lambda connection: connection.execute(statement.text, statement.values).fetchall())
+        return await self._database.survey(lambda connection: connection.execute(statement.text, statement.values).fetchall())
 
     async def passed(self, row: AlertRow) -> None:
         given = (row.counter, row.who, row.start, row.percent, row.body, time.time_ns() // 1000)
@@ -159,7 +159,7 @@ class SqliteUsage:
         number = await newest
         if self._failed:
             raise StoreDown("what calls cost could not be written")
-        return await self._database.read(lambda connection: _summed(connection, ask, number))
+        return await self._database.survey(lambda connection: _summed(connection, ask, number))
 
 
 class _Writing:

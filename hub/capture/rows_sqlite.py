@@ -32,7 +32,7 @@ class SqliteContents:
         await self._database.write(lambda connection: connection.execute(_PUT, values(row)) and None)
 
     async def listed(self, org: str | None, before: int, limit: int) -> list[Row]:
-        return await self._database.read(lambda connection: [row_of(found) for found in connection.execute(_LIST, (org, before, limit))])
+        return await self._database.survey(lambda connection: [row_of(found) for found in connection.execute(_LIST, (org, before, limit))])
 
     async def call(self, org: str | None, call_id: str) -> list[tuple[Row, DayKey]]:
         return await self._database.read(lambda connection: call(connection, org, call_id))

@@ -2,7 +2,8 @@
 
 What one turn of the loop gives it goes to the writer in one piece, so that what belongs together is synced once. It does not know what
 the operations mean. Durability: WAL with `synchronous=FULL`, so an operation's result is delivered only after the commit that holds it
-was synced. Reads have a connection and a thread of their own and see only committed state.
+was synced. Reads have a connection and a thread of their own and see only committed state; those that may take long have others, so
+that what calls wait for (whether a key still counts) never stands behind a report.
 """
 
 import asyncio
@@ -24,6 +25,9 @@ from hub.store.base import LaterVersion, Locked
 BATCH = 512
 """Operations from which on a transaction takes no more."""
 
+SURVEYORS = 2
+"""Long reads under way at a time: a report, and what is counted of the past for a new budget."""
+
 Operation = Callable[[sqlite3.Connection], Any]
 _Item = tuple[Operation, asyncio.Future[Any]]
 _Items = list[_Item]
@@ -40,6 +44,7 @@ class Database:
         self._late: _Items = []
         """What this turn of the loop gave so far, and what of it is to stand behind the rest."""
         self._reads: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._surveys: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._observe: Callable[[int, float], None] | None = None
@@ -71,7 +76,11 @@ class Database:
         self._file = _identity(self.path)
         self._loop = asyncio.get_running_loop()
         self._serving = True
-        for name, source, run in (("writer", self._writes, self._write_loop), ("reader", self._reads, self._read_loop)):
+        for name, source, run in (
+            ("writer", self._writes, self._write_loop),
+            ("reader", self._reads, self._read_loop),
+            *[("surveyor", self._surveys, self._read_loop)] * SURVEYORS,
+        ):
             thread = threading.Thread(target=run, args=(source,), name=f"hub-sqlite-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -82,6 +91,8 @@ class Database:
         self._hand_over()
         self._writes.put(None)
         self._reads.put(None)
+        for _ in range(SURVEYORS):
+            self._surveys.put(None)
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
         self._threads.clear()
@@ -120,9 +131,15 @@ class Database:
         return future
 
     def read(self, operation: Operation) -> asyncio.Future[Any]:
-        """Run `operation(connection)` on the reading connection."""
+        """Run `operation(connection)` on the reading connection. For what is found at once, by an index."""
         future = self._opened().create_future()
         self._reads.put((operation, future))
+        return future
+
+    def survey(self, operation: Operation) -> asyncio.Future[Any]:
+        """The same for what may look at a great many rows, on one of `SURVEYORS` connections."""
+        future = self._opened().create_future()
+        self._surveys.put((operation, future))
         return future
 
     def _opened(self) -> asyncio.AbstractEventLoop:

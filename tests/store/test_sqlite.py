@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hub.refusal import StoreDown
-from hub.store.sqlite import Database, Locked, applied, migrate, migrations
+from hub.store.sqlite import SURVEYORS, Database, Locked, applied, migrate, migrations
 
 
 def table(connection: sqlite3.Connection) -> None:
@@ -114,10 +114,26 @@ async def test_a_read_sees_committed_state_only(database: Database):
     assert await database.read(everything) == [1]
 
 
+async def test_a_long_read_is_not_in_the_way_of_a_short_one_nor_of_another_long_one(database: Database):
+    gates = [threading.Event() for _ in range(SURVEYORS)]
+    long = [database.survey(lambda _, gate=gate: gate.wait(30)) for gate in gates]
+    try:
+        assert await asyncio.wait_for(database.read(lambda connection: connection.execute("SELECT 1").fetchone()), 30) == (1,)
+        gates[1].set()
+        assert await asyncio.wait_for(long[1], 30) is True
+        assert not long[0].done()
+        assert await asyncio.wait_for(database.survey(lambda connection: connection.execute("SELECT 2").fetchone()), 30) == (2,)
+    finally:
+        gates[0].set()
+    assert await long[0] is True
+
+
 async def test_the_reading_connection_cannot_write(database: Database):
     await database.write(table)
     with pytest.raises(StoreDown):
         await database.read(put(1))
+    with pytest.raises(StoreDown):
+        await database.survey(put(1))
     assert await database.read(everything) == []
 
 
