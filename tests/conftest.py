@@ -3,6 +3,7 @@
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services.postgres import database_name, database_url, postgres, postgres_server, postgres_url
 from tests.services.redis import redis, redis_cluster, redis_server, redis_url
@@ -18,6 +19,10 @@ __all__ = [
     "redis_server",
     "redis_url",
 ]
+
+# How fast examples are made and run says how busy the machine is, and nothing else.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 REASON = "skipped or expected to fail: every test must run and pass here"
 
