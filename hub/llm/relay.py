@@ -5,6 +5,7 @@ Where the hub asked a chat stream for usage and the client did not, the chunk th
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -25,14 +26,19 @@ MAX_EVENT = 32 * 1024 * 1024
 
 _END = re.compile(rb"\n\n|\n\r\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_CUT_SHORT = re.compile(rb"response\.(?:completed|failed|incomplete|cancelled)")
+"""Ends of Responses, which may come without usage."""
 _TELLING: dict[Dialect, re.Pattern[bytes]] = {
     "chat": re.compile(rb'"error"|"usage"\s*:\s*\{|\[DONE\]'),
     "messages": re.compile(rb'"error"|"usage"\s*:\s*\{|message_stop'),
     "responses": re.compile(rb'"error"|"usage"\s*:\s*\{|response\.(?:completed|failed|incomplete|cancelled)'),
 }
-"""What an event holds that may matter; a false alarm costs a look."""
-_CUT_SHORT = re.compile(rb"response\.(?:completed|failed|incomplete|cancelled)")
-"""Ends of Responses, which may come without usage."""
+"""What an event holds that may matter; a false alarm costs a look. Slow, because what it looks for begins in several ways."""
+_END_OF: dict[Dialect, Callable[[bytes], object]] = {
+    "chat": lambda block: b"[DONE]" in block,
+    "messages": lambda block: b"message_stop" in block,
+    "responses": _CUT_SHORT.search,
+}
 _ENDED = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _ERROR = re.compile(rb'"error"\s*:\s*[{"]|"type"\s*:\s*"error"')
 
@@ -82,6 +88,7 @@ class Relay:
     def __init__(self, dialect: Dialect, *, strip: bool = False, limit: int = MAX_EVENT) -> None:
         """`strip`: take out the usage chunk of a chat stream, because only the hub asked for it."""
         self._dialect: Dialect = dialect
+        self._ends = _END_OF[dialect]
         self._strip = strip and dialect == "chat"
         self._limit = limit
         self._held: list[bytes] = []
@@ -123,10 +130,11 @@ class Relay:
 
     def _look(self, block: bytes) -> bytes:
         """Read what there is to read in whole events; give them back without what is to be stripped."""
+        if not (self._ends(block) or b'"error"' in block or _USAGE.search(block)):  # nearly every time
+            return block
         telling = _TELLING[self._dialect]
         first = telling.search(block)
-        if first is None:
-            return block
+        assert first is not None
         start = _last_end(block[: first.start()])
         kept = [block[:start]]
         for event in _split(block[start:]):
