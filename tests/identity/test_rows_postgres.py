@@ -118,7 +118,7 @@ def lets_in(identity: Identity, text: str) -> bool:
 async def test_a_change_whose_commit_was_not_answered_is_looked_up(store: PostgresStore, database_url: str, cut):
     spec = declared((KeySpec(name="file", org="a", secret=Secret(mint().text)),))
     async with cutter(database_url) as (proxy, url):
-        through = Postgres(url, connections=2)
+        through = Postgres(url, connections=2, patience=20.0)
         await through.open()
         admin = Admin(PostgresKeys(through), PEPPER)
         going = await admin.create("a", "going")
@@ -143,7 +143,7 @@ async def test_a_change_whose_commit_was_not_answered_is_looked_up(store: Postgr
 
 async def test_a_change_that_may_yet_take_hold_is_not_called_undone(store: PostgresStore, database_url: str):
     async with cutter(database_url) as (proxy, url):
-        through = Postgres(url, connections=2, patience=3.0)
+        through = Postgres(url, connections=2, patience=2.0)
         await through.open()
         proxy.cut = "late"
         with pytest.raises(StoreDown):

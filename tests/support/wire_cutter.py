@@ -9,6 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 """The message as the protocol has it: type, length, text."""
 
+READY = b"Z\x00\x00\x00\x05"
+"""How the end of every answer begins: the server is ready for the next question."""
+
+PATIENCE = 30.0
+"""Seconds for the other end to say or hear what is waited for."""
+
 Cut = Literal["never", "after", "before", "late", "garbled"]
 
 
@@ -35,6 +41,7 @@ class WireCutter:
         self.loop = asyncio.get_running_loop()
         """Where it runs: whoever sets `let_go` from another thread does it there."""
         self._address = (host, port)
+        self._answered: dict[asyncio.StreamWriter, asyncio.Event] = {}
         self._garbling: asyncio.StreamWriter | None = None
         self._held: asyncio.Task[None] | None = None
 
@@ -68,7 +75,7 @@ class WireCutter:
         while data := await reader.read(1 << 20):
             await self.passing.wait()
             if commits(data) and self.cut != "never":
-                await self._cut(data + await _rest(reader), server, client)
+                await self._cut(data + await _rest(data, reader), server, client)
                 return
             server.write(data)
             await server.drain()
@@ -90,32 +97,47 @@ class WireCutter:
         if how == "late":
             await self.let_go.wait()
             self.heard = b""
+        answered = self._answered[client] = asyncio.Event()
         server.write(data)
         await server.drain()
-        await asyncio.sleep(0.2)  # the server is to read it before it sees the end of the connection
+        with suppress(TimeoutError):  # the server is to do it before it sees the end of the connection, however busy it is
+            await asyncio.wait_for(answered.wait(), PATIENCE)
         self._held = None
 
     async def _answers(self, server: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         while data := await server.read(1 << 20):
             await self.passing.wait()
+            answered = self._answered.get(client) if READY in data else None
             if client.is_closing():
                 self.heard += data
-                continue
-            if self._garbling is client:
-                self._garbling = None
-                data = data.replace(b"COMMIT", b"\xff" * 6).replace(b"done", b"\xff" * 4)
-            client.write(data)
-            with suppress(OSError):
-                await client.drain()
+            else:
+                if self._garbling is client:
+                    self._garbling = None
+                    data = data.replace(b"COMMIT", b"\xff" * 6).replace(b"done", b"\xff" * 4)
+                client.write(data)
+                with suppress(OSError):
+                    await client.drain()
+            if answered is not None:
+                answered.set()
+        if client in self._answered:  # nothing more comes
+            self._answered[client].set()
 
 
-async def _rest(reader: asyncio.StreamReader) -> bytes:
-    """What else of the message is on its way."""
+async def _rest(data: bytes, reader: asyncio.StreamReader) -> bytes:
+    """What else of the question is on its way."""
     found = b""
     with suppress(TimeoutError):
-        while more := await asyncio.wait_for(reader.read(1 << 20), 0.03):
+        while not _whole(data + found) and (more := await asyncio.wait_for(reader.read(1 << 20), PATIENCE)):
             found += more
     return found
+
+
+def _whole(data: bytes) -> bool:
+    """Whether these are whole messages, the last of which asks for an answer: a query, Sync or Flush."""
+    at, last = 0, 0
+    while at + 5 <= len(data):
+        last, at = data[at], at + 1 + int.from_bytes(data[at + 1 : at + 5])
+    return at == len(data) and last in b"QSH"
 
 
 class RecordCutter(WireCutter):
