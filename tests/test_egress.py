@@ -68,14 +68,14 @@ def answer(body, status="200 OK", **headers):
 
 @pytest.fixture
 async def egress():
-    out = Egress(EgressSpec(connect_timeout=2.0))
+    out = Egress(EgressSpec(connect_timeout=10.0))
     await out.open()
     yield out
     await out.close()
 
 
 async def fetch(out, url, limit=1000, **options):
-    async with asyncio.timeout(5), out.request("POST", url, body=b"{}", **options) as response:
+    async with asyncio.timeout(30), out.request("POST", url, body=b"{}", **options) as response:
         return response.status, await response.read(limit)
 
 
@@ -92,7 +92,7 @@ async def test_lines_of_one_request_alone_are_not_those_of_the_next(egress, body
     async with Server(lambda _: answer(b"yes")) as server:
         for extra in (b"x-one: a\r\n", b"", b"x-two: b\r\nx-three: c\r\n"):
             method = "POST" if body else "GET"
-            async with asyncio.timeout(5), egress.request(method, server.url, headers=headers, extra=extra, body=body) as response:
+            async with asyncio.timeout(30), egress.request(method, server.url, headers=headers, extra=extra, body=body) as response:
                 assert await response.read(10) == b"yes"
         heads = [head.split(b"\r\n") for head, _ in server.requests]
         assert [[line for line in head if line.startswith(b"x-")] for head in heads] == [
@@ -199,7 +199,7 @@ TRICKS = [
 @pytest.mark.parametrize("url", TRICKS)
 async def test_public_only_refuses_every_way_to_write_a_private_place(egress, url):
     with pytest.raises(UpstreamFault) as caught:
-        async with asyncio.timeout(5), egress.request("GET", url, public_only=True):
+        async with asyncio.timeout(30), egress.request("GET", url, public_only=True):
             pass
     assert "secret" not in caught.value.message + caught.value.detail
 
@@ -249,7 +249,7 @@ async def test_a_kept_connection_to_a_name_that_need_not_be_public_is_not_used_f
 
 
 async def test_addresses_are_tried_in_order_until_one_takes_the_connection():
-    out = Egress(EgressSpec(connect_timeout=3.0), resolver=Names(["127.0.0.2", "::1", "127.0.0.1"]))
+    out = Egress(EgressSpec(connect_timeout=20.0), resolver=Names(["127.0.0.2", "::1", "127.0.0.1"]))
     await out.open()
     async with Server(lambda _: answer(b"x")) as server:
         assert (await fetch(out, f"http://many.example:{server.port}/"))[0] == 200
@@ -320,7 +320,7 @@ class Script:
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -344,7 +344,7 @@ async def answered_once_then_closed(reader, writer, number):
 
 
 async def ask(out, method, url, **options):
-    async with asyncio.timeout(5), out.request(method, url, **options) as response:
+    async with asyncio.timeout(30), out.request(method, url, **options) as response:
         return response.status, await response.read(10_000_000)
 
 
@@ -423,7 +423,7 @@ async def test_a_stream_is_delivered_as_it_arrives(egress):
             writer.write(part)
         await reader.read()
 
-    async with Script(serve) as server, asyncio.timeout(5), egress.request("GET", server.url) as response:
+    async with Script(serve) as server, asyncio.timeout(30), egress.request("GET", server.url) as response:
         seen = []
         more.set()
         async for chunk in response.chunks():
@@ -497,7 +497,7 @@ async def test_a_slow_reader_stops_the_server_and_memory_stays_bounded(egress):
             await writer.drain()
             sent += 100_000
 
-    async with Script(serve) as server, asyncio.timeout(20), egress.request("GET", server.url) as response:
+    async with Script(serve) as server, asyncio.timeout(30), egress.request("GET", server.url) as response:
         before = -1
         while before != sent:
             before = sent
@@ -602,7 +602,7 @@ async def test_a_refusal_is_heard_at_once_even_while_its_body_and_the_request_ha
         reader._transport.pause_reading()
         await asyncio.sleep(60)
 
-    async with Script(serve) as server, asyncio.timeout(5), egress.request("POST", server.url, body=b"x" * 50_000_000) as response:
+    async with Script(serve) as server, asyncio.timeout(30), egress.request("POST", server.url, body=b"x" * 50_000_000) as response:
         assert response.status == 413
 
 
@@ -707,7 +707,7 @@ def authority(tmp_path):
 
 @pytest.fixture
 async def secure(authority):
-    out = Egress(EgressSpec(connect_timeout=3.0, ca_file=str(authority.file)), resolver=Names(["127.0.0.1"]))
+    out = Egress(EgressSpec(connect_timeout=20.0, ca_file=str(authority.file)), resolver=Names(["127.0.0.1"]))
     await out.open()
     yield out
     await out.close()
@@ -803,7 +803,7 @@ async def test_an_answer_is_read_as_another_client_reads_it(egress, reply):
     async with Script(serve) as server, aiohttp.ClientSession() as session:
         async with session.get(server.url) as other:
             expected = other.status, await other.read(), other.headers.get("content-type")
-        async with asyncio.timeout(5), egress.request("GET", server.url) as response:
+        async with asyncio.timeout(30), egress.request("GET", server.url) as response:
             assert (response.status, await response.read(1000), response.headers.get("content-type")) == expected
 
 
@@ -853,7 +853,7 @@ def test_the_same_holds_in_the_loop_of_the_hub(check):
     """The transports of the two loops differ in what they do at the edges."""
 
     async def run():
-        out = Egress(EgressSpec(connect_timeout=2.0))
+        out = Egress(EgressSpec(connect_timeout=10.0))
         await out.open()
         await check(**({"egress": out} if inspect.signature(check).parameters else {}))
         await out.close()

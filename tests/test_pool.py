@@ -64,7 +64,7 @@ def pool_of(house):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -143,7 +143,7 @@ async def test_what_was_given_to_a_waiter_cancelled_in_the_same_moment_goes_to_t
     pool.idle(held)
     leaving.cancel()
     assert isinstance((await asyncio.gather(leaving, return_exceptions=True))[0], asyncio.CancelledError)
-    assert await asyncio.wait_for(staying, 5) is held
+    assert await asyncio.wait_for(staying, 30) is held
     held.abort()
     await until(lambda: pool.empty)
 
@@ -162,7 +162,7 @@ async def test_who_is_given_a_connection_that_ends_in_that_moment_keeps_his_turn
     await asyncio.sleep(0)
     pool.idle(held)
     held.abort()
-    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    await asyncio.wait_for(asyncio.gather(*waiting), 30)
     assert order == ["first", "second"]
     await until(lambda: pool.empty)
 
@@ -177,7 +177,7 @@ async def test_a_free_place_given_to_a_cancelled_waiter_goes_to_the_next(pool_of
     await until(lambda: held.closed)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    (await asyncio.wait_for(staying, 5)).abort()
+    (await asyncio.wait_for(staying, 30)).abort()
     await until(lambda: pool.empty)
 
 

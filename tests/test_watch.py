@@ -29,7 +29,7 @@ class Edits:
         self.seen.put_nowait(loaded)
 
     async def next(self) -> Loaded:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await self.seen.get()
 
 

@@ -20,6 +20,9 @@ from hub.call import Call, Caller, Credential, Decision, Target, Trace, new_id
 from hub.store.postgres import Postgres, connect
 from hub.store.sqlite import Database
 from tests.services.postgres import PostgresServer
+from tests.support.patience import as_the_hub_waits, patient_stores
+
+__all__ = ["as_the_hub_waits", "patient_stores"]
 
 SEED = b"\x07" * 32
 ALLOW = Decision(True, ("grants",), "sha256:" + "a" * 64)

@@ -495,13 +495,14 @@ async def test_a_killed_database_loses_nothing_that_was_acknowledged(audit, post
 
 
 async def test_a_hanging_database_refuses_quickly_and_is_written_again_when_it_answers(audit, postgres):
-    store = Postgres(audit.path, patience=0.3)
+    store = Postgres(audit.path, patience=1.0)
     await store.open()
     log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=60.0)
     await log.open()
     await audit.govern(log)
     postgres.stop_answering()
-    for longest in (3.0, 3.0, 0.3, 0.3):  # of the first two some wait, of the others nobody: that would be its patience at least
+    for patience, longest in ((1.0, 15.0), (1.0, 15.0), (60.0, 30.0), (60.0, 30.0)):  # of the first two some wait, of the others nobody
+        store._patience = store._pool._patience = patience
         started = time.monotonic()
         results = await asyncio.gather(*(log.append("acme", record.event("admin.test")) for _ in range(100)), return_exceptions=True)
         assert all(isinstance(result, JournalDown) for result in results)

@@ -17,6 +17,9 @@ from hub.refusal import Limited
 from hub.store.redis import Redis
 from hub.store.sqlite import Database
 from tests.services.redis import RedisServer
+from tests.support.patience import as_the_hub_waits, patient_stores
+
+__all__ = ["as_the_hub_waits", "patient_stores"]
 
 NOON = 1_900_000_800 - 1_900_000_800 % 86_400 + 43_200
 TOOL = Target("time", "tool", "get_time")
@@ -155,7 +158,7 @@ async def refusal(entering: Awaitable[Hold]) -> Limited:
     return raised.value
 
 
-async def until(condition, patience: float = 15.0) -> None:
+async def until(condition, patience: float = 30.0) -> None:
     async with asyncio.timeout(patience):
         while not condition():
             await asyncio.sleep(0.005)

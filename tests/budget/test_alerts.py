@@ -141,7 +141,7 @@ async def test_what_could_not_be_delivered_is_delivered_later_and_no_call_waits_
 ):
     async with Receiver(500, 404, 200) as receiver:
         budgets, alerts = await spending(purse, purse.store, egress, told(receiver.url))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await spend(budgets, "a", 500)
         await until(lambda: len(receiver.got) == 3)
         await asyncio.sleep(0.5)

@@ -233,7 +233,7 @@ async def test_a_place_that_is_there_again_while_the_counts_cannot_be_read_is_no
 
 
 async def until(condition) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -245,7 +245,7 @@ async def test_in_postgresql_a_count_that_cannot_be_stored_refuses_the_call(post
     with pytest.raises(StoreDown):
         await enter(limits, caller())
     postgres.restart()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             try:
                 (await enter(limits, caller())).release()

@@ -9,8 +9,11 @@ from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.support.hub import Hub, running
 from tests.support.mcp import Client
+from tests.support.patience import as_the_hub_waits, patient_stores
 from tests.support.servers import HttpServer, sdk_http
 from tests.support.several import Several, several
+
+__all__ = ["as_the_hub_waits", "patient_stores"]
 
 ALL = [{"virtual_server": "*"}]
 FORBID = '@id("no-secret-words") forbid (principal, action == Hub::Action::"call_tool:good/echo", resource) when { context.args.text == "secret" };'

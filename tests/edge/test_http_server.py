@@ -63,7 +63,7 @@ class Served:
 
     async def all(self, data: bytes) -> bytes:
         """Everything that comes back until the server closes."""
-        async with await self.open() as connection, asyncio.timeout(10):
+        async with await self.open() as connection, asyncio.timeout(30):
             await connection.send(data)
             return await connection.reader.read()
 
@@ -231,7 +231,7 @@ async def test_a_stream_is_chunked_and_its_head_is_seen_before_its_first_part() 
 
     async with serving(app) as served, await served.open() as connection:
         await connection.send(GET * 2)
-        status, headers = await connection.head(timeout=5)
+        status, headers = await connection.head()
         assert (status, headers["transfer-encoding"], headers["content-type"]) == (200, "chunked", "text/event-stream")
         go.set()
         assert [part async for part in connection.chunks()] == [b"one", b"three"]
@@ -343,7 +343,7 @@ async def test_a_client_that_waits_is_told_to_go_on_when_its_body_is_wanted() ->
     head = b"POST / HTTP/1.1\r\ncontent-length: 4\r\nExpect: 100-Continue\r\n\r\n"
     async with serving(echo) as served, await served.open() as connection:
         await connection.send(head)
-        assert await connection.head(timeout=5) == (100, {})
+        assert await connection.head() == (100, {})
         await connection.send(b"body")
         assert (await connection.response()).body == b"POST / body"
         await connection.send(head + b"body")  # this one does not wait, and needs not be told
@@ -412,7 +412,7 @@ async def test_receiving_says_when_the_client_has_left_to_all_who_wait() -> None
     async with serving(app) as served:
         connection = await served.open()
         await connection.send(request_bytes("POST", "/", [], b"all of it"))
-        await asyncio.wait_for(waiting.wait(), 5)
+        await asyncio.wait_for(waiting.wait(), 30)
         await connection.close()
         await eventually(lambda: not served.state.tasks)
     assert ends == [{"type": "http.disconnect"}] * 3
@@ -503,14 +503,14 @@ async def test_an_answer_waits_for_a_client_that_does_not_read() -> None:
     async with serving(app) as served:
         reader, writer = await asyncio.open_connection(*served.address, limit=1024)
         writer.write(GET)
-        await eventually(lambda: sent)
+        await eventually(lambda: sent and next(iter(served.connections)).full)
         await asyncio.sleep(0.2)
         count = len(sent)
         assert count < 500
         await asyncio.sleep(0.1)
         assert len(sent) == count
         received = 0
-        while not (part := await asyncio.wait_for(reader.read(1 << 20), 5)).endswith(b"\r\n0\r\n\r\n"):
+        while not (part := await asyncio.wait_for(reader.read(1 << 20), 30)).endswith(b"\r\n0\r\n\r\n"):
             received += len(part)
         assert received + len(part) > 65_536_000
         writer.close()
@@ -747,7 +747,7 @@ async def test_a_body_that_breaks_under_an_answer_ends_it_and_one_after_it_gets_
             await connection.send(BROKEN[:-4])
             await connection.reader.readuntil(b"some")
             await connection.send(BROKEN[-4:])
-            assert b"HTTP" not in await asyncio.wait_for(connection.reader.read(), 5)
+            assert b"HTTP" not in await asyncio.wait_for(connection.reader.read(), 30)
 
 
 @pytest.mark.parametrize(
@@ -800,28 +800,29 @@ async def test_a_head_is_as_large_as_it_may_be(size: int, split: bool) -> None:
 @on_both_loops
 async def test_a_head_on_a_kept_connection_has_its_time() -> None:
     loop = asyncio.get_running_loop()
-    async with serving(echo, header_timeout=0.3) as served, await served.open() as connection:
+    async with serving(echo, header_timeout=0.8) as served, await served.open() as connection:
         await connection.send(GET)
         assert (await connection.response()).status == 200
-        await asyncio.sleep(0.5)  # an idle connection has more
+        await asyncio.sleep(1.0)  # an idle connection has more
         await connection.send(b"GET / HT")
         started = loop.time()
         assert (await connection.response()).why == "request_timeout"
-        assert 0.2 < loop.time() - started < 2
+        assert loop.time() - started > 0.5
         assert await connection.reader.read() == b""
 
 
 @on_both_loops
 async def test_the_time_of_a_head_that_came_early_runs_from_the_answer() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(pauses.pop(0))
         await answer(send, b"slow")
 
-    async with serving(app, header_timeout=0.2) as served, await served.open() as connection:
+    pauses = [0.6, 1.3, 0.0]
+    async with serving(app, header_timeout=0.3) as served, await served.open() as connection:
         await connection.send(GET + b"GET / HT")
         assert (await connection.response()).body == b"slow"
         assert (await connection.response()).why == "request_timeout"
-    async with serving(app, header_timeout=0.2) as served, await served.open() as connection:
+    async with serving(app, header_timeout=1.0) as served, await served.open() as connection:
         await connection.send(GET + b"GET / HT")
         assert (await connection.response()).body == b"slow"
         await connection.send(GET[8:])
@@ -831,16 +832,16 @@ async def test_the_time_of_a_head_that_came_early_runs_from_the_answer() -> None
 @on_both_loops
 async def test_an_idle_connection_is_closed() -> None:
     loop = asyncio.get_running_loop()
-    async with serving(echo, header_timeout=0.1, keep_alive=0.4) as served, await served.open() as connection:
-        for _ in range(4):
+    async with serving(echo, header_timeout=0.5, keep_alive=1.5) as served, await served.open() as connection:
+        for _ in range(3):
             await connection.send(GET)
             assert (await connection.response()).status == 200
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.6)
         await connection.send(GET + b"\r\n")
         assert (await connection.response()).status == 200
         started = loop.time()
-        assert await asyncio.wait_for(connection.reader.read(), 5) == b""
-        assert 0.3 < loop.time() - started < 2
+        assert await asyncio.wait_for(connection.reader.read(), 30) == b""
+        assert loop.time() - started > 1.0
 
 
 @on_both_loops
@@ -863,14 +864,14 @@ async def test_a_body_that_nobody_wants_has_no_more_time_than_an_idle_connection
 
 @on_both_loops
 async def test_a_stop_closes_the_idle_and_lets_the_others_end() -> None:
-    begun = asyncio.Event()
+    begun, rest = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] == "/slow":
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body", "body": b"some ", "more_body": True})
             begun.set()
-            await asyncio.sleep(0.5)
+            await rest.wait()
             await send({"type": "http.response.body", "body": b"and the rest"})
         await answer(send, scope["raw_path"])
 
@@ -890,14 +891,15 @@ async def test_a_stop_closes_the_idle_and_lets_the_others_end() -> None:
     await slow.send(request_bytes("GET", "/slow", [], None) + request_bytes("GET", "/2", [], None) + b"GET / HT")
     await begun.wait()
     server.should_exit = True
-    assert await asyncio.wait_for(idle.reader.read(), 5) == b""
-    assert await asyncio.wait_for(fresh.reader.read(), 5) == b""
+    assert await asyncio.wait_for(idle.reader.read(), 30) == b""
+    assert await asyncio.wait_for(fresh.reader.read(), 30) == b""
     await slow.send(b"TP/1.1\r\n\r\n" + GET)
+    rest.set()
     assert (await slow.response()).body == b"some and the rest"
     last = await slow.response()
     assert (last.body, last.headers["connection"]) == (b"/2", "close")
-    assert await asyncio.wait_for(slow.reader.read(), 5) == b""
-    await asyncio.wait_for(running, 5)
+    assert await asyncio.wait_for(slow.reader.read(), 30) == b""
+    await asyncio.wait_for(running, 30)
     assert drained == [3]
     assert server.server_state.total_requests == 3
     for connection in (idle, slow, fresh):

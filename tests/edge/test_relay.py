@@ -31,7 +31,7 @@ TOOLS, PROMPTS = "notifications/tools/list_changed", "notifications/prompts/list
 SESSION, OTHER = "s" * 32, "t" * 32
 
 
-async def until(condition: Callable[[], Any], patience: float = 10.0) -> None:
+async def until(condition: Callable[[], Any], patience: float = 30.0) -> None:
     async with asyncio.timeout(patience):
         while not condition():
             await asyncio.sleep(0.002)
@@ -87,7 +87,7 @@ async def test_a_cancellation_reaches_the_process_that_runs_the_call_and_no_othe
         wanted = await under_way(one, SESSION, b"7")
         others = [await under_way(one, SESSION, b'"7"'), await under_way(one, OTHER, b"7"), await under_way(two, SESSION, b"8")]
         assert not two.cancel(SESSION, b"7"), "not here"
-        await asyncio.wait_for(wanted.task, 1.0)
+        await asyncio.wait_for(wanted.task, 30)
         assert wanted.cuts == ["cancelled"]
         one.leave(SESSION, b"7")
         two.cancel(SESSION, b"7")
@@ -107,7 +107,7 @@ async def test_a_call_is_cut_once_however_often_it_is_cancelled_anywhere(redis_u
         for _ in range(20):
             two.cancel(SESSION, b"7")
         assert one.cancel(SESSION, b"7")
-        await asyncio.wait_for(wanted.task, 1.0)
+        await asyncio.wait_for(wanted.task, 30)
         await until(lambda: len(heard) == 20)
         assert wanted.task.cancelling() == 1
         assert wanted.cuts == ["cancelled"]
@@ -124,7 +124,7 @@ async def test_what_is_under_way_here_or_cannot_be_anywhere_is_not_asked_for(red
         signals.publish(CANCELLED, b"last")
         await until(lambda: heard)
         assert heard == [b"last"]
-        await asyncio.wait_for(mine.task, 1.0)
+        await asyncio.wait_for(mine.task, 30)
 
 
 async def test_without_redis_a_cancellation_from_elsewhere_is_lost_and_nothing_fails(redis_url: str, redis: RedisServer) -> None:
@@ -133,7 +133,7 @@ async def test_without_redis_a_cancellation_from_elsewhere_is_lost_and_nothing_f
         redis.kill()
         assert not two.cancel(SESSION, b"7")
         assert one.cancel(SESSION, b"7"), "here it needs nobody"
-        await asyncio.wait_for(wanted.task, 1.0)
+        await asyncio.wait_for(wanted.task, 30)
 
 
 # Lists that changed

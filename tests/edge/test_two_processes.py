@@ -15,6 +15,7 @@ from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.support.hub import Hub, eventually
 from tests.support.journal import of_call
+from tests.support.late import lateness
 from tests.support.mcp import Client, Session, dumps, message
 from tests.support.servers import HttpServer
 from tests.support.several import Several, rewrite
@@ -73,11 +74,12 @@ async def test_a_call_is_cancelled_by_way_of_the_other_process_once(pair: tuple[
     mark = f"far {session.id}"
     call = asyncio.create_task(session.call("wait", {"mark": mark}, ident=77))
     await eventually(lambda: f"began {mark}" in downstream.noted())
-    started = time.monotonic()
-    for _ in range(3):
-        assert (await at(two, session).notify("notifications/cancelled", {"requestId": 77})).status == 202
-    answer = await call
-    assert time.monotonic() - started < 1.0
+    with lateness() as late:
+        started = time.monotonic()
+        for _ in range(3):
+            assert (await at(two, session).notify("notifications/cancelled", {"requestId": 77})).status == 202
+        answer = await call
+        assert time.monotonic() - started < 1.0 + late.allowed
     assert b"result" not in answer.body
     await eventually(lambda: f"cancelled {mark}" in downstream.noted())
     ends = await eventually(lambda: [record for record in of_call(one.database, answer) if "outcome" in record])
@@ -123,7 +125,7 @@ async def test_a_change_only_one_process_sees_reaches_streams_of_the_other(pair:
     before = one.file.read_text()
     rewrite(one, before.replace('"picture"', '"picture", "count"', 1))  # its file, not the other's
     for stream in (here, there):
-        heard = await asyncio.wait_for(anext(stream.messages()), 10)
+        heard = await asyncio.wait_for(anext(stream.messages()), 30)
         assert heard["method"] == "notifications/tools/list_changed"
         await stream.close()
     assert "count" not in [tool["name"] for tool in (await session.request("tools/list")).result["tools"]]
@@ -146,7 +148,7 @@ async def test_a_change_of_a_server_is_listed_and_told_everywhere(pair: tuple[Hu
             if heard["method"] == "notifications/tools/list_changed" and await listed(one) and await listed(two):
                 return
 
-    await asyncio.wait_for(told_until_listed(), 10)
+    await asyncio.wait_for(told_until_listed(), 30)
     await stream.close()
 
 
@@ -159,16 +161,17 @@ async def test_a_revoked_key_loses_its_sessions_and_streams_everywhere_within_a_
     async def known() -> bool:
         return (await Client(two, made["key"]).call("echo", {"text": "x"})).status == 200
 
-    await eventually(known, 2)
+    await eventually(known)
     session = await Client(one, made["key"]).session()
     stream = await streaming(at(two, session, made["key"]))
     kept = f"hub:session*{made['key'].split('_')[1]}*"
     assert len(redis_server.ask("KEYS", kept)) == 2
-    started = time.monotonic()
-    await asyncio.to_thread(one.admin, "DELETE", "/admin/v1/keys/gone")
-    async for _ in stream.messages():
-        pass
-    assert time.monotonic() - started < 1.0
+    with lateness() as late:
+        started = time.monotonic()
+        await asyncio.to_thread(one.admin, "DELETE", "/admin/v1/keys/gone")
+        async for _ in stream.messages():
+            pass
+        assert time.monotonic() - started < 1.0 + late.allowed
     for hub in pair:
         assert (await at(hub, session, made["key"]).request("tools/list")).status == 401
     await eventually(lambda: redis_server.ask("KEYS", kept) == [])
@@ -193,7 +196,7 @@ async def test_without_redis_older_sessions_are_unavailable_never_unknown_and_go
         return all(answer.status == 503 for answer in answers)
 
     try:
-        await eventually(refused, 5)
+        await eventually(refused)
         hello = dumps(message("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}}))
         for hub in pair:
             answer = await Client(hub, "ann").raw(hello)
@@ -209,7 +212,7 @@ async def test_without_redis_older_sessions_are_unavailable_never_unknown_and_go
         return answer.status == 200
 
     for session in both:
-        await eventually(lambda session=session: served(session), 5)
+        await eventually(lambda session=session: served(session))
 
 
 async def test_a_process_that_cannot_reach_redis_says_so_and_does_not_start(two_hubs: Several, redis: RedisServer, tmp_path: Path) -> None:
@@ -243,7 +246,7 @@ async def test_a_session_whose_opening_cannot_be_recorded_is_not_kept(
     async def served() -> bool:
         return all([(await Client(hub, "ann").call("echo", {"text": "again"})).status == 200 for hub in (one, two)])
 
-    await eventually(served, 15)
+    await eventually(served)
 
 
 async def test_the_official_client_goes_on_when_the_process_it_spoke_to_is_killed(pair: tuple[Hub, Hub]) -> None:
@@ -266,9 +269,9 @@ async def test_the_official_client_goes_on_when_the_process_it_spoke_to_is_kille
             one.process.wait()
             assert (await client.call_tool("echo", {"text": "two"})).content[0].text == "two"
             assert initialized(two) == before, "the session is the same: nothing was opened anew"
-            await eventually(lambda: two.status()["streams"] > 0, 15)  # its stream comes back by itself
+            await eventually(lambda: two.status()["streams"] > 0)  # its stream comes back by itself
             assert (await client.call_tool("grow", {"name": f"late_{time.monotonic_ns()}"})).content[0].text == "grown"
-            await asyncio.wait_for(heard.wait(), 10)
+            await asyncio.wait_for(heard.wait(), 30)
 
 
 class Front:

@@ -30,7 +30,7 @@ async def test_a_change_announced_while_the_catalogue_is_being_fetched_is_fetche
         return Catalogue("s", "2026-07-28", (item,), b"", b"", "", "")
 
     fleet.upstream("s").catalogue = catalogue  # type: ignore[method-assign]  # one that can be held in the middle of a fetch
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await fetching.wait()
         fleet.refresh("s")  # the server announces a change: what is being fetched may be older than it
         goes_on.set()

@@ -76,7 +76,7 @@ async def test_of_many_that_ask_for_a_name_at_once_one_gets_it(admin: Admin):
 
 async def test_an_expired_key_gives_its_name_up(admin: Admin):
     first = await admin.create("a", "ci", expires=stamp(time.time() + 0.05))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while moment(first.key.expires) > time.time():
             await asyncio.sleep(0.01)
     second = await admin.create("a", "ci")

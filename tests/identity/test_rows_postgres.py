@@ -18,6 +18,7 @@ from hub.identity.keys import mint
 from hub.identity.rows_postgres import PostgresKeys
 from hub.refusal import InvalidRequest, StoreDown, Unauthenticated
 from hub.store.postgres import Postgres
+from tests.identity.conftest import Counted
 from tests.services.postgres import PostgresServer
 from tests.support.media import PostgresStore
 from tests.support.wire_cutter import cutter
@@ -86,21 +87,20 @@ async def test_of_two_hubs_that_ask_for_a_name_at_once_one_gets_it(store: Postgr
 async def test_a_revocation_is_seen_by_another_hub_within_the_polls_time(store: PostgresStore, database_url: str):
     other = Postgres(database_url)
     await other.open()
-    here, there = Identity(store.keys, PEPPER), Identity(PostgresKeys(other), PEPPER)
+    keys = Counted(PostgresKeys(other))
+    here, there = Identity(store.keys, PEPPER), Identity(keys, PEPPER)
     await here.open()
     await there.open()
-    waits: list[float] = []
     for n in range(4):
         made = await here.create("acme", f"ci-{n}")
         await there.refresh()
         there.authenticate(Credential(made.text))
-        started = time.monotonic()
         await here.revoke("acme", made.key.id)
-        async with asyncio.timeout(5):
+        before = keys.reads
+        async with asyncio.timeout(30):
             while lets_in(there, made.text):
                 await asyncio.sleep(0.001)
-        waits.append(time.monotonic() - started)
-    assert max(waits) < 0.75  # a quarter of a second, and what a busy machine adds
+        assert keys.reads - before <= 2, "with the next poll, or the one after where that had begun"
     for identity in (here, there):
         await identity.close()
     await other.close()
@@ -198,8 +198,8 @@ async def test_many_organisations_cost_a_poll_one_number(store: PostgresStore):
     identity = Identity(store.keys, PEPPER, clock=lambda: 0.0)
     await identity.refresh()
     known = identity._epochs
-    for _ in range(5):
-        assert (await store.keys.changes(known, lambda: 0.0)).epochs is known, "no epoch was read"
+    assert len(known) == 20_000
+    assert (await store.keys.changes(known, time.monotonic)).epochs is known, "none of them was read"
     made = await identity.create("org7", "ci")
     await identity.refresh()
     assert identity.authenticate(Credential(made.text)).org == "org7"

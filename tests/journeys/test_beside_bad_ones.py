@@ -65,7 +65,7 @@ async def test_a_server_that_comes_late_joins_the_list_and_is_announced(place: P
     with place.serving(config(downstream.url, {"late": stdio(MANY, "3", "2")})) as hub:
         hub.settled("good")
         async with connected(hub, "main", "2026-07-28") as client, client.listen(tools_list_changed=True) as changes:
-            await asyncio.wait_for(anext(changes), 20)
+            await asyncio.wait_for(anext(changes), 30)
             assert "tool-0002" in [tool.name for tool in (await client.list_tools()).tools]
             assert (await client.call_tool("tool-0002")).content[0].text == "tool-0002"
 

@@ -85,11 +85,11 @@ class Several(Hub):
         (found,) = [pid for pid in children(self.pid) if b"hub.processes.host" in _arguments(pid)]
         return found
 
-    def gone(self, pids: list[int], seconds: float = 15.0) -> None:
+    def gone(self, pids: list[int], seconds: float = 30.0) -> None:
         """Wait until these processes, and every server that any hub of this test has started, have ended."""
         wait_for(lambda: all(state(pid) in "XZ" for pid in pids) and not marked(f"CHAOS={self.notes}"), seconds)
 
-    def says(self, text: str, times: int = 1, seconds: float = 15.0) -> None:
+    def says(self, text: str, times: int = 1, seconds: float = 30.0) -> None:
         """Wait until the log has it."""
         wait_for(lambda: self.log.read_text().count(text) >= times, seconds)
 
@@ -172,7 +172,7 @@ class Load:
         await asyncio.gather(*self._tasks)
         await self._stack.aclose()
 
-    async def busy(self, more: int, seconds: float = 15.0) -> None:
+    async def busy(self, more: int, seconds: float = 30.0) -> None:
         """Wait for so many more answers."""
         end, wanted = time.monotonic() + seconds, self.answers + more
         while self.answers < wanted:

@@ -41,7 +41,7 @@ class Family:
 
     async def stop(self) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await self.running
 
 
@@ -74,7 +74,7 @@ async def test_where_a_worker_cannot_start_at_first_the_hub_does_not(ways: Path,
     (ways / "1").write_text("fails")
     (ways / "2").write_text("fails")
     family = grown(families, ways)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         assert await family.running == 1
     assert "the hub cannot start: a worker could not" in caplog.text
 
@@ -182,7 +182,7 @@ async def test_a_worker_without_an_opinion_is_killed_however_often_the_file_is_e
     for _ in range(5):
         await propose(edits[1])  # a storm of SIGHUP: the same is not asked again, so that it can be agreed on
     assert family.parent._agreement._last == 2
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while "a worker does not answer its parent" not in caplog.text:
             edits.reverse()
             await propose(edits[1])

@@ -179,7 +179,7 @@ async def test_a_line_reaches_a_child_that_runs_and_one_that_takes_none_holds_no
         plug.open()
         assert outlet.hand(line, 2**40)
         for number in (5, 2**40):
-            end, said = await asyncio.wait_for(taken.get(), 10)
+            end, said = await asyncio.wait_for(taken.get(), 30)
             assert (said, end.get_inheritable()) == (number, False)
             end.sendall(b"%d" % number)
             assert ours.recv(100) == b"%d" % number
@@ -237,7 +237,7 @@ def test_connections_that_come_at_once_are_shared_and_who_stands_still_delays_no
         assert board.least(2) is None
         for _, writer in clients:
             writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await one.emptied()
         other.close()
         return found
@@ -289,7 +289,7 @@ async def test_a_worker_that_cannot_do_what_its_parent_says_ends(ends: tuple[Cha
     member = Member(1, 1, worker)
     member.hub = cast("Any", SimpleNamespace(clients=SimpleNamespace(draining=False)))  # it has no metrics
     parent.send(Count(1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await member.listen()
     assert member.failed
     assert member.leaving.is_set()

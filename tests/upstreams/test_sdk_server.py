@@ -69,8 +69,8 @@ async def cancelling_reaches_the_server(kit, upstream):
     before = await kit.text(upstream, "read_notes")
     call = asyncio.create_task(kit.text(upstream, "slow", {"steps": 400, "pause": 0.02}, meta={"progressToken": 1}))
     seen = len(kit.chunks)
-    end = asyncio.get_running_loop().time() + 10
-    while len(kit.chunks) == seen and asyncio.get_running_loop().time() < end - 9.5:
+    end = asyncio.get_running_loop().time() + 60
+    while len(kit.chunks) == seen and asyncio.get_running_loop().time() < end - 50:
         await asyncio.sleep(0.02)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -125,7 +125,7 @@ async def test_a_change_of_the_tools_is_heard(kit, made):
     changes = []
     upstream = made(on_changed=changes.append)
     await upstream.start()
-    end = asyncio.get_running_loop().time() + 5
+    end = asyncio.get_running_loop().time() + 30
     while "tools" not in changes:
         await kit.text(upstream, "grow")
         assert asyncio.get_running_loop().time() < end

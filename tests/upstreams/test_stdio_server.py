@@ -30,7 +30,7 @@ async def test_keys_of_the_newer_era_do_not_reach_an_older_server(kit):
 
 @pytest.mark.parametrize("mode", ["silent-probe", "banner"])
 async def test_an_older_server_that_ignores_the_probe_or_chats_is_served(kit, mode):
-    upstream = kit.stdio("older", mode, start_timeout=1.5)
+    upstream = kit.stdio("older", mode, start_timeout=6.0)
     assert await kit.text(upstream, "echo")
     assert upstream.era == "2025-11-25"
 
@@ -70,8 +70,8 @@ async def test_progress_nobody_asked_for_is_not_asked_for(kit):
 
 async def test_progress_extends_the_time_and_silence_ends_it(kit, tmp_path, until):
     notes = tmp_path / "notes"
-    upstream = kit.stdio("older", "good", notes, timeout=0.4)
-    await kit.text(upstream, "slow", {"steps": 6, "pause": 0.2}, meta={"progressToken": 1})
+    upstream = kit.stdio("older", "good", notes, timeout=1.2)
+    await kit.text(upstream, "slow", {"steps": 4, "pause": 0.4}, meta={"progressToken": 1})
     with pytest.raises(UpstreamTimeout):
         await kit.call(upstream, "slow", {"steps": 1, "pause": 3})
     await until(lambda: "notifications/cancelled" in notes.read_text())
@@ -84,7 +84,7 @@ async def test_the_absolute_limit_holds_in_spite_of_progress(kit):
     began = time.monotonic()
     with pytest.raises(UpstreamTimeout):
         await kit.call(upstream, "slow", {"steps": 100, "pause": 0.1}, meta={"progressToken": 1})
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8, "it would go on for ten seconds"
 
 
 async def test_cancelling_reaches_the_server_and_a_late_answer_is_dropped(kit, tmp_path, until):
@@ -163,7 +163,7 @@ async def test_a_server_that_does_not_read_does_not_hang_the_hub(kit, monkeypatc
     began = time.monotonic()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(answer, (UpstreamTimeout, UpstreamDown)) for answer in answers)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15, "one after the other they would take twenty seconds"
     await until(lambda: upstream.state == "failed")
 
 
@@ -238,7 +238,7 @@ async def test_a_change_of_the_tools_is_announced_and_seen(kit, until):
 
 
 async def test_many_callers_start_it_once_and_one_leaving_does_not_stop_it(kit):
-    upstream = kit.stdio("older", "silent-probe", start_timeout=1.5)
+    upstream = kit.stdio("older", "silent-probe", start_timeout=6.0)
     calls = [asyncio.create_task(kit.text(upstream, "echo")) for _ in range(10)]
     await asyncio.sleep(0.05)
     calls[0].cancel()
@@ -255,7 +255,7 @@ async def test_the_breaker_opens_and_lets_one_try(kit, quick_breaker, until):
             await kit.call(upstream, "echo")
     with pytest.raises(UpstreamDown) as caught:
         await kit.call(upstream, "echo")
-    assert 0 < caught.value.retry_after <= 0.3
+    assert 0 < caught.value.retry_after <= quick_breaker.open_for
     await until(lambda: upstream.status()["breaker"] == "half-open")
     answers = await asyncio.gather(*(kit.call(upstream, "echo") for _ in range(5)), return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in answers) == ["UpstreamDown"] * 4 + ["UpstreamTimeout"]
