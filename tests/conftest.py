@@ -5,12 +5,24 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.services.postgres import database_name, database_url, postgres, postgres_server, postgres_url
+from tests.services.postgres import (
+    _emptied,
+    database_name,
+    database_url,
+    emptied_name,
+    emptied_url,
+    postgres,
+    postgres_server,
+    postgres_url,
+)
 from tests.services.redis import redis, redis_cluster, redis_server, redis_url
 
 __all__ = [
+    "_emptied",
     "database_name",
     "database_url",
+    "emptied_name",
+    "emptied_url",
     "postgres",
     "postgres_server",
     "postgres_url",

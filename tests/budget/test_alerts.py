@@ -64,8 +64,8 @@ async def in_sqlite(tmp_path: Path) -> AsyncIterator[InSqlite]:
 
 
 @pytest.fixture
-async def in_postgres(database_url: str) -> AsyncIterator[InPostgres]:
-    purse = InPostgres(database_url)
+async def in_postgres(emptied_url: str) -> AsyncIterator[InPostgres]:
+    purse = InPostgres(emptied_url)
     await purse.open()
     yield purse
     await purse.close()

@@ -24,21 +24,21 @@ CAP, COST, PROCESSES, CALLS = 1_000_000, 1000, 4, 750
 
 
 @pytest.fixture
-async def purse(store: Redis, redis: RedisServer, database_url: str) -> AsyncIterator[InRedis]:
-    purse = InRedis(store, redis, database_url)
+async def purse(store: Redis, redis: RedisServer, emptied_url: str) -> AsyncIterator[InRedis]:
+    purse = InRedis(store, redis, emptied_url)
     await purse.open()
     yield purse
     await purse.close()
 
 
 @contextlib.asynccontextmanager
-async def spenders(redis_url: str, database_url: str) -> AsyncIterator[list[asyncio.subprocess.Process]]:
+async def spenders(redis_url: str, emptied_url: str) -> AsyncIterator[list[asyncio.subprocess.Process]]:
     """Processes that are ready to spend."""
     pipe = asyncio.subprocess.PIPE
     made: list[asyncio.subprocess.Process] = []
     try:
         for n in range(PROCESSES):
-            arguments = ("-m", "tests.budget.spenders", redis_url, database_url, str(CAP), str(CALLS), str(COST), f"p{n}")
+            arguments = ("-m", "tests.budget.spenders", redis_url, emptied_url, str(CAP), str(CALLS), str(COST), f"p{n}")
             made.append(await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe))
         for one in made:
             assert await line(one) == "ready"
@@ -69,9 +69,9 @@ async def until(condition: Callable[[], Awaitable[bool]], patience: float = 30.0
 
 
 async def test_three_thousand_calls_of_four_processes_against_room_for_a_thousand_and_one_process_is_killed(
-    redis_url: str, redis: RedisServer, database_url: str, purse: InRedis
+    redis_url: str, redis: RedisServer, emptied_url: str, purse: InRedis
 ):
-    async with spenders(redis_url, database_url) as processes:
+    async with spenders(redis_url, emptied_url) as processes:
         for one in processes:
             await go(one)
         admitted = [int((await line(one)).split()[1]) for one in processes]
@@ -219,8 +219,8 @@ async def test_without_redis_hard_budgets_refuse_at_once_and_soft_ones_let_throu
     await until(settled)
 
 
-async def test_on_a_cluster_every_tier_is_in_one_place(redis_cluster: RedisCluster, database_url: str):
-    redis, postgres = Redis(redis_cluster.url), Postgres(database_url)
+async def test_on_a_cluster_every_tier_is_in_one_place(redis_cluster: RedisCluster, emptied_url: str):
+    redis, postgres = Redis(redis_cluster.url), Postgres(emptied_url)
     await redis.open()
     await postgres.open()
     ledger = PostgresUsage(postgres)

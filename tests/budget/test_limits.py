@@ -163,8 +163,8 @@ class _Ignored:
 
 
 @pytest.fixture
-async def postgres_days(database_url: str):
-    postgres = Postgres(database_url)
+async def postgres_days(emptied_url: str):
+    postgres = Postgres(emptied_url)
     await postgres.open()
     yield PostgresDays(postgres)
     await postgres.close()

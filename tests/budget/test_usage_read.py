@@ -53,7 +53,7 @@ def ledger_rows() -> list[Usage]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def ledger(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Ledger]:
     monkeypatch.setattr(usage_sql, "PART", 7)
-    place = InSqlite(tmp_path / "hub.db") if request.param == "sqlite" else InPostgres(request.getfixturevalue("database_url"))
+    place = InSqlite(tmp_path / "hub.db") if request.param == "sqlite" else InPostgres(request.getfixturevalue("emptied_url"))
     if isinstance(place, InPostgres):
         await place.open()
     for row in ledger_rows():

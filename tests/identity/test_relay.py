@@ -57,11 +57,11 @@ def lets_in(identity: Identity, text: str) -> bool:
 
 
 async def test_what_one_process_changes_others_know_before_they_would_ask(
-    monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str
+    monkeypatch: pytest.MonkeyPatch, emptied_url: str, redis_url: str
 ) -> None:
     for name in ("POLL", "STALE"):
         monkeypatch.setattr(authenticate, name, 60.0)  # nobody asks by himself as long as this test runs
-    async with process(database_url, redis_url) as here, process(database_url, redis_url) as there:
+    async with process(emptied_url, redis_url) as here, process(emptied_url, redis_url) as there:
         looks: list[None] = []
         monkeypatch.setattr(here, "look", lambda _: looks.append(None))
         cut: list[str] = []
@@ -82,14 +82,14 @@ async def test_what_one_process_changes_others_know_before_they_would_ask(
 
 
 async def test_what_was_changed_here_holds_everywhere_once_it_is_said_to(
-    monkeypatch: pytest.MonkeyPatch, database_url: str, redis_url: str, redis: RedisServer
+    monkeypatch: pytest.MonkeyPatch, emptied_url: str, redis_url: str, redis: RedisServer
 ) -> None:
     for name in ("POLL", "STALE"):
         monkeypatch.setattr(authenticate, name, 60.0)
     async with (
-        process(database_url, redis_url) as here,
-        process(database_url, redis_url) as there,
-        process(database_url, redis_url) as third,
+        process(emptied_url, redis_url) as here,
+        process(emptied_url, redis_url) as there,
+        process(emptied_url, redis_url) as third,
     ):
         others = (there, third)
         await here.everywhere()  # nothing was changed

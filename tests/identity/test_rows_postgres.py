@@ -28,8 +28,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-async def store(postgres: PostgresServer, database_name: str):
-    made = PostgresStore(postgres, database_name)
+async def store(postgres: PostgresServer, emptied_name: str):
+    made = PostgresStore(postgres, emptied_name)
     await made.open()
     yield made
     await made.close()
@@ -74,8 +74,8 @@ def test_of_two_processes_that_start_at_the_same_moment_one_makes_the_first_keys
     assert postgres.sql("SELECT count(*) FROM api_key", database_name) == "2"
 
 
-async def test_of_two_hubs_that_ask_for_a_name_at_once_one_gets_it(store: PostgresStore, database_url: str):
-    other = Postgres(database_url)
+async def test_of_two_hubs_that_ask_for_a_name_at_once_one_gets_it(store: PostgresStore, emptied_url: str):
+    other = Postgres(emptied_url)
     await other.open()
     admins = [Admin(store.keys, PEPPER), Admin(PostgresKeys(other), PEPPER)]
     results = await asyncio.gather(*(admins[n % 2].create(f"org{n % 3}", "ci") for n in range(12)), return_exceptions=True)
@@ -84,8 +84,8 @@ async def test_of_two_hubs_that_ask_for_a_name_at_once_one_gets_it(store: Postgr
     await other.close()
 
 
-async def test_a_revocation_is_seen_by_another_hub_within_the_polls_time(store: PostgresStore, database_url: str):
-    other = Postgres(database_url)
+async def test_a_revocation_is_seen_by_another_hub_within_the_polls_time(store: PostgresStore, emptied_url: str):
+    other = Postgres(emptied_url)
     await other.open()
     keys = Counted(PostgresKeys(other))
     here, there = Identity(store.keys, PEPPER), Identity(keys, PEPPER)
@@ -115,9 +115,9 @@ def lets_in(identity: Identity, text: str) -> bool:
 
 
 @pytest.mark.parametrize("cut", ["after", "before"])
-async def test_a_change_whose_commit_was_not_answered_is_looked_up(store: PostgresStore, database_url: str, cut):
+async def test_a_change_whose_commit_was_not_answered_is_looked_up(store: PostgresStore, emptied_url: str, cut):
     spec = declared((KeySpec(name="file", org="a", secret=Secret(mint().text)),))
-    async with cutter(database_url) as (proxy, url):
+    async with cutter(emptied_url) as (proxy, url):
         through = Postgres(url, connections=2, patience=20.0)
         await through.open()
         admin = Admin(PostgresKeys(through), PEPPER)
@@ -141,8 +141,8 @@ async def test_a_change_whose_commit_was_not_answered_is_looked_up(store: Postgr
         await through.close()
 
 
-async def test_a_change_that_may_yet_take_hold_is_not_called_undone(store: PostgresStore, database_url: str):
-    async with cutter(database_url) as (proxy, url):
+async def test_a_change_that_may_yet_take_hold_is_not_called_undone(store: PostgresStore, emptied_url: str):
+    async with cutter(emptied_url) as (proxy, url):
         through = Postgres(url, connections=2, patience=2.0)
         await through.open()
         proxy.cut = "late"
@@ -159,7 +159,7 @@ async def test_a_change_that_may_yet_take_hold_is_not_called_undone(store: Postg
 TABLES = ("epoch", "api_key", "key_tombstone", "policy_sets", "catalogue", "hub_secret")
 
 
-async def test_a_query_without_its_tenant_sees_nothing_and_changes_nothing(store: PostgresStore, database_url: str):
+async def test_a_query_without_its_tenant_sees_nothing_and_changes_nothing(store: PostgresStore, emptied_url: str):
     admin = Admin(store.keys, PEPPER)
     await admin.create("a", "one")
     await admin.create("b", "two")
@@ -167,7 +167,7 @@ async def test_a_query_without_its_tenant_sees_nothing_and_changes_nothing(store
     await store.sql(
         "INSERT INTO policy_sets VALUES ('h', '', ''); INSERT INTO catalogue VALUES ('u', '', '', ''); INSERT INTO hub_secret VALUES ('x', 'y')"
     )
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(emptied_url)
     try:
 
         async def seen() -> list[int]:

@@ -85,7 +85,7 @@ class SqliteStore:
 
 
 class PostgresStore:
-    """A database of the test's own."""
+    """A database that the test has for itself."""
 
     def __init__(self, server: PostgresServer, name: str) -> None:
         self._server = server
@@ -148,7 +148,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "sqlite":
         made = SqliteStore(tmp_path)
     else:
-        made = PostgresStore(request.getfixturevalue("postgres"), request.getfixturevalue("database_name"))
+        made = PostgresStore(request.getfixturevalue("postgres"), request.getfixturevalue("emptied_name"))
     await made.open()
     yield made
     await made.close()

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from hub.budget.price_table import embedded_bytes
@@ -15,6 +16,7 @@ def table(models: dict[str, dict[str, Any]], date: str = "2026-01-01") -> bytes:
     return json.dumps({**head, "providers": {"acme": {"models": listed}}}).encode()
 
 
+@cache
 def edited(change: Callable[[dict[str, Any]], None]) -> bytes:
     """The hub's own table after `change(models of openai by their id)`, which may also take some out."""
     content = json.loads(gzip.decompress(embedded_bytes()))
