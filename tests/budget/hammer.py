@@ -1,8 +1,8 @@
 """One process of several that make the same calls: run by the tests, which it tells on standard output what it was let do and when.
 
-`python -m tests.budget.hammer URL RULE SECONDS`: enter, hold for a few milliseconds, leave, again and again, until the time or the day's calls
-are used up. Each admitted call is a line of three times on the clock all processes share: before it asked, when it was let in, before it left.
-`python -m tests.budget.hammer URL RULE hold N LEASE`: enter N times, say `held`, and stay.
+`python -m tests.budget.hammer URL RULE SECONDS PATIENCE`: enter, hold for a few milliseconds, leave, again and again, until the time or the
+day's calls are used up; where SECONDS is `told`, until it reads another line. Each admitted call is a line of three times on the clock all processes share: before it asked, when it was let in, before it left.
+`python -m tests.budget.hammer URL RULE hold PATIENCE N LEASE`: enter N times, say `held`, and stay.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ WHO = Caller(org="acme", subject="user:ann", key_id="k1", key_name="ci")
 TASKS = 8
 
 
-async def hammer(limits: RedisLimits, until: float, said: list[str]) -> None:
-    while time.monotonic() < until:
+async def hammer(limits: RedisLimits, over: asyncio.Event, said: list[str]) -> None:
+    while not over.is_set():
         before = time.monotonic_ns()
         try:
             hold = await limits.enter_caller(WHO)
@@ -38,8 +38,8 @@ async def hammer(limits: RedisLimits, until: float, said: list[str]) -> None:
         await asyncio.sleep(0.003)  # or whoever left a place would always be the first to see it free
 
 
-async def main(url: str, rule: str, what: str, count: str = "0", lease: str = "6") -> None:
-    redis = Redis(url)
+async def main(url: str, rule: str, what: str, patience: str, count: str = "0", lease: str = "6") -> None:
+    redis = Redis(url, patience=float(patience))
     await redis.open()
     limits = RedisLimits(redis, (msgspec.json.decode(rule, type=LimitSpec),), lease=float(lease))
     await limits.open()
@@ -51,9 +51,14 @@ async def main(url: str, rule: str, what: str, count: str = "0", lease: str = "6
         return
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    said: list[str] = []
-    until = time.monotonic() + float(what)
-    await asyncio.gather(*(hammer(limits, until, said) for _ in range(TASKS)))
+    said, over = list[str](), asyncio.Event()
+    hammering = asyncio.gather(*(hammer(limits, over, said) for _ in range(TASKS)))
+    if what == "told":
+        await asyncio.to_thread(sys.stdin.readline)
+    else:
+        await asyncio.wait((hammering,), timeout=float(what))
+    over.set()
+    await hammering
     print("\n".join(said), flush=True)
     await limits.close()
     await redis.close()

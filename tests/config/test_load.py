@@ -118,11 +118,11 @@ def test_anchors_aliases_and_merges_are_followed(tmp_path: Path) -> None:
 
 def test_aliases_that_multiply_are_refused_quickly(tmp_path: Path) -> None:
     lines = ["x0: &x0 [a,a,a,a,a,a,a,a,a,a]"] + [f"x{i}: &x{i} [{','.join([f'*x{i - 1}'] * 10)}]" for i in range(1, 12)]
-    started = time.monotonic()
+    started = time.process_time()
     found = faults(tmp_path, "\n".join(lines))
     assert len(found) == 1
     assert "aliases followed" in found[0][2]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 5  # of ten to the twelfth there would be no end
 
 
 @pytest.mark.parametrize(
@@ -355,6 +355,6 @@ def test_a_file_of_200_lines_loads_quickly(tmp_path: Path) -> None:
     text += "virtual_servers:\n" + "".join(f"  v{i}: {{include: [{{from: u{i}}}]}}\n" for i in range(48))
     path = write(tmp_path, text)
     load(path, environ={})
-    started = time.perf_counter()
+    started = time.process_time()
     load(path, environ={})
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

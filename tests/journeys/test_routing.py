@@ -20,7 +20,7 @@ PAIR = [{"provider": "bad", "model": "m"}, {"provider": "good", "model": "m"}]
 OVERLOADED = scripted.whole({"error": {"message": "overloaded", "type": "server_error"}}, 503)
 
 
-def config(urls: dict[str, str], *, timeout: float = 1, **models: Any) -> dict[str, Any]:
+def config(urls: dict[str, str], *, timeout: float = 20, **models: Any) -> dict[str, Any]:
     kept = {"wire": "openai", "timeout": timeout, "breaker": {"failures": 5, "open_for": 60}}
     return {
         "keys": [{"name": "root", "roles": ["admin"]}, *({"name": name, "grants": [{"model": "*"}]} for name in ("ann", "bob", "cid"))],
@@ -39,7 +39,7 @@ class World:
         self.good = good
         self._run = 0
 
-    def begin(self, *, timeout: float = 1, **models: Any) -> None:
+    def begin(self, *, timeout: float = 20, **models: Any) -> None:
         """Deployments are others for each test: so nothing is known of them."""
         self._run += 1
         name = f"m{self._run}"

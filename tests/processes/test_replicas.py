@@ -13,6 +13,7 @@ from tests.processes.several import Line, Several, serving, together
 from tests.services.postgres import PostgresServer
 from tests.services.redis import RedisServer
 from tests.support.hub import Hub, eventually
+from tests.support.late import lateness
 from tests.support.mcp import Client, dumps, message, modern_headers, modern_params
 from tests.support.several import rewrite
 from tests.support.wire import Connection
@@ -53,7 +54,8 @@ async def status(line: Line, key: str) -> int:
 
 
 async def cut_everywhere(replicas: Replicas, name: str, revoke: Any) -> float:
-    """Have a key stream and call at all four processes, `revoke()` it and see each cut; seconds from the revocation to the last cut."""
+    """Have a key stream and call at all four processes, `revoke()` it and see each cut; seconds from the revocation to the last cut, without
+    those for which a busy machine let nobody go on."""
     made = await asyncio.to_thread(replicas[0].admin, "POST", "/admin/v1/keys", {"name": name, "grants": GRANTS})
     async with everywhere(replicas) as groups:
         for _, second in groups:
@@ -64,10 +66,11 @@ async def cut_everywhere(replicas: Replicas, name: str, revoke: Any) -> float:
             await say(second, made["key"], "tools/call", {"name": "hold", "arguments": {"text": f"{name} {number}", "until": "/never"}})
         await eventually(lambda: sum(f"{name} {n}" in replicas[0].notes.read_text() for n in range(4)) == 4, 30)
         revoke()
-        started = time.monotonic()
-        answered = asyncio.create_task(asyncio.to_thread(replicas[0].admin, "DELETE", f"/admin/v1/keys/{name}"))
-        assert await asyncio.gather(*(ended(*group) for group in groups)) == [(401, "unauthenticated")] * 4
-        took = time.monotonic() - started
+        with lateness() as late:
+            started = time.monotonic()
+            answered = asyncio.create_task(asyncio.to_thread(replicas[0].admin, "DELETE", f"/admin/v1/keys/{name}"))
+            assert await asyncio.gather(*(ended(*group) for group in groups)) == [(401, "unauthenticated")] * 4
+            took = time.monotonic() - started - late.allowed
         await answered  # that it holds everywhere, which nobody can say while Redis is away before a second has passed
         assert [await status(second, made["key"]) for _, second in groups] == [401] * 4
     return took
@@ -198,6 +201,8 @@ class Balancer:
         writer.close()
 
     async def _answer(self, request: bytes) -> bytes:
+        while not self.ready:
+            await asyncio.sleep(self.EVERY)
         self._turn += 1
         hub = self.ready[self._turn % len(self.ready)]
         idle = self._idle.setdefault(hub.address, [])

@@ -12,6 +12,7 @@ from tests.processes.conftest import Make
 from tests.processes.several import BROKEN, Line, Load, Several, refuses, worker_of
 from tests.services.machine import state
 from tests.support.hub import eventually, wait_for
+from tests.support.late import lateness
 from tests.support.mcp import Client
 
 
@@ -84,9 +85,10 @@ async def test_a_worker_that_stands_still_is_left_out_and_delays_nobody(several:
         wait_for(lambda: state(stopped) == "T")
         fresh = await asyncio.gather(*(Client(hub, "user").call("echo", {"text": "y"}) for _ in range(16)))
         assert {answer.status for answer in fresh} == {200}
-        began = time.monotonic()
-        scrape = await asyncio.to_thread(hub.metrics)
-        assert time.monotonic() - began < 2.0
+        with lateness() as late:
+            began = time.monotonic()
+            scrape = await asyncio.to_thread(hub.metrics)
+            assert time.monotonic() - began < 2.0 + late.allowed
         assert calls(scrape) == len(lines) + 16, "what the silent one had counted is lost"
         assert (scrape['hub_worker_up{worker="1"}'], scrape['hub_worker_up{worker="2"}']) == (0.0, 1.0)
         assert {worker_of(text) for text in scrape if text.startswith("hub_inflight_requests")} == {2}
@@ -126,7 +128,7 @@ async def test_workers_are_renewed_one_by_one_without_a_refused_call(several: Ma
     async with Load(hub, 4) as load:
         await load.busy(100)
         hub.process.send_signal(signal.SIGUSR2)
-        await eventually(lambda: "every worker was renewed" in hub.log.read_text(), 20)
+        await eventually(lambda: "every worker was renewed" in hub.log.read_text())
         await load.busy(100)
     assert not load.wrong, load.wrong
     after = set(hub.pids())
@@ -161,7 +163,7 @@ async def test_sigterm_finishes_what_runs_refuses_what_comes_and_a_second_one_hu
         hub.process.send_signal(signal.SIGTERM)
         answer = await cut.connection.response()
         assert (answer.status, answer.why) == (503, "draining")
-        assert hub.process.wait(15) == 0
+        assert hub.process.wait(30) == 0
         hub.gone([hub.pid, *pids])
         assert "Traceback" not in hub.log.read_text()
 
