@@ -117,7 +117,7 @@ async def test_a_worker_that_was_stopped_by_itself_is_followed_at_once_and_is_no
 
 
 async def test_a_worker_that_does_not_end_is_killed(ways: Path, families: list[Family], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parent, "REST", 0.3)
+    monkeypatch.setattr(parent, "REST", 1.5)
     (ways / "1").write_text("deaf")
     family = grown(families, ways)
     await family.noted("1 serve", "2 serve")
@@ -130,7 +130,7 @@ async def test_a_worker_that_does_not_end_is_killed(ways: Path, families: list[F
 async def test_a_worker_that_agreed_and_does_not_follow_is_killed_and_the_next_begins_with_what_is_in_force(
     ways: Path, families: list[Family], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(agreement, "DEAD", 0.3)
+    monkeypatch.setattr(agreement, "DEAD", 1.5)
     (ways / "1").write_text("once:stuck")
     family = grown(families, ways)
     await family.noted("1 serve", "2 serve")
@@ -173,7 +173,7 @@ async def test_an_edit_waits_for_a_worker_that_says_nothing_until_that_one_is_de
 async def test_a_worker_without_an_opinion_is_killed_however_often_the_file_is_edited_meanwhile(
     ways: Path, families: list[Family], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(agreement, "DEAD", 0.5)
+    monkeypatch.setattr(agreement, "DEAD", 2.0)
     (ways / "1").write_text("once:mute")
     family = grown(families, ways)
     await family.noted("1 serve", "2 serve")
@@ -220,7 +220,7 @@ async def test_the_old_worker_stays_where_the_new_one_cannot_start(ways: Path, f
 async def test_what_is_counted_never_goes_back_and_who_is_silent_is_left_out(
     ways: Path, families: list[Family], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(census, "PATIENCE", 0.3)
+    monkeypatch.setattr(census, "PATIENCE", 2.0)
     family = grown(families, ways)
     await family.noted("1 serve", "2 serve")
     await eventually(lambda: all(one.serving.is_set() for one in family.parent._children))

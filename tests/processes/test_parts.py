@@ -280,7 +280,7 @@ def test_a_worker_that_hangs_when_its_parent_is_gone_is_ended() -> None:
     assert hung.stdout.readline() == b"hangs\n"
     assert hung.poll() is None
     ours.close()
-    assert hung.wait(10) == -signal.SIGKILL
+    assert hung.wait(30) == -signal.SIGKILL
     hung.stdout.close()
 
 
@@ -303,7 +303,7 @@ def test_a_worker_of_another_version_says_so_and_does_not_start() -> None:
             worker = subprocess.Popen(argv, cwd=ROOT, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
         data = msgspec.msgpack.encode(Begin("0", 1, pack(load(None, environ={})), "http://h", False, 0, 0))
         ours.sendall(len(data).to_bytes(4) + data)
-        _, said = worker.communicate(timeout=20)
+        _, said = worker.communicate(timeout=60)
     assert worker.returncode == 1
     assert said.strip().endswith("its parent of 0: restart the hub")
 
@@ -346,7 +346,7 @@ def _hung_up(*, terminal_goes: bool) -> str:
         asked.send_signal(signal.SIGHUP)
     with os.fdopen(answer) as file:
         found = file.read()
-    asked.wait(10)
+    asked.wait(30)
     if not terminal_goes:
         os.close(terminal)
     return found
