@@ -33,9 +33,9 @@ from hub.llm.background import Background
 from hub.llm.catalogue import Catalogue, compiled
 from hub.llm.charge import Money
 from hub.llm.edge import Edge as ModelsEdge
-from hub.llm.edge import Rooms
 from hub.llm.figures import Figures
 from hub.llm.providers import Providers, known
+from hub.llm.rooms import Rooms
 from hub.llm.standing import Standing
 from hub.llm.stored import Stored
 from hub.llm.unpriced import Unpriced
@@ -124,8 +124,10 @@ class Hub:
         money = Money(self.budgets, self.prices, standing, Unpriced(self.alerts.unpriced))
         self.stored = Stored(medium.stored)
         self.background = Background(lambda: self.providers.places)
-        rooms = Rooms(self.providers, self.router, money, self.stored, self.background, medium.usage, self.keeper, self._models)
-        self.models = ModelsEdge(self.steps, self.clients, rooms, config.server)
+        rooms = Rooms(self.providers, self.router, money, self.stored, self.background, config.server.keep_alive)
+        self.models = ModelsEdge(
+            self.steps, self.clients, rooms, self._models, usage=medium.usage, keeper=self.keeper, max_body=config.server.max_model_body
+        )
         self.edge = Edge(self.steps, self.generations.door, self.clients, config.server.max_body)
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)

@@ -6,7 +6,8 @@ Each step is one call into a room of its own; this file only fixes their order (
 
 where a call costs money, that is set aside before the intent and settled before the outcome (`charged`).
 
-Resolve and decide are synchronous and change nothing. Where limits have to be waited for, they are asked ahead of their turn, so that one
+Resolve and decide are synchronous and change nothing. A target that only a store can name is looked up between them (`Plan.locate`), for
+whom the limits of the caller have let through. Where limits have to be waited for, they are asked ahead of their turn, so that one
 wait is for the limits of caller and target together (`Ahead`); whoever is refused hears what he would have heard in the order above.
 
 It knows no wire protocol. A call that leaves the hub has its intent durable before anything is sent and its outcome durable before
@@ -22,7 +23,7 @@ from msgspec import Struct
 from hub.budget.limiter import Entry, Hold, Question
 from hub.call import Call, Caller, Credential, Decision, Target
 from hub.identity.authenticate import Unheard
-from hub.plan import Answer, Charge, Decider, Delivery, Dispatch, Plan, Refused, Steps, TargetLimits, View
+from hub.plan import Answer, Charge, Decider, Delivery, Dispatch, Locate, Plan, Refused, Steps, TargetLimits, View
 from hub.refusal import Denied, Internal, Limited, Refusal, StoreDown
 from hub.trail import ABORTED, Trail
 
@@ -85,8 +86,11 @@ async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller
         with entry:
             plan = view.resolve(call, caller)
             trail.call = call = plan.call
-            if plan.answer is not None:
-                return await trail.close(await plan.answer(caller))
+            if plan.dispatch is None:
+                plan = plan if plan.locate is None else await located(trail, plan.locate)
+                if plan.answer is not None:
+                    return await trail.close(await plan.answer(caller))
+                call = plan.call
             assert plan.dispatch is not None
             if call.target is None:  # a stream of the hub's own: its door was checked by resolve, there is nothing further to decide
                 delivery.opened(await trail.open())
@@ -114,6 +118,13 @@ async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller
         raise Refused(fault, receipt) from error
 
 
+async def located(trail: Trail, locate: Locate) -> Plan:
+    """The plan of a call whose target only a store can name, which is asked now."""
+    plan = await locate()
+    trail.call = plan.call
+    return plan
+
+
 async def charged(trail: "Trail", charge: Charge, dispatch: Dispatch, delivery: Delivery) -> Answer:
     """The end of the path for a call that costs money: set aside, sent, settled, whatever becomes of it."""
     call = trail.call
@@ -129,13 +140,16 @@ async def charged(trail: "Trail", charge: Charge, dispatch: Dispatch, delivery: 
 class Ahead(Struct):
     """What resolve, policy and the limits of the target say of one call: found out ahead, and said again when their turn comes.
 
-    `fault` is what the first of them raised that was asked and has no answer here.
+    `fault` is what the first of them raised that was asked and has no answer here. Of a call whose target is still to be located, `policy`
+    and `limits` are asked when their turn has come.
     """
 
     plan: Plan | None = None
     decision: Decision | None = None
     target: Entry | None = None
     fault: Exception | None = None
+    policy: Decider | None = None
+    limits: TargetLimits | None = None
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
         if self.plan is None:
@@ -144,12 +158,16 @@ class Ahead(Struct):
 
     def decide(self, call: Call, caller: Caller) -> Decision:
         if self.decision is None:
-            raise self._fault()
+            if self.policy is None:
+                raise self._fault()
+            return self.policy.decide(call, caller)
         return self.decision
 
     def enter_target(self, caller: Caller, target: Target) -> Entry:
         if self.target is None:
-            raise self._fault()
+            if self.limits is None:
+                raise self._fault()
+            return self.limits.enter_target(caller, target)
         return self.target
 
     def _fault(self) -> Exception:
@@ -165,7 +183,7 @@ def ahead(question: Question, limits: TargetLimits, policy: Decider, view: View,
     try:
         plan = view.resolve(call, caller)
         if plan.call.target is None or plan.answer is not None:
-            return Ahead(plan)
+            return Ahead(plan, policy=policy, limits=limits)
         decision = policy.decide(plan.call, caller)
         if not decision.allow:
             return Ahead(plan, decision)

@@ -6,7 +6,7 @@ The order they are asked in is `hub.pipeline`'s; here are only their shapes.
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from hub.audit.journal import Journal, Receipt
 from hub.budget.limiter import Entry, Limiter
@@ -16,6 +16,7 @@ from hub.refusal import Refusal
 from hub.telemetry.metrics import Metrics
 
 Dispatch = Callable[[Call, Emit], Awaitable[Reply]]
+Locate = Callable[[], Awaitable["Plan"]]
 
 
 class Charge(Protocol):
@@ -37,8 +38,11 @@ class Charge(Protocol):
 class Plan(Struct, frozen=True):
     """What `resolve` makes of a call: the call as it would be sent, and how it is answered.
 
-    Exactly one of `dispatch` (bytes leave the hub) and `answer` (the hub answers by itself) is set. `inspect` takes the arguments and
-    may refuse them. `charge` is set where the call costs money.
+    Exactly one of `dispatch` (bytes leave the hub), `answer` (the hub answers by itself) and `locate` is set. `inspect` takes the arguments
+    and may refuse them. `charge` is set where the call costs money.
+
+    `locate` asks a store for the target, which nothing else can say; what it makes of the call is no longer to be located. `call` has
+    no target until then. It raises what `resolve` may raise, and `StoreDown`.
     """
 
     call: Call
@@ -46,6 +50,18 @@ class Plan(Struct, frozen=True):
     answer: Callable[[Caller], Awaitable[Reply]] | None = None
     inspect: Callable[[Any], None] | None = None
     charge: Charge | None = None
+    locate: Locate | None = None
+
+    def then(self, change: "Callable[[Plan], Plan]") -> "Plan":
+        """What `change` makes of it: at once, or of what is located."""
+        locate = self.locate
+        if locate is None:
+            return change(self)
+
+        async def located() -> Plan:
+            return change(await locate())
+
+        return structs.replace(self, locate=located)
 
 
 class View(Protocol):

@@ -17,10 +17,12 @@ class Capturing(Struct, frozen=True):
     keeper: Keeper
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
-        plan = self.view.resolve(call, caller)
-        if plan.dispatch is None:
-            return plan
-        return structs.replace(plan, dispatch=_Kept(self.keeper, plan.dispatch, plan.charge, caller).dispatch)
+        def kept(plan: Plan) -> Plan:
+            if plan.dispatch is None:
+                return plan
+            return structs.replace(plan, dispatch=_Kept(self.keeper, plan.dispatch, plan.charge, caller).dispatch)
+
+        return self.view.resolve(call, caller).then(kept)
 
 
 class _Kept:

@@ -15,16 +15,16 @@ from hub.call import Call, Caller, Emit, Target, Tokens, Usage
 from hub.llm.amount import Amount
 from hub.llm.announced import RUNNING, Announced, announced, last_of
 from hub.llm.attribution import attributed
-from hub.llm.background import Background
 from hub.llm.carry import Carrier, Passing, Stream, Translating, carrier
 from hub.llm.catalogue import Catalogue
-from hub.llm.charge import Charge, Money
+from hub.llm.charge import Charge
 from hub.llm.delivery import Served, encoded
 from hub.llm.endpoints import Endpoint
 from hub.llm.head import Head
 from hub.llm.needs import question
 from hub.llm.providers import Place
-from hub.llm.stored import Pin, Stored
+from hub.llm.rooms import Rooms
+from hub.llm.stored import Pin
 from hub.llm.streaming import streamed
 from hub.plan import Plan
 from hub.policy.decide import Policy
@@ -33,7 +33,6 @@ from hub.routing.attempts import Attempts, Tried
 from hub.routing.plan import Left, Stop
 from hub.routing.provider import Attempt
 from hub.routing.route import Deployed, Route
-from hub.routing.router import Router
 from hub.telemetry.logs import fields
 
 log = logging.getLogger("hub.llm")
@@ -74,7 +73,7 @@ class Way(Struct, frozen=True):
 
 
 class Errand(Struct, frozen=True):
-    """How one call resolves (`hub.plan.View`)."""
+    """How one call resolves (`hub.plan.View`): what is asked, by which models and policy, with what."""
 
     endpoint: Endpoint
     head: Head
@@ -82,16 +81,12 @@ class Errand(Struct, frozen=True):
     catalogue: Catalogue
     policy: Policy
     places: Mapping[str, Place]
-    router: Router
-    money: Money
+    """Of the providers as they were when it was asked."""
+    rooms: Rooms
     extra: list[tuple[bytes, bytes]]
     """Headers of the answer to come."""
-    keep_alive: float
-    """Seconds of silence within a stream after which the client hears that it goes on; 0: never."""
-    stored: Stored
-    background: Background
     pin: Pin | None = None
-    """Where what the request refers to is kept; None: it refers to nothing."""
+    """Where what the request refers to is kept; None: it refers to nothing, or nobody has looked (`hub.llm.following`)."""
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
         """Raises as `way` does."""
@@ -104,8 +99,9 @@ class Errand(Struct, frozen=True):
         providers can be asked."""
         model = self.catalogue.find(self.head.model, caller)
         if model is None:
-            raise NotFound("there is no such model for this key", data={"param": "model"})
-        kind, route, router, pin = self.endpoint.kind, model.route, self.router, self.pin
+            raise no_model()
+        rooms = self.rooms
+        kind, route, router, pin = self.endpoint.kind, model.route, rooms.router, self.pin
         asked = None if route.plain else question(self.head, kind, caller, model.name, route)
         able = router.stops(router.way(route, asked, caller) if pin is None else keeping(route, pin), self._has)
         if not able:
@@ -119,13 +115,17 @@ class Errand(Struct, frozen=True):
         if allowed and len(allowed) < len(able):
             left += tuple(Left(stop.deployed.target, "policy") for stop in able if stop not in allowed)
         shaped = msgspec.structs.replace(call, door=model.name, target=planned.stops[0].deployed.target)
-        return Way(shaped, route, planned.stops, left, Charge(self.money, self.places, kind, self.head))
+        return Way(shaped, route, planned.stops, left, Charge(rooms.money, self.places, kind, self.head))
 
     def _has(self, target: Target) -> bool:
         place = self.places.get(target.upstream)
         return place is not None and (
             place.provider.spec.wire == self.endpoint.wire or self.endpoint.kind in ("chat", "responses", "messages")
         )
+
+
+def no_model() -> NotFound:
+    return NotFound("there is no such model for this key", data={"param": "model"})
 
 
 class _Run:
@@ -153,7 +153,7 @@ class _Run:
         self._call = call
         if estimate := self._charge.shown:
             errand.extra.append((b"hub-cost-estimate", estimate.encode()))
-        counted = errand.router.counted
+        counted = errand.rooms.router.counted
         attempts = Attempts(route, self._stops, self._attempt, counted, streams=errand.head.stream)
         try:
             async with attempts as attempt:
@@ -227,7 +227,7 @@ class _Run:
         amount = Amount("completions" if errand.endpoint.kind == "completions" else self._carrier.back)
         self._charge.follow(stream, amount)
         try:
-            reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.keep_alive, amount=amount, keep=keep)
+            reply = await streamed(attempt, stream, emit, errand.endpoint.dialect, errand.rooms.keep_alive, amount=amount, keep=keep)
         except BaseException:
             if self._background and self._response:
                 self._later(self._response)  # the provider goes on with it
@@ -241,14 +241,14 @@ class _Run:
         if said.store is False and not self._background:
             return
         charge = self._charge
-        await self._errand.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
+        await self._errand.rooms.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
         self._response = said.id
 
     def _later(self, response: str) -> None:
         """What the answer costs is settled when it is there."""
         charge = self._charge
         target = charge.target
-        self._errand.background.tend(charge.caller, response, target, charge.defer())
+        self._errand.rooms.background.tend(charge.caller, response, target, charge.defer())
 
 
 def keeping(route: Route, pin: Pin) -> tuple[Deployed, ...]:

@@ -7,38 +7,32 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from hub.audit.journal import Receipt
 from hub.budget.usage_read import Reader
 from hub.call import Call, Caller, Credential
 from hub.capture.keeper import Keeper
-from hub.config.serving import Server
 from hub.edge import serve
 from hub.edge.clients import Clients, Running
 from hub.edge.exchange import Exchange, require_json
-from hub.llm.background import Background
 from hub.llm.capture import Capturing
 from hub.llm.catalogue import Catalogue
-from hub.llm.charge import Money
 from hub.llm.counting import attempted, count
 from hub.llm.delivery import Delivery, Lines, refuse
 from hub.llm.dispatch import LARGE, Errand, Sent
 from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
+from hub.llm.following import Following
 from hub.llm.head import read
 from hub.llm.listing import Listing
-from hub.llm.providers import Providers
 from hub.llm.recall import PREFIX, Recall, wish
 from hub.llm.references import Reference, references
 from hub.llm.rehearsal import Rehearsal, dry
+from hub.llm.rooms import Rooms
 from hub.llm.routes import placed
-from hub.llm.stored import Stored
-from hub.llm.usages import LISTED, PATHS, Usages
+from hub.llm.usages import LISTED, Usages
 from hub.pipeline import govern
-from hub.plan import Refused, Steps
+from hub.plan import Refused, Steps, View
 from hub.policy.decide import Policy
 from hub.refusal import MethodNotFound, NotFound, Refusal
-from hub.routing.router import Router
 from hub.telemetry.trace import continued
 
 CALL_TIMEOUT = 3600.0
@@ -49,61 +43,46 @@ _NOTHING = 64 * 1024
 """Bytes that a body may have which says nothing."""
 
 
-class Rooms(Struct, frozen=True):
-    """What the edge asks. `present` is the catalogue and the policy of the generation in force; None until there is one."""
-
-    providers: Providers
-    router: Router
-    money: Money
-    stored: Stored
-    background: Background
-    usage: Reader
-    keeper: Keeper
-    present: Callable[[], tuple[Catalogue, Policy] | None]
+Present = Callable[[], tuple[Catalogue, Policy] | None]
+"""The catalogue and the policy of the generation in force; None until there is one."""
 
 
 class Edge(serve.Edge[Exchange]):
-    """`/v1` as a part of the hub's one server."""
+    """`/v1` as a part of the hub's one server. `usage` is shown to who may see it; `keeper` keeps content for who wants it kept."""
 
     exchange = Exchange
 
-    def __init__(self, steps: Steps, clients: Clients, rooms: Rooms, server: Server) -> None:
+    def __init__(
+        self, steps: Steps, clients: Clients, rooms: Rooms, present: Present, *, usage: Reader, keeper: Keeper, max_body: int
+    ) -> None:
         super().__init__(steps, clients)
         self._rooms = rooms
-        self._max_body = server.max_model_body
-        self._keep_alive = server.keep_alive
+        self._present = present
+        self._usage = usage
+        self._keeper = keeper
+        self._max_body = max_body
 
     async def handle(self, exchange: Exchange, running: Running, caller: Caller) -> None:
         path: str = exchange.scope["path"]
-        present = self._rooms.present()
+        present = self._present()
         if present is None:
             raise NotFound("there are no models yet")
         catalogue, policy = present
-        endpoint = ENDPOINTS.get(path)
         method: str = exchange.scope["method"]
-        if endpoint is None and not placed(path):
-            raise NotFound("there is no such endpoint")
-        if path in PATHS or (path == LISTED and method == "GET"):
-            if method != "GET":
-                raise MethodNotFound(f"{path} takes GET only")
-            running.reading = False
-            await self._account(exchange, caller, policy)
-        elif endpoint is not None:
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is not None and (method != "GET" or path != LISTED):
             if method != "POST":
                 raise MethodNotFound(f"{path} takes POST only")
             await self._ask(exchange, running, caller, endpoint, catalogue, policy)
-        elif path == _LISTS or path.startswith(_LISTS + "/"):
-            if method != "GET":
-                raise MethodNotFound(f"{_LISTS} takes GET only")
-            running.reading = False
-            listing = Listing(catalogue, policy, path[len(_LISTS) + 1 :], dialect_of(path, exchange.headers))
-            call = self._call(exchange, "llm.models", "", b"")
-            delivery = self._delivery(exchange)
-            await delivery.finish(await govern(self.steps, policy, listing, call, caller, delivery))
+        elif not placed(path):
+            raise NotFound("there is no such endpoint")
         elif path.startswith(PREFIX):
             await self._recall(exchange, running, caller, catalogue, policy)
+        elif method != "GET":
+            raise MethodNotFound("this path takes GET only")
         else:
-            raise NotFound("there is no such endpoint")
+            running.reading = False
+            await (self._list(exchange, caller, catalogue, policy) if path.startswith(_LISTS) else self._account(exchange, caller, policy))
 
     async def _ask(
         self, exchange: Exchange, running: Running, caller: Caller, endpoint: Endpoint, catalogue: Catalogue, policy: Policy
@@ -114,39 +93,29 @@ class Edge(serve.Edge[Exchange]):
         running.reading = False
         head = read(body, endpoint.kind) if len(body) < LARGE else await asyncio.to_thread(read, body, endpoint.kind)
         call = self._call(exchange, f"llm.{endpoint.kind}", head.model[:256], body)
-        sent = Sent(exchange.headers, exchange.request_id)
-        named: tuple[Reference, ...] = ()
-        if endpoint.kind == "responses":
-            named = references(head) if len(body) < LARGE else await asyncio.to_thread(references, head)
-        rooms, extra = self._rooms, exchange.extra
-        stored, places = rooms.stored, rooms.providers.places
-        pin = await stored.pin(caller, named) if named else None
-        errand = Errand(
-            endpoint,
-            head,
-            sent,
-            catalogue,
-            policy,
-            places,
-            rooms.router,
-            rooms.money,
-            extra,
-            self._keep_alive,
-            stored,
-            rooms.background,
-            pin,
-        )
+        rooms, sent = self._rooms, Sent(exchange.headers, exchange.request_id)
+        errand = Errand(endpoint, head, sent, catalogue, policy, rooms.providers.places, rooms, exchange.extra)
+        named = () if endpoint.kind != "responses" else references(head) if len(body) < LARGE else await asyncio.to_thread(references, head)
         if dry(exchange.headers):
-            delivery = self._delivery(exchange)
-            rehearsal = Rehearsal(errand, self.steps.limits, rooms.money.budgets)
-            await delivery.finish(await govern(self.steps, policy, rehearsal, call, caller, delivery))
+            await self._rehearsed(exchange, caller, call, errand, named)
         else:
-            await self._made(exchange, caller, call, errand)
+            await self._made(exchange, caller, call, errand, Following(errand, named, lambda errand: errand) if named else errand)
 
-    async def _made(self, exchange: Exchange, caller: Caller, call: Call, errand: Errand) -> None:
+    async def _rehearsed(self, exchange: Exchange, caller: Caller, call: Call, errand: Errand, named: tuple[Reference, ...]) -> None:
+        """Say what would become of the call."""
+
+        def rehearsal(errand: Errand) -> Rehearsal:
+            return Rehearsal(errand, self.steps.limits, self._rooms.money.budgets)
+
+        view = Following(errand, named, rehearsal) if named else rehearsal(errand)
+        delivery = self._delivery(exchange)
+        await delivery.finish(await govern(self.steps, errand.policy, view, call, caller, delivery))
+
+    async def _made(self, exchange: Exchange, caller: Caller, call: Call, errand: Errand, view: View) -> None:
         """Make the call, and count what came of it."""
-        keeper, models = self._rooms.keeper, self.steps.metrics.models
-        view = Capturing(errand, keeper) if keeper.wants(caller.org) else errand
+        keeper, models = self._keeper, self.steps.metrics.models
+        if keeper.wants(caller.org):
+            view = Capturing(view, keeper)
         began = time.perf_counter_ns()
         delivery = self._delivery(exchange)
         try:
@@ -158,11 +127,19 @@ class Edge(serve.Edge[Exchange]):
         count(models, errand.catalogue, answer, ended - began, delivery.first - began)
         await delivery.finish(answer)
 
+    async def _list(self, exchange: Exchange, caller: Caller, catalogue: Catalogue, policy: Policy) -> None:
+        """The models that the caller may use, or one of them."""
+        path: str = exchange.scope["path"]
+        listing = Listing(catalogue, policy, path[len(_LISTS) + 1 :], dialect_of(path, exchange.headers))
+        call = self._call(exchange, "llm.models", "", b"")
+        delivery = self._delivery(exchange)
+        await delivery.finish(await govern(self.steps, policy, listing, call, caller, delivery))
+
     async def _account(self, exchange: Exchange, caller: Caller, policy: Policy) -> None:
         """What was used, for those who may see it."""
         query: bytes = exchange.scope.get("query_string", b"")
         call = self._call(exchange, "llm.usage", "", query)
-        usages = Usages(self._rooms.usage, exchange.scope["path"], query, exchange.header(b"accept"))
+        usages = Usages(self._usage, exchange.scope["path"], query, exchange.header(b"accept"))
         delivery = Lines(exchange, usages.file)
         self._named(exchange)
         await delivery.finish(await govern(self.steps, policy, usages, call, caller, delivery))
@@ -174,12 +151,9 @@ class Edge(serve.Edge[Exchange]):
         running.reading = True
         await exchange.body(_NOTHING)
         running.reading = False
-        stored, background = self._rooms.stored, self._rooms.background
-        row = await stored.find(caller, asked.response)
-        call = self._call(exchange, f"llm.responses.{asked.kind}", row.door if row is not None else "", b"")
-        sent = Sent(exchange.headers, exchange.request_id)
-        places, router = self._rooms.providers.places, self._rooms.router
-        recall = Recall(asked, row, sent, catalogue, places, router, stored, background, self._keep_alive)
+        call = self._call(exchange, f"llm.responses.{asked.kind}", "", b"")
+        rooms = self._rooms
+        recall = Recall(asked, Sent(exchange.headers, exchange.request_id), catalogue, rooms.providers.places, rooms)
         delivery = self._delivery(exchange)
         try:
             answer = await govern(self.steps, policy, recall, call, caller, delivery)

@@ -12,13 +12,12 @@ from msgspec.structs import replace
 
 from hub.call import Call, Caller, Emit, Target, Usage
 from hub.grants import may_enter
-from hub.llm.background import Background
 from hub.llm.carry import Passed, kept_headers
 from hub.llm.catalogue import Catalogue, Model
 from hub.llm.delivery import Served
 from hub.llm.dispatch import Sent, checked, facts_of, lines_of
 from hub.llm.providers import Place
-from hub.llm.stored import Stored
+from hub.llm.rooms import Rooms
 from hub.llm.stored_rows import Row
 from hub.llm.streaming import streamed
 from hub.plan import Plan
@@ -27,7 +26,6 @@ from hub.routing.attempts import Attempts
 from hub.routing.plan import Stop
 from hub.routing.provider import Attempt
 from hub.routing.route import Deployed, Route
-from hub.routing.router import Router
 
 PREFIX = "/v1/responses/"
 _ID = re.compile(r"[A-Za-z0-9._-]{1,256}")
@@ -53,10 +51,9 @@ class Wish(Struct, frozen=True):
 
 
 def wish(method: str, path: str, query: bytes) -> Wish:
-    """Raises `NotFound` for no path of this API, `MethodNotFound` for no method of the path, `InvalidRequest` for a bad query."""
+    """`path` is one of this API's (`hub.llm.routes`). Raises `MethodNotFound` for no method of it, `NotFound` for what can be no id,
+    `InvalidRequest` for a bad query."""
     response, _, rest = path.removeprefix(PREFIX).partition("/")
-    if not any(rest == known for _, known in _KINDS):
-        raise NotFound("there is no such endpoint")
     kind = _KINDS.get((method, rest))
     if kind is None:
         raise MethodNotFound(f"{method} is not to be had here")
@@ -75,28 +72,29 @@ def unknown() -> NotFound:
 
 
 class Recall(Struct, frozen=True):
-    """How it resolves (`hub.plan.View`). `row` None: it is not there for this caller."""
+    """How it resolves (`hub.plan.View`): the database says which provider keeps it, and under which model it was made."""
 
     wish: Wish
-    row: Row | None
     sent: Sent
     catalogue: Catalogue
     places: Mapping[str, Place]
-    router: Router
-    stored: Stored
-    background: Background
-    keep_alive: float
+    rooms: Rooms
 
     def resolve(self, call: Call, caller: Caller) -> Plan:
+        async def locate() -> Plan:
+            return self._plan(call, caller, await self.rooms.stored.find(caller, self.wish.response))
+
+        return Plan(call, locate=locate)
+
+    def _plan(self, call: Call, caller: Caller, row: Row | None) -> Plan:
         """Raises `NotFound` where the response, its model or its provider is not there for this caller."""
-        row = self.row
         model = self.catalogue.find(row.door, caller) if row is not None else None
         if row is None or model is None or not self._there(model, row.target, caller):
             raise unknown()
         ways = (model.route.deployments, *(rule.deployments for rule in model.route.rules))
         deployed = next((one for way in ways for one in way if one.target == row.target), Deployed(row.target))
-        [stop] = self.router.stops((deployed,), lambda _: True)
-        shaped = replace(call, door=row.door, target=row.target, committed=self.wish.path.encode())
+        [stop] = self.rooms.router.stops((deployed,), lambda _: True)
+        shaped = replace(call, name=row.door, door=row.door, target=row.target, committed=self.wish.path.encode())
         return Plan(shaped, dispatch=_Asking(self, row, model.route, stop, caller).dispatch)
 
     def _there(self, model: Model, target: Target, caller: Caller) -> bool:
@@ -118,17 +116,17 @@ class _Asking:
         self._caller = caller
 
     async def dispatch(self, call: Call, emit: Emit) -> Served:
-        recall, background = self._recall, self._recall.background
+        recall, background = self._recall, self._recall.rooms.background
         if recall.wish.kind == "delete":
             await background.look(self._caller, self._row.response)
         attempts = Attempts(
-            self._route, (self._stop,), lambda target: self._attempt(target, call), recall.router.counted, streams=recall.wish.streams
+            self._route, (self._stop,), lambda target: self._attempt(target, call), recall.rooms.router.counted, streams=recall.wish.streams
         )
         try:
             async with attempts as attempt:
                 if attempt.streams:
                     stream = Passed("responses", strip=False)
-                    reply = await streamed(attempt, stream, emit, "responses", recall.keep_alive)
+                    reply = await streamed(attempt, stream, emit, "responses", recall.rooms.keep_alive)
                     settled = background.told(self._caller, self._row.response, stream.tokens)
                     return replace(reply, usage=Usage(0, reply.usage.bytes_out), facts=self._facts(attempts, settled))
                 return await self._whole(attempt, attempts)
@@ -151,10 +149,10 @@ class _Asking:
             return Served(error=body or b"{}", usage=usage, facts=self._facts(attempts, None), status=status, headers=headers)
         settled = None
         if recall.wish.kind in ("get", "cancel"):
-            settled = recall.background.seen(self._caller, row.response, body)
+            settled = recall.rooms.background.seen(self._caller, row.response, body)
         elif recall.wish.kind == "delete":
-            settled = recall.background.gone(self._caller, row.response)
-            await recall.stored.forget(row)
+            settled = recall.rooms.background.gone(self._caller, row.response)
+            await recall.rooms.stored.forget(row)
         return Served(result=body, usage=usage, facts=self._facts(attempts, settled), headers=headers)
 
     def _facts(self, attempts: Attempts, settled: dict[str, Any] | None) -> dict[str, Any]:

@@ -22,7 +22,6 @@ LISTED = "/v1/messages"
 """Where the list is had by GET, beside `POST`."""
 
 _SUMMARY = "/v1/usage/summary"
-PATHS = frozenset({"/v1/usage", _SUMMARY})
 
 _JSON = ((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 

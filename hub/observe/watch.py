@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from hub.audit.journal import Receipt
 from hub.call import Call, Caller, Chunk, Decision, Emit, Reply
 from hub.entropy import take
 from hub.pipeline import governed
-from hub.plan import Answer, Charge, Decider, Delivery, Plan, Refused, Steps, View
+from hub.plan import Answer, Charge, Decider, Delivery, Locate, Plan, Refused, Steps, View
 from hub.refusal import Refusal
 from hub.telemetry import told
 from hub.telemetry.ended import Ended, Status, Timings
@@ -109,6 +110,21 @@ class _Run:
         finally:
             self.timings.resolve = time.perf_counter_ns() - began
         self.call = plan.call
+        if plan.locate is not None:
+            return replace(plan, locate=partial(self._located, plan.locate))
+        return self._watched(plan)
+
+    async def _located(self, locate: Locate) -> Plan:
+        """To look the target up is a part of resolving."""
+        began = time.perf_counter_ns()
+        try:
+            plan = await locate()
+        finally:
+            self.timings.resolve += time.perf_counter_ns() - began
+        self.call = plan.call
+        return self._watched(plan)
+
+    def _watched(self, plan: Plan) -> Plan:
         if plan.dispatch is None:
             return plan
         self._inspect, self._way = plan.inspect, plan.dispatch
