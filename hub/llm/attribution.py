@@ -30,6 +30,7 @@ def attributed(body: bytes, path: str, wire: str, quirks: Quirks, name: str) -> 
 
     As it came where the client says who it is for, or where the provider has no member for it.
     """
+    path = path.partition("?")[0]
     if wire == "anthropic":
         return _in_metadata(read(body, "messages"), name) if path == _ANTHROPIC else body
     member = "safety_identifier" if quirks.shared and path in _SAFE else "user" if quirks.user and path in _USER else ""

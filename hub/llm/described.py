@@ -14,6 +14,9 @@ from hub.openapi.operation import Answer, Body, Operation, Parameter
 
 _VERSION = Parameter("anthropic-version", "header", "The version of Anthropic's API that is spoken; it goes on.", example="2023-06-01")
 _BETA = Parameter("anthropic-beta", "header", "Anthropic's betas; they go on to the provider.")
+_BY_BETA = Parameter(
+    "beta", "query", "`true`, as Anthropic's SDKs say where their `beta` is asked; goes on to providers of the same dialect."
+)
 _IDEMPOTENCY = Parameter("idempotency-key", "header", "Goes on to the provider as a digest of it and of the caller.")
 _SESSION = Parameter("x-session-id", "header", "What the client calls the conversation; for spans.")
 _TRACE = Parameter("traceparent", "header", "W3C trace context: spans of the hub continue it, and the provider gets it.")
@@ -123,7 +126,7 @@ def _asked(path: str) -> Operation:
         (Answer("200", "The model's answer" + (", whole or, with `stream`, as it comes." if told.streams else "."), media, headers),),
         ANTHROPIC if anthropic else OPENAI,
         told.description,
-        ((_VERSION, _BETA, *_COMMON) if anthropic else _COMMON),
+        ((_VERSION, _BETA, _BY_BETA, *_COMMON) if anthropic else _COMMON),
         Body(told.request, told.example),
         reference=told.reference,
         python=told.python,

@@ -19,7 +19,7 @@ from hub.llm.catalogue import Catalogue
 from hub.llm.counting import attempted, count
 from hub.llm.delivery import Delivery, Lines, refuse
 from hub.llm.dispatch import LARGE, Errand, Sent
-from hub.llm.endpoints import ENDPOINTS, Endpoint, dialect_of
+from hub.llm.endpoints import ENDPOINTS, Endpoint, asked_with, dialect_of
 from hub.llm.following import Following
 from hub.llm.head import read
 from hub.llm.listing import Listing
@@ -73,6 +73,8 @@ class Edge(serve.Edge[Exchange]):
         if endpoint is not None and (method != "GET" or path != LISTED):
             if method != "POST":
                 raise MethodNotFound(f"{path} takes POST only")
+            if query := exchange.scope.get("query_string"):
+                endpoint = asked_with(endpoint, query)
             await self._ask(exchange, running, caller, endpoint, catalogue, policy)
         elif not placed(path):
             raise NotFound("there is no such endpoint")

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hub.llm.errors import Dialect
 
@@ -11,7 +12,8 @@ Wire = Literal["openai", "anthropic"]
 
 
 class Endpoint(Struct, frozen=True):
-    """`wire` and `path` are of the providers that have it in the same form; `path` stands behind their `base_url`."""
+    """`wire` and `path` are of the providers that have it in the same form; `path` stands behind their `base_url`, with a query where the
+    request has one that they know (`asked_with`)."""
 
     kind: Kind
     dialect: Dialect
@@ -32,6 +34,18 @@ ENDPOINTS: dict[str, Endpoint] = {
 }
 TALKS = {"chat": ENDPOINTS["/v1/chat/completions"], "responses": ENDPOINTS["/v1/responses"], "messages": ENDPOINTS["/v1/messages"]}
 """Those that can be had of a provider of another dialect, in translation."""
+
+
+PARAMETERS: dict[Kind, frozenset[bytes]] = {"messages": frozenset({b"beta=true"}), "count_tokens": frozenset({b"beta=true"})}
+"""Of a query, what goes on to a provider of the same dialect. Anthropic's SDKs up to the generation before the newest
+say `beta=true` where a request is made by their `beta`."""
+
+
+def asked_with(endpoint: Endpoint, query: bytes) -> Endpoint:
+    """The endpoint as it is asked for with that query. What its dialect does not know is left out."""
+    known = PARAMETERS.get(endpoint.kind, frozenset[bytes]())
+    kept = dict.fromkeys(one for one in query.split(b"&") if one in known)
+    return replace(endpoint, path=f"{endpoint.path}?{b'&'.join(kept).decode()}") if kept else endpoint
 
 
 def dialect_of(path: str, headers: dict[bytes, bytes]) -> Dialect:

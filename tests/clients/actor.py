@@ -51,13 +51,17 @@ class Actor:
         self.key = key
         self.strangers: set[str] = set()
         self.problems: list[str] = []
+        self.betas = 0
+        """How often it was asked by `?beta=true`."""
         self.over = threading.Event()
         """Until it is set, who says "Wait." is not answered."""
         self._threads: dict[str, Any] = {}
 
     def __call__(self, asked: Asked) -> Reply:
-        path = asked.path.partition("?")[0]
+        path, _, query = asked.path.partition("?")
         try:
+            assert query in ("", "beta=true"), query
+            self.betas += query == "beta=true"
             self._envelope(asked, path)
             if path in DIALECTS:
                 body = asked.json

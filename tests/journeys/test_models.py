@@ -29,6 +29,7 @@ def config(url: str) -> dict[str, Any]:
         "providers": {
             "openai": {"wire": "openai", "base_url": f"{url}/v1", "api_key": key, "breaker": {"open_for": 0.01}},
             "claude": {"wire": "anthropic", "base_url": url, "api_key": key},
+            "told": {"wire": "anthropic", "base_url": url, "api_key": key, "attribution": True},
             "gone": {"wire": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": key},
         },
         "models": {
@@ -101,6 +102,25 @@ def test_messages_whole_and_streamed(hub: Hub, model: str) -> None:
         with client.messages.stream(model=model, messages=TALK, max_tokens=64) as stream:
             assert "".join(stream.text_stream) == "Hello there."
             assert stream.get_final_message().usage.output_tokens == 3
+
+
+def test_of_the_address_goes_on_what_the_dialect_knows(hub: Hub, behind: scripted.Provider) -> None:
+    """By `?beta=true` the SDKs of the generation before ask for betas, beside the header; the newest leaves it to who wants it."""
+    by_beta: Any = {"extra_query": {"beta": "true"}}
+    given: Any = {"messages": TALK, "max_tokens": 64, "betas": ["tools-2030-01-01"], **by_beta}
+    with ask_anthropic(hub) as client:
+        reply = client.beta.messages.create(model="wise", **given)
+        assert [block.text for block in reply.content if block.type == "text"] == ["Hello there."]
+        with client.beta.messages.stream(model="wise", **given) as stream:
+            assert "".join(stream.text_stream) == "Hello there."
+        assert client.beta.messages.count_tokens(model="wise", messages=TALK, **by_beta).input_tokens == 9
+        client.beta.messages.create(model="told:claude-opus-4-5", **given)
+        client.beta.messages.create(model="fast", **given)
+        client.beta.messages.create(model="wise", **given | {"extra_query": {"key": "mine", "beta": "false"}})
+    native = ["/v1/messages?beta=true", "/v1/messages?beta=true", "/v1/messages/count_tokens?beta=true", "/v1/messages?beta=true"]
+    assert [asked.path for asked in behind.asked] == [*native, "/v1/chat/completions", "/v1/messages"]
+    assert [behind.asked[at].headers.get("anthropic-beta") for at in (0, 1, 3, 5)] == ["tools-2030-01-01"] * 4
+    assert len(behind.asked[3].json["metadata"]["user_id"]) == 32
 
 
 @pytest.mark.parametrize("model", ["fast", "wise"])

@@ -27,7 +27,7 @@ MODELS = ("fast", "wise")
 
 
 class Client(NamedTuple):
-    """`version` is how its version begins; `stdin` a program of Node.js, which is read from there so that it finds the packages of the
+    """`betas`: it asks betas of Anthropic's API by `?beta=true` too. `version` is how its version begins; `stdin` a program of Node.js, which is read from there so that it finds the packages of the
     folder it runs in; `names` what this generation calls errors of which others say less."""
 
     name: str
@@ -35,6 +35,7 @@ class Client(NamedTuple):
     version: str
     stdin: str = ""
     names: dict[int, str] | None = None
+    betas: bool = False
 
 
 OPENAI = (
@@ -46,9 +47,9 @@ OPENAI = (
 _NEWER, _OLDER = {413: "ContentTooLargeError", 529: "OverloadedError"}, {413: "RequestTooLargeError", 529: "OverloadedError"}
 ANTHROPIC = (
     Client("anthropic-python-2", (NEWEST, str(PROGRAMS / "anthropic_python.py")), "2.", names=_NEWER),
-    Client("anthropic-python-1", (BEFORE, str(PROGRAMS / "anthropic_python.py")), "1.", names=_OLDER),
+    Client("anthropic-python-1", (BEFORE, str(PROGRAMS / "anthropic_python.py")), "1.", names=_OLDER, betas=True),
     Client("anthropic-js-1", (*NODE, "@anthropic-ai/sdk"), "1.", "anthropic.mjs", _NEWER),
-    Client("anthropic-js-0", (*NODE, "@anthropic-ai/sdk-before"), "0.", "anthropic.mjs", {413: "APIError"}),
+    Client("anthropic-js-0", (*NODE, "@anthropic-ai/sdk-before"), "0.", "anthropic.mjs", {413: "APIError"}, betas=True),
 )
 
 
@@ -100,6 +101,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory, actor: Actor) -> Generator[Hub
 def run(hub: Hub, actor: Actor, client: Client) -> Any:
     """What the client saw. What the provider did not like is told first."""
     actor.problems.clear()
+    actor.betas = 0
     keys = [hub.keys[name] for name in ("ann", f"slow-{client.name}", f"spent-{client.name}")]
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     program = (PROGRAMS / client.stdin).read_bytes() if client.stdin else b""
@@ -131,6 +133,7 @@ def hear_patience(hub: Hub, client: Client) -> None:
 def test_openai(hub: Hub, actor: Actor, client: Client) -> None:
     seen = run(hub, actor, client)
     assert seen == {"fast": expected.openai(native=True), "wise": expected.openai(native=False), **expected.OPENAI_ONCE}
+    assert (actor.betas > 0) == client.betas
     hear_patience(hub, client)
 
 
@@ -140,4 +143,5 @@ def test_anthropic(hub: Hub, actor: Actor, client: Client) -> None:
     seen = run(hub, actor, client)
     by = client.names or {}
     assert seen == {"fast": expected.anthropic(by, native=False), "wise": expected.anthropic(by, native=True), **expected.ANTHROPIC_ONCE}
+    assert (actor.betas > 0) == client.betas
     hear_patience(hub, client)

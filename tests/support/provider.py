@@ -162,7 +162,7 @@ def until_gone(last: bytes = b": still here\n\n") -> Iterable[bytes | Callable[[
 
 def usual(asked: Asked) -> Reply:
     body = asked.json
-    match asked.path:
+    match asked.path.partition("?")[0]:
         case "/v1/chat/completions":
             return stream(chat_stream(body)) if body.get("stream") else whole(chat_whole(body["model"]))
         case "/v1/responses":
