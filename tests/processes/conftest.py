@@ -12,12 +12,12 @@ Make = Callable[..., Several]
 
 
 @pytest.fixture
-def several(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Make]:
+def several(tmp_path: Path, emptied_url: str, redis_url: str) -> Iterator[Make]:
     """`several(config, workers=2)` starts one; nothing of it is left behind, however the test ends."""
     made: list[Several] = []
 
     def make(config: dict[str, Any] | None = None, *, workers: int = 2) -> Several:
-        made.append(Several(tmp_path, config or {}, postgres=database_url, redis=redis_url, workers=workers))
+        made.append(Several(tmp_path, config or {}, postgres=emptied_url, redis=redis_url, workers=workers))
         return made[-1].start()
 
     yield make

@@ -352,6 +352,35 @@ def _hung_up(*, terminal_goes: bool) -> str:
     return found
 
 
+WOKEN = """
+import asyncio, signal, threading, uvloop
+from hub.os_signals import on_signal
+async def main():
+    asked = asyncio.Event()
+    on_signal(signal.SIGUSR2, asked.set)
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
+    print("there", flush=True)
+    await asked.wait()
+%s.run(main())
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_signal_wakes_a_loop_that_sleeps_though_another_thread_takes_it(loop: str) -> None:
+    """For the loop's thread that is as where the signal comes in the instant before it sleeps."""
+    asked = subprocess.Popen([sys.executable, "-c", WOKEN % loop], cwd=ROOT, stdout=subprocess.PIPE)
+    assert asked.stdout is not None
+    assert asked.stdout.readline() == b"there\n"
+    asked.send_signal(signal.SIGUSR2)
+    try:
+        assert asked.wait(30) == 0
+    finally:
+        asked.kill()
+        asked.wait()
+        asked.stdout.close()
+
+
 def test_sighup_is_a_wish_to_reload_unless_the_terminal_is_gone() -> None:
     assert _hung_up(terminal_goes=False) == "reload"
     assert _hung_up(terminal_goes=True) == "stop"
