@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import time
 
 import pytest
 
@@ -187,12 +188,14 @@ async def test_a_full_queue_refuses(audit, monkeypatch):
 
 async def test_refusals_before_a_caller_is_known_become_counts_in_the_operator_log(audit):
     async with audit.opened(audit.path) as (_, log):
+        began = int(time.time())
         for _ in range(500):
             log.coalesce("unauthenticated", "203.0.113.7")
+        seconds = int(time.time()) - began + 1
     written = [row["record"] for row in rows(audit.path, journal.OPERATOR)]
     assert {(r["kind"], r["code"], r["source"]) for r in written} == {("edge.refused", "unauthenticated", "203.0.113.7")}
     assert sum(r["count"] for r in written) == 500
-    assert len(written) <= 2
+    assert len(written) <= seconds
 
 
 async def test_records_are_readable_as_json(audit):

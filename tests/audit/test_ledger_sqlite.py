@@ -107,13 +107,15 @@ async def test_what_comes_while_the_file_is_waited_for_has_its_own_time(audit):
         later: list[asyncio.Future] = []
         for _ in range(18):
             await asyncio.sleep(0.1)
+            if first.done():  # on a busy machine: they are to have their time from here on
+                break
             later.append(log.append("acme", record.event("admin.test")))
         with pytest.raises(JournalDown):
             await first
         foreign.execute("ROLLBACK")
         receipts = await asyncio.gather(*later)
         foreign.close()
-        assert [receipt.index for receipt in receipts] == list(range(2, 20))
+        assert [receipt.index for receipt in receipts] == list(range(2, 2 + len(later)))
         assert log.waiting == 0
 
 

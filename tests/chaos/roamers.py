@@ -251,7 +251,7 @@ class Roaming:
         self._over = False
         self._tasks = [asyncio.create_task(self._run(line, mix)) for line, mix in self._lines]
 
-    async def goes_on(self, more: int, seconds: float = 30.0) -> None:
+    async def goes_on(self, more: int, seconds: float = 60.0) -> None:
         """Wait for so many good answers more in each organisation from each replica."""
         end, wanted = time.monotonic() + seconds, {(key, at): self.good[key, at] + more for key in ("ann", "bob") for at in range(REPLICAS)}
         while any(self.good[each] < least for each, least in wanted.items()):

@@ -181,7 +181,7 @@ def too_many_connections(world: World, found: dict[int, Descriptors]) -> str:
     return "".join(f"{pid}: more connections than its pools have: {found[pid]}" for pid in most)
 
 
-async def none(problem: Callable[[], str], seconds: float = 20.0) -> None:
+async def none(problem: Callable[[], str], seconds: float = 60.0) -> None:
     """Wait until there is no `problem`; fail with what it is."""
     said = ""
 

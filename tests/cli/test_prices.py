@@ -32,7 +32,7 @@ def hub(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
     shell = Shell(tmp_path)
     config: dict[str, Any] = {"prices": [GOLD]}
     if request.param == "postgres":
-        shell.environ["TEST_DATABASE"] = request.getfixturevalue("database_url")
+        shell.environ["TEST_DATABASE"] = request.getfixturevalue("emptied_url")
         config["stores"] = {"database": "${TEST_DATABASE}"}
     (tmp_path / "hub.yaml").write_text(json.dumps(config))
     (tmp_path / "new.json.gz").write_bytes(edited(dearer))
@@ -144,8 +144,8 @@ def test_a_running_hub_takes_up_a_confirmed_table_at_once_and_keeps_it(running_h
     assert running_hub.status()["price_table"] == new
 
 
-def test_every_replica_takes_up_what_is_confirmed_beside_them(tmp_path: Path, database_url: str, redis_url: str) -> None:
-    with several(tmp_path, CONFIG, postgres=database_url, redis=redis_url) as both:
+def test_every_replica_takes_up_what_is_confirmed_beside_them(tmp_path: Path, emptied_url: str, redis_url: str) -> None:
+    with several(tmp_path, CONFIG, postgres=emptied_url, redis=redis_url) as both:
         shell = Shell(both.hubs[0].folder)
         shell.environ.update(both.hubs[0].environment)
         file = tmp_path / "new.json.gz"

@@ -105,9 +105,9 @@ def test_a_key_that_is_revoked_while_its_answers_stream_ends_them_with_an_error_
 
 
 def test_a_key_that_is_revoked_at_one_hub_ends_what_another_streams(
-    tmp_path: Path, behind: scripted.Provider, database_url: str, redis_url: str
+    tmp_path: Path, behind: scripted.Provider, emptied_url: str, redis_url: str
 ) -> None:
-    with several(tmp_path, config(behind.url), postgres=database_url, redis=redis_url) as both:
+    with several(tmp_path, config(behind.url), postgres=emptied_url, redis=redis_url) as both:
         one, two = both.hubs
         wait_for(lambda: serves(one) and serves(two))
         revoked_while_streaming(behind, one, two)

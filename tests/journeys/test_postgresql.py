@@ -47,8 +47,8 @@ def config(downstream: HttpServer) -> dict[str, Any]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, downstream: HttpServer, database_url: str) -> Generator[Hub]:
-    hub = Hub(tmp_path, config(downstream), postgres=database_url).start()
+def hub(tmp_path: Path, downstream: HttpServer, emptied_url: str) -> Generator[Hub]:
+    hub = Hub(tmp_path, config(downstream), postgres=emptied_url).start()
     try:
         yield hub.settled("http-newer")
     finally:
@@ -85,7 +85,7 @@ async def status(hub: Hub, key: str) -> int:
 
 
 async def test_lists_calls_policies_keys_revocation_and_verification(
-    hub: Hub, tmp_path: Path, postgres: PostgresServer, database_name: str
+    hub: Hub, tmp_path: Path, postgres: PostgresServer, emptied_name: str
 ) -> None:
     for mode in ("legacy", "2026-07-28"):
         async with connected(hub, "main", mode) as client:
@@ -145,9 +145,9 @@ async def test_daily_counts_outlive_the_hub(hub: Hub) -> None:
 
 
 async def test_without_redis_a_second_hub_is_refused_and_takes_over_when_the_first_is_killed(
-    hub: Hub, tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer, database_url: str, postgres: PostgresServer
+    hub: Hub, tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer, emptied_url: str, postgres: PostgresServer
 ) -> None:
-    second = Hub(tmp_path_factory.mktemp("second"), config(downstream), postgres=database_url)
+    second = Hub(tmp_path_factory.mktemp("second"), config(downstream), postgres=emptied_url)
     second.keys.update(hub.keys)
     (second.folder / ".hub").symlink_to(hub.folder / ".hub")  # the same secrets, as every hub of a database has
     said = await asyncio.to_thread(second.refused)
@@ -169,18 +169,18 @@ async def test_without_redis_a_second_hub_is_refused_and_takes_over_when_the_fir
 
 
 async def test_a_hub_with_other_secrets_is_refused(
-    hub: Hub, tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer, database_url: str
+    hub: Hub, tmp_path_factory: pytest.TempPathFactory, downstream: HttpServer, emptied_url: str
 ) -> None:
     hub.stop()
-    other = Hub(tmp_path_factory.mktemp("other"), config(downstream), postgres=database_url)
+    other = Hub(tmp_path_factory.mktemp("other"), config(downstream), postgres=emptied_url)
     said = await asyncio.to_thread(other.refused)
     assert "secrets.master and secrets.log" in said
     assert "give every hub the same" in said
 
 
-async def revoked_elsewhere(database_url: str, name: str) -> None:
+async def revoked_elsewhere(emptied_url: str, name: str) -> None:
     """As by another hub or a command, of which this hub hears from the database or not at all."""
-    other = Postgres(database_url)
+    other = Postgres(emptied_url)
     await other.open()
     await Admin(PostgresKeys(other), b"").revoke(None, name)
     await other.close()
@@ -211,18 +211,18 @@ async def ended(stream: Connection) -> None:
 
 
 async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
-    hub: Hub, database_url: str, database_name: str, postgres: PostgresServer
+    hub: Hub, emptied_url: str, emptied_name: str, postgres: PostgresServer
 ) -> None:
     bob = (await asyncio.to_thread(hub.admin, "POST", "/admin/v1/keys", {"name": "bob", "grants": ALL}))["key"]
     running, going = await counting(hub, "ann"), await counting(hub, bob)
-    thief = await asyncpg.connect(database_url)
+    thief = await asyncpg.connect(emptied_url)
     try:
         holder = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {KEY}"
         assert await echo(hub, "before") == "before"
         # whoever cuts the connection has the lock before the hub is back: the thief waits for it
         waiting = asyncio.ensure_future(thief.execute(f"SELECT pg_advisory_lock({KEY})"))
-        await eventually(lambda: postgres.sql(f"SELECT 1 FROM pg_locks WHERE objid = {KEY} AND NOT granted", database_name))
-        postgres.sql(f"SELECT pg_terminate_backend(({holder} AND granted))", database_name)
+        await eventually(lambda: postgres.sql(f"SELECT 1 FROM pg_locks WHERE objid = {KEY} AND NOT granted", emptied_name))
+        postgres.sql(f"SELECT pg_terminate_backend(({holder} AND granted))", emptied_name)
         await waiting
         with lateness() as late:
             started = time.monotonic()
@@ -230,7 +230,7 @@ async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
             assert time.monotonic() - started < 2.0 + late.allowed
         assert readiness(hub)["reasons"] == ["another hub may have this one's place on the database"]
         assert await status(hub, "ann") == 503
-        await revoked_elsewhere(database_url, "bob")
+        await revoked_elsewhere(emptied_url, "bob")
         with lateness() as late:
             started = time.monotonic()
             await ended(going)
@@ -244,9 +244,9 @@ async def test_without_its_lock_a_hub_refuses_calls_until_it_has_it_again(
 
 
 async def test_a_hub_cut_off_from_its_database_ends_what_it_streams_since_keys_may_be_revoked_without_its_hearing(
-    tmp_path: Path, downstream: HttpServer, database_url: str
+    tmp_path: Path, downstream: HttpServer, emptied_url: str
 ) -> None:
-    async with cutter(database_url) as (proxy, url):
+    async with cutter(emptied_url) as (proxy, url):
         hub = Hub(tmp_path, config(downstream), postgres=url)
         await asyncio.to_thread(lambda: hub.start().settled("http-newer"))
         try:
@@ -257,7 +257,7 @@ async def test_a_hub_cut_off_from_its_database_ends_what_it_streams_since_keys_m
             proxy.passing.clear()
             with lateness() as late:
                 started = time.monotonic()
-                await revoked_elsewhere(database_url, "bob")
+                await revoked_elsewhere(emptied_url, "bob")
                 await asyncio.gather(*(ended(stream) for stream in streams))
                 assert time.monotonic() - started < 1.5 + late.allowed  # a second since it last heard, and a little
             assert not plain.done()
@@ -271,10 +271,10 @@ async def test_a_hub_cut_off_from_its_database_ends_what_it_streams_since_keys_m
             code = await asyncio.to_thread(hub.stop)
     assert code == 0
     assert "Traceback" not in hub.log.read_text()
-    assert verified(database_url)["default"] > 0
-    ends = Counter(entry["outcome"].get("code", "") for entry in records(database_url) if entry["kind"].endswith(".outcome"))
+    assert verified(emptied_url)["default"] > 0
+    ends = Counter(entry["outcome"].get("code", "") for entry in records(emptied_url) if entry["kind"].endswith(".outcome"))
     assert ends["key_revoked"] == 1
-    assert ends.total() == sum(entry["kind"].endswith(".intent") for entry in records(database_url)), "each call has its end on record"
+    assert ends.total() == sum(entry["kind"].endswith(".intent") for entry in records(emptied_url)), "each call has its end on record"
 
 
 async def answers(hub: Hub, key: str, code: int) -> bool:

@@ -213,13 +213,13 @@ def test_commands_read_the_value_from_stdin_and_never_show_it(tmp_path: Path, mo
 
 
 def test_two_processes_use_a_changed_key_within_a_second_and_under_load_without_an_error(
-    tmp_path: Path, behind: scripted.Provider, database_url: str, redis_url: str
+    tmp_path: Path, behind: scripted.Provider, emptied_url: str, redis_url: str
 ) -> None:
     strict = Strict(behind)
     strict.key = KEY % 0
     settings = config(behind.url)
     del settings["providers"]["other"], settings["models"]["sure"]
-    with several(tmp_path, settings, postgres=database_url, redis=redis_url) as both:
+    with several(tmp_path, settings, postgres=emptied_url, redis=redis_url) as both:
         one, two = both.hubs
         urls = [hub.url for hub in both.hubs]
         put(one, "openai", KEY % 0)

@@ -130,7 +130,7 @@ def _serves(client: httpx.Client) -> bool:
 def stores(request: pytest.FixtureRequest) -> dict[str, str]:
     if request.param == "sqlite":
         return {}
-    return {"postgres": request.getfixturevalue("database_url"), "redis": request.getfixturevalue("redis_url")}
+    return {"postgres": request.getfixturevalue("emptied_url"), "redis": request.getfixturevalue("redis_url")}
 
 
 @pytest.mark.timeout(240)
@@ -156,7 +156,7 @@ def test_no_canary_sings_anywhere(
             **shown,
         }
     if stores:
-        told["tables"] = sinks.tables(request.getfixturevalue("postgres_server"), request.getfixturevalue("database_name"))
+        told["tables"] = sinks.tables(request.getfixturevalue("postgres_server"), request.getfixturevalue("emptied_name"))
         told["redis"] = sinks.commands(request.getfixturevalue("redis_server"))
     else:
         told["commands"] = _commanded(tmp_path, hub)

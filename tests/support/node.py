@@ -11,13 +11,13 @@ HOME = ROOT / ".cache" / "tests"
 SCRIPTS = ROOT / "tests" / "journeys" / "js"
 
 
-def node(script: str, *args: str, seconds: float = 60) -> Any:
+def node(script: str, *args: str, seconds: float = 120) -> Any:
     """Run one of the scripts in tests/journeys/js; the JSON it prints."""
     source = (SCRIPTS / script).read_bytes()
     return _json([str(HOME / "bin" / "node"), "--input-type=module", "-", *args], source, seconds)
 
 
-def inspector(url: str, key: str, method: str, *args: str, seconds: float = 60) -> Any:
+def inspector(url: str, key: str, method: str, *args: str, seconds: float = 120) -> Any:
     """Run the MCP Inspector's command line once; the JSON it prints."""
     header = f"Authorization: Bearer {key}"
     command = [str(HOME / "bin" / "mcp-inspector"), "--cli", url, "--transport", "http", "--header", header, "--method", method, *args]
