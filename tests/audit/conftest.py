@@ -79,7 +79,10 @@ def ledger_on(store: Store, grace: float = 0.0) -> Ledger:
 async def opened(source: Source, *, grace: float = 0.0, **options: Any) -> AsyncIterator[tuple[Any, Journal]]:
     store = await open_store(source)
     journal = Journal(
-        ledger_on(store, grace), Signer(SEED), build="0.1.0", **{"checkpoint_every": 60.0, "config_hash": "sha256:c", **options}
+        ledger_on(store, grace),
+        Signer(SEED),
+        build="0.1.0",
+        **{"checkpoint_every": 3600.0, "sweep_every": 3600.0, "config_hash": "sha256:c", **options},
     )
     try:
         await journal.open()

@@ -59,7 +59,7 @@ async def freed(log, beside):
 async def killed(audit):
     """The journal of a process that is then no more: its connections end, and nothing is said."""
     store = await audit.store(audit.path)
-    log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=60.0, sweep_every=60.0)
+    log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=3600.0, sweep_every=3600.0)
     await log.open()
     yield log
     for task in log._tasks:
@@ -279,7 +279,7 @@ async def through(url, patience=2.0, make=WireCutter):
     async with cutter(url, make) as (proxy, address):
         store = Postgres(address, patience=patience)
         await store.open()
-        log = Journal(PostgresLedger(store), Signer(SEED), build="x", checkpoint_every=60.0, sweep_every=60.0)
+        log = Journal(PostgresLedger(store), Signer(SEED), build="x", checkpoint_every=3600.0, sweep_every=3600.0)
         await log.open()
         yield proxy, store, log
         await log.close()
@@ -497,7 +497,7 @@ async def test_a_killed_database_loses_nothing_that_was_acknowledged(audit, post
 async def test_a_hanging_database_refuses_quickly_and_is_written_again_when_it_answers(audit, postgres):
     store = Postgres(audit.path, patience=1.0)
     await store.open()
-    log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=60.0)
+    log = Journal(PostgresLedger(store), audit.signer, build="x", checkpoint_every=3600.0)
     await log.open()
     await audit.govern(log)
     postgres.stop_answering()

@@ -32,7 +32,7 @@ async def opened(audit):
     """A journal whose database may take its time: here nothing is away."""
     store = Postgres(audit.path, patience=20.0)
     await store.open()
-    log = Journal(PostgresLedger(store, grace=60.0), audit.signer, build="x", checkpoint_every=60.0, sweep_every=60.0)
+    log = Journal(PostgresLedger(store, grace=3600.0), audit.signer, build="x", checkpoint_every=3600.0, sweep_every=3600.0)
     await log.open()
     yield store, log
     await log.close()
