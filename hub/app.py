@@ -150,6 +150,7 @@ class Hub:
         self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
         self.metrics.spans = self.shipping.tallies
         self.metrics.contents_lost = lambda: self.keeper.lost
+        self.metrics.usage_aside = lambda: self.medium.usage.aside
         self.metrics.inflight(lambda: float(len(self.clients)))
         self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
         self.metrics.rooms = lambda: [(one.budget, one.scope, one.unit, one.left, one.reserved) for one in self.budgets.rooms()]

@@ -158,6 +158,11 @@ class Ledger(Protocol):
         """Rows that are not durable yet."""
         ...
 
+    @property
+    def aside(self) -> int:
+        """Rows that the database could not hold, and has aside (`hub.budget.usage_aside`), since this process began."""
+        ...
+
     def on_written(self, call: "Callable[[Sequence[Usage]], None]") -> None:
         """Have `call(rows)` called when rows are durable."""
         ...

@@ -12,10 +12,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import asyncpg
 from msgspec import Struct
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, TOKENS, AlertRow, Ask, Sum, Usage, column, row_of, values
+from hub.budget.usage_aside import Aside, Unfit
+from hub.budget.usage_aside import columns as noted
 from hub.budget.usage_ask import Dialect, Statement
 from hub.refusal import Refusal, StoreDown
 from hub.store.postgres import Connection, Postgres
@@ -34,7 +37,18 @@ _NUMBERS = {"at", "seq", "cost", "latency", "attempts", *TOKENS}
 _TYPES = ", ".join(f"${n}::{'bigint' if name in _NUMBERS else 'text'}[]" for n, name in enumerate(COLUMNS, 1))
 _PUT = f"INSERT INTO usage ({_NAMES}) SELECT * FROM unnest({_TYPES}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (constants)
 _NOTE = "INSERT INTO usage_open (id, org, row) SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ON CONFLICT (id) DO NOTHING"
+_ASIDE = f"{_NOTE.partition(' ON CONFLICT')[0]} ON CONFLICT (id) DO UPDATE SET row = excluded.row"
 _FORGET = "DELETE FROM usage_open WHERE id = ANY($1::text[])"
+
+_UNFIT = (
+    asyncpg.DataError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.IntegrityConstraintViolationError,
+    ValueError,
+    TypeError,
+    OverflowError,
+)
+"""What PostgreSQL, or its driver, says of values that no table, or none of its indexes, can hold. What else can be wrong may pass."""
 
 _PASSED = (
     "INSERT INTO budget_alert (counter, who, start, percent, body, raised) VALUES ($1, $2, $3, $4, $5, $6) "
@@ -70,6 +84,11 @@ class PostgresUsage:
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._written: Callable[[Sequence[Usage]], None] = lambda rows: None
+        self._aside = Aside()
+
+    @property
+    def aside(self) -> int:
+        return self._aside.count
 
     @property
     def waiting(self) -> int:
@@ -133,7 +152,9 @@ class PostgresUsage:
         await self._told(_Item())
 
     async def recover(self) -> list[Usage]:
-        return await self._postgres.write(_recover)
+        found, unfit = await self._postgres.write(_recover)
+        self._aside.told(unfit)
+        return found
 
     async def last(self) -> int:
         found = await self._postgres.read(lambda connection: connection.fetchval("SELECT max(at) FROM usage"))
@@ -192,7 +213,10 @@ class PostgresUsage:
         ask = batch[0].ask
         if ask is not None:
             return await self._postgres.read(lambda connection: _summed(connection, ask))
-        return await self._postgres.write(lambda connection: _write(connection, batch))
+        try:
+            return await self._postgres.write(lambda connection: _write(connection, batch))
+        except _Mixed:
+            self._aside.told(await self._postgres.write(lambda connection: _singly(connection, batch)))
 
     async def _failed(self, batch: list[_Item], error: Exception) -> None:
         """Whoever waits is refused; what must not be lost is tried again."""
@@ -213,25 +237,82 @@ class PostgresUsage:
         self._queue.extendleft(reversed(keep))
 
 
+class _Mixed(Exception):
+    """Something in a batch does not fit."""
+
+
 async def _write(connection: Connection, batch: list[_Item]) -> None:
-    rows = [values(item.row) for item in batch if item.row is not None]
-    if rows:
-        await connection.execute(_PUT, *(list(one) for one in zip(*rows, strict=True)))
-    notes = [item.note for item in batch if item.note is not None]
-    if notes:
-        await connection.execute(
-            _NOTE, *map(list, zip(*((row.id, row.org, msgjson.encode(values(row)).decode()) for row in notes), strict=True))
-        )
+    """Raises `_Mixed`."""
+    try:
+        rows = [values(item.row) for item in batch if item.row is not None]
+        if rows:
+            await connection.execute(_PUT, *_arrays(rows))
+        notes = [_note(item.note) for item in batch if item.note is not None]
+        if notes:
+            await connection.execute(_NOTE, *_arrays(notes))
+    except _UNFIT as error:
+        raise _Mixed from error
     gone = [item.forget for item in batch if item.forget]
     if gone:
         await connection.execute(_FORGET, gone)
 
 
-async def _recover(connection: Connection) -> list[Usage]:
-    found = [row_of(msgjson.decode(row["row"])) for row in await connection.fetch("DELETE FROM usage_open RETURNING row")]
-    if found:
-        await connection.execute(_PUT, *(list(one) for one in zip(*map(values, found), strict=True)))
-    return found
+async def _singly(connection: Connection, batch: list[_Item]) -> list[Unfit]:
+    """The same once more, one by one. A row that does not fit is kept aside, where its call was noted; who waits for the note of one is
+    refused."""
+    unfit = await _put(connection, [values(item.row) for item in batch if item.row is not None])
+    for item in batch:
+        if item.note is None or item.done is None:
+            continue
+        error = await _fits(connection, _NOTE, lambda note=item.note: [_note(note)])
+        if error is not None and not item.done.done():
+            item.done.set_exception(StoreDown("what this call costs cannot be kept", detail=f"{type(error).__name__}"))
+    kept = {one.row[0] for one in unfit}
+    await connection.execute(_FORGET, [item.forget for item in batch if item.forget and item.forget not in kept])
+    await _keep(connection, unfit)
+    return unfit
+
+
+async def _put(connection: Connection, rows: Sequence[tuple[Any, ...]]) -> list[Unfit]:
+    """Add rows; those that do not fit. One by one only where there are such."""
+    if not rows or await _fits(connection, _PUT, lambda: rows) is None:
+        return []
+    found = [(row, await _fits(connection, _PUT, lambda row=row: [row])) for row in rows]
+    return [Unfit(row, error) for row, error in found if error is not None]
+
+
+async def _fits(connection: Connection, statement: str, rows: Callable[[], Sequence[tuple[Any, ...]]]) -> Exception | None:
+    """Run a statement for rows; why it cannot be, where that is a row's own fault."""
+    await connection.execute("SAVEPOINT one")
+    try:
+        await connection.execute(statement, *_arrays(rows()))
+    except _UNFIT as error:
+        await connection.execute("ROLLBACK TO SAVEPOINT one")
+        return error
+    await connection.execute("RELEASE SAVEPOINT one")
+    return None
+
+
+async def _keep(connection: Connection, unfit: list[Unfit]) -> None:
+    if unfit:
+        await connection.execute(_ASIDE, *_arrays([(one.id, one.org, one.text) for one in unfit]))
+
+
+def _note(row: Usage) -> tuple[str, str, str]:
+    return row.id, row.org, msgjson.encode(values(row)).decode()
+
+
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(one) for one in zip(*rows, strict=True)]
+
+
+async def _recover(connection: Connection) -> tuple[list[Usage], list[Unfit]]:
+    """What does not fit stays where it is."""
+    found = [noted(row["row"]) for row in await connection.fetch("DELETE FROM usage_open RETURNING row")]
+    unfit = await _put(connection, found)
+    await _keep(connection, unfit)
+    kept = {one.row for one in unfit}
+    return [row_of(one) for one in found if one not in kept], unfit
 
 
 async def _summed(connection: Connection, ask: Ask) -> list[Sum]:

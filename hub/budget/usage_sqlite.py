@@ -15,6 +15,8 @@ from typing import Any
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, AlertRow, Ask, Sum, Usage, column, row_of, values
+from hub.budget.usage_aside import Aside, Unfit
+from hub.budget.usage_aside import columns as noted
 from hub.budget.usage_ask import Dialect, Statement
 from hub.refusal import StoreDown
 from hub.store.sqlite import Database
@@ -25,13 +27,16 @@ AGAIN = 1.0
 """Seconds until rows that could not be written are tried again."""
 
 _NAMES = ", ".join(COLUMNS)
-_PUT = f"INSERT OR IGNORE INTO usage ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (constants)
+_PUT = f"INSERT INTO usage ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (constants)
 _NOTE = "INSERT OR REPLACE INTO usage_open (id, row) VALUES (?, ?)"
 _FORGET = "DELETE FROM usage_open WHERE id = ?"
 
 _PASSED = "INSERT OR IGNORE INTO budget_alert (counter, who, start, percent, body, raised) VALUES (?, ?, ?, ?, ?, ?)"
 _DUE = "UPDATE budget_alert SET at = ? WHERE sent = 0 AND at < ? RETURNING counter, who, start, percent, body, raised"
 _TOLD = "UPDATE budget_alert SET sent = ? WHERE counter = ? AND who = ? AND start = ? AND percent = ?"
+
+_UNFIT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError, ValueError, TypeError, OverflowError)
+"""What SQLite, or its driver, says of values that no table can hold; a text with half of a pair of surrogates is a `ValueError`."""
 
 _Item = tuple[str, tuple[Any, ...]]
 """A statement and its values: each can be run again without harm."""
@@ -46,7 +51,12 @@ class SqliteUsage:
         self._database = database
         self._writing: _Writing | None = None
         self._failed: list[_Item] = []
+        self._aside = Aside()
         self.waiting = 0
+
+    @property
+    def aside(self) -> int:
+        return self._aside.count
 
     async def open(self) -> None:
         return
@@ -72,7 +82,9 @@ class SqliteUsage:
         self._write([(_FORGET, (call_id,))])
 
     async def recover(self) -> list[Usage]:
-        return await self._database.write(_recover)
+        found, unfit = await self._database.write(_recover)
+        self._aside.told(unfit)
+        return found
 
     def sums(self, ask: Ask) -> Awaitable[list[Sum]]:
         self._writing = None  # what is put from now on is written behind this
@@ -140,6 +152,7 @@ class SqliteUsage:
             self._keep(writing.items)
         else:
             self.waiting -= len(writing.items)
+            self._aside.told(done.result())
 
     def _keep(self, items: list[_Item]) -> None:
         """They are tried again until they are written, in their order."""
@@ -173,10 +186,27 @@ class _Writing:
         self._lock = threading.Lock()
         self.items = items
 
-    def __call__(self, connection: sqlite3.Connection) -> None:
+    def __call__(self, connection: sqlite3.Connection) -> list[Unfit]:
+        """Rows that the database cannot hold, which are kept aside."""
         self.close()
-        for statement in (_NOTE, _PUT, _FORGET):
-            connection.executemany(statement, [given for each, given in self.items if each is statement])
+        try:
+            for statement in (_NOTE, _PUT, _FORGET):
+                connection.executemany(statement, self._of(statement))
+        except _UNFIT:
+            return self._singly(connection)
+        return []
+
+    def _singly(self, connection: sqlite3.Connection) -> list[Unfit]:
+        """The same once more, one by one. A row that is kept aside stands where its call was noted."""
+        connection.executemany(_NOTE, self._of(_NOTE))
+        unfit = _put(connection, self._of(_PUT))
+        kept = {one.row[0] for one in unfit}
+        connection.executemany(_FORGET, [given for given in self._of(_FORGET) if given[0] not in kept])
+        connection.executemany(_NOTE, [(one.id, one.text) for one in unfit])
+        return unfit
+
+    def _of(self, statement: str) -> list[tuple[Any, ...]]:
+        return [given for each, given in self.items if each is statement]
 
     def join(self, items: list[_Item]) -> bool:
         """Whether they are in time. In the loop's thread; `close` comes from the store's."""
@@ -194,11 +224,25 @@ def _newest(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(number), 0) FROM usage").fetchone()[0])
 
 
-def _recover(connection: sqlite3.Connection) -> list[Usage]:
-    found = [tuple(msgjson.decode(row)) for (row,) in connection.execute("SELECT row FROM usage_open ORDER BY id")]
-    connection.executemany(_PUT, found)
+def _put(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> list[Unfit]:
+    """Add rows; those that the database cannot hold."""
+    unfit: list[Unfit] = []
+    for row in rows:
+        try:
+            connection.execute(_PUT, row)
+        except _UNFIT as error:
+            unfit.append(Unfit(row, error))
+    return unfit
+
+
+def _recover(connection: sqlite3.Connection) -> tuple[list[Usage], list[Unfit]]:
+    """What does not fit stays where it is."""
+    found = [noted(row) for (row,) in connection.execute("SELECT row FROM usage_open ORDER BY id")]
+    unfit = _put(connection, found)
+    kept = {one.row for one in unfit}
     connection.execute("DELETE FROM usage_open")
-    return [row_of(one) for one in found]
+    connection.executemany(_NOTE, [(one.id, one.text) for one in unfit])
+    return [row_of(one) for one in found if one not in kept], unfit
 
 
 def _summed(connection: sqlite3.Connection, ask: Ask, number: int) -> list[Sum]:

@@ -45,6 +45,7 @@ class Metrics:
         self.deployments: Callable[[], Iterable[UpstreamState]] = lambda: ()
         """(provider, model, breaker open) of each deployment that is configured."""
         self.contents_lost: Callable[[], int] = lambda: 0
+        self.usage_aside: Callable[[], int] = lambda: 0
         self.rooms: Callable[[], Iterable[BudgetState]] = lambda: ()
         self.budget_refusals: Callable[[], Mapping[tuple[str, str], int]] = dict[tuple[str, str], int]
         """Refusals by name and scope of the budget."""
@@ -85,7 +86,9 @@ class Metrics:
             attempts.add_metric([provider, result], count)
         lost = CounterMetricFamily("hub_content_lost", "Answers that could not be kept for an organisation that keeps them")
         lost.add_metric([], self.contents_lost())
-        return (counts, attempts, seconds, lost)
+        aside = CounterMetricFamily("hub_usage_aside", "Rows of the usage ledger that the database could not hold, and keeps aside")
+        aside.add_metric([], self.usage_aside())
+        return (counts, attempts, seconds, lost, aside)
 
     def refused(self, code: str) -> None:
         self._refusals.labels(code).inc()
