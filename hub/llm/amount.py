@@ -12,7 +12,7 @@ from hub.llm.errors import Dialect
 from hub.llm.needs import BYTES_A_TOKEN
 
 MOST_KEPT = 64 * 1024
-"""Bytes of a stream that are kept before they are counted."""
+"""Bytes of a stream that are kept before they are counted; more only of an event that has not come to the end of its line."""
 
 Words = Dialect | Literal["completions"]
 
@@ -39,8 +39,8 @@ class Amount:
     def feed(self, chunk: bytes) -> None:
         self._kept.append(chunk)
         self._size += len(chunk)
-        if self._size > MOST_KEPT:
-            whole = b"".join(self._kept)
+        if self._size > MOST_KEPT and b"\n" in chunk:  # an event without an end in sight is not looked at again and again
+            whole = _joined(self._kept)
             end = whole.rfind(b"\n") + 1
             self._counted += self._count(whole[:end])
             self._kept, self._size = [whole[end:]], len(whole) - end
@@ -48,7 +48,7 @@ class Amount:
     @property
     def length(self) -> int:
         """Bytes of text and arguments, in UTF-8."""
-        return self._counted + self._count(b"".join(self._kept))
+        return self._counted + self._count(_joined(self._kept))
 
     @property
     def tokens(self) -> int:
@@ -57,6 +57,10 @@ class Amount:
 
     def _count(self, block: bytes) -> int:
         return sum(_length(found) for found in self._said.findall(block))
+
+
+def _joined(chunks: list[bytes]) -> bytes:
+    return b"".join(chunks)
 
 
 def _length(text: bytes) -> int:

@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hub.llm import amount as room
 from hub.llm.amount import MOST_KEPT, Amount, Words
 
 TEXTS = st.lists(st.text(max_size=40), max_size=8)
@@ -57,3 +59,21 @@ def test_an_event_that_is_not_whole_counts_for_nothing_yet() -> None:
     assert (amount.length, amount.tokens) == (4, 1)
     amount.feed(b'ur"}}]}\n\n')
     assert (amount.length, amount.tokens) == (8, 2)
+
+
+def test_each_byte_is_looked_at_a_few_times_however_long_an_event_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def joined(chunks: list[bytes]) -> bytes:
+        whole = b"".join(chunks)
+        seen.append(len(whole))
+        return whole
+
+    monkeypatch.setattr(room, "_joined", joined)
+    text = "x" * (8 * MOST_KEPT)
+    event = b"data: " + json.dumps(chat(text)[0]).encode() + b"\n\n"
+    raw, amount = event * 3, Amount("chat")
+    for at in range(0, len(raw), 16):
+        amount.feed(raw[at : at + 16])
+    assert amount.length == 3 * len(text)
+    assert sum(seen) < 2 * len(raw)
