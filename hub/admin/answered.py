@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from hub.capture.keeper import Shown
-from hub.capture.rows import Part
+from hub.capture.rows import ContentPart
 from hub.identity.entry import KeyInfo
 from hub.routing.vault_admin import SecretInfo
 
@@ -158,22 +158,6 @@ class SecretsRotated(Struct, frozen=True):
     """That a rotation is done."""
 
     rotated: Rewrapped
-
-
-class ContentPart(Struct, frozen=True):
-    """One part of a call. `at` in microseconds since 1970; `size` the bytes that were said, of which the first are kept where `cut`."""
-
-    org: str
-    id: str
-    part: Part
-    day: str
-    at: int
-    kind: str
-    door: str
-    key_id: str
-    sub: str
-    size: int
-    cut: bool
 
 
 class ContentList(Struct, frozen=True):

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from hub.admin.answers import answer, scope_of
 from hub.call import Caller
 from hub.capture.keeper import Keeper
-from hub.capture.rows import Row
+from hub.capture.rows import ContentPart, Row
 from hub.refusal import InvalidRequest
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def routes(admin: "Admin", keeper: Keeper) -> list[Route]:
 
 def shown(row: Row) -> dict[str, object]:
     """What is said of a part in a list: all but its content."""
-    return {name: getattr(row, name) for name in row.__struct_fields__ if name != "sealed"}
+    return {name: getattr(row, name) for name in ContentPart.__struct_fields__}
 
 
 def _number(text: str | None) -> int | None:

@@ -153,27 +153,22 @@ _DESCRIBED: tuple[Operation, ...] = (
         body=Body(NewTable, _BASE64),
         permission="prices:write",
     ),
-    Operation(
-        "POST",
-        "/admin/v1/prices/confirm",
-        "confirm_prices",
-        "Prices",
-        "Put the staged price table in force",
-        json(told.PriceDecided, "It prices every call from now on."),
-        PROBLEMS,
-        body=Body(StagedDecision, {"table": "sha256:…"}, required=False),
-        permission="prices:write",
-    ),
-    Operation(
-        "POST",
-        "/admin/v1/prices/reject",
-        "reject_prices",
-        "Prices",
-        "Drop the staged price table",
-        json(told.PriceDecided, "It is gone."),
-        PROBLEMS,
-        body=Body(StagedDecision, {"table": "sha256:…"}, required=False),
-        permission="prices:write",
+    *(
+        Operation(
+            "POST",
+            f"/admin/v1/prices/{verb}",
+            f"{verb}_prices",
+            "Prices",
+            summary,
+            json(told.PriceDecided, said),
+            PROBLEMS,
+            body=Body(StagedDecision, {"table": "sha256:…"}, required=False),
+            permission="prices:write",
+        )
+        for verb, summary, said in (
+            ("confirm", "Put the staged price table in force", "It prices every call from now on."),
+            ("reject", "Drop the staged price table", "It is gone."),
+        )
     ),
     Operation(
         "GET",

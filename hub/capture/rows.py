@@ -15,11 +15,6 @@ PURPOSE = "captured content"
 Part = Literal["question", "answer"]
 
 DAY_COLUMNS = "org, day, kek, wrapped, sealed, expires"
-COLUMNS = "org, id, part, day, at, kind, door, key_id, sub, size, cut, sealed"
-SHOWN = "org, id, part, day, at, kind, door, key_id, sub, size, cut"
-"""Of what is listed: all but what is sealed."""
-BOTH = ", ".join([f"c.{name}" for name in COLUMNS.split(", ")] + [f"d.{name}" for name in DAY_COLUMNS.split(", ")])
-"""Of a content joined with its day."""
 
 
 class DayKey(Struct, frozen=True):
@@ -35,9 +30,8 @@ class DayKey(Struct, frozen=True):
         return About(self.org, self.day, 1, PURPOSE)
 
 
-class Row(Struct, frozen=True):
-    """One part of a call. `id` is the call's, as in its records; `at` microseconds since 1970; `size` the bytes that were said, of which
-    the first are sealed where `cut` is true. `sealed` is empty in what is listed."""
+class ContentPart(Struct, frozen=True):
+    """One part of a call. `at` in microseconds since 1970; `size` the bytes that were said, of which the first are kept where `cut`."""
 
     org: str
     id: str
@@ -50,7 +44,19 @@ class Row(Struct, frozen=True):
     sub: str
     size: int
     cut: bool
+
+
+class Row(ContentPart, frozen=True):
+    """The same with what was said. `id` is the call's, as in its records. `sealed` is empty in what is listed."""
+
     sealed: bytes = b""
+
+
+COLUMNS = ", ".join(Row.__struct_fields__)
+SHOWN = ", ".join(ContentPart.__struct_fields__)
+"""Of what is listed: all but what is sealed."""
+BOTH = ", ".join([f"c.{name}" for name in Row.__struct_fields__] + [f"d.{name}" for name in DAY_COLUMNS.split(", ")])
+"""Of a content joined with its day."""
 
 
 class Contents(Protocol):
