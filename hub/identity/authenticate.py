@@ -7,23 +7,20 @@ had no time to ask, who comes waits until it has asked. It knows keys, not grant
 
 import asyncio
 import contextlib
-import heapq
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hashlib import blake2b
-from hmac import compare_digest
 from typing import Unpack
 
 from hub.call import Caller, Credential
 from hub.config.belonging import Units
 from hub.config.callers import KeySpec
 from hub.identity.admin import Admin, Change, Created, Details, declared
+from hub.identity.cuts import Cuts
 from hub.identity.entry import NO_UNITS, Entry, KeyInfo, Mac, entry_of, pepper_id, seal
-from hub.identity.keys import mint, parse
+from hub.identity.recognise import Recogniser
 from hub.identity.rows import Changes, Keys, Row
-from hub.refusal import StoreDown, Unauthenticated
+from hub.refusal import StoreDown
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +29,6 @@ POLL = 0.25
 
 REST = 0.02
 """Seconds from one look to the next, however often somebody says so: what a flood of such words costs the store is bounded."""
-
-REMEMBERED = 4096
-"""Keys recognised since anything changed that are recognised again by a cheaper digest."""
 
 WAITING = 1000
 """How many others are told at most that the store was asked again."""
@@ -74,7 +68,6 @@ class Identity:
         self._keys = keys
         self._pepper = pepper
         self._peppers = {pepper_id(p): p for p in (*retired, pepper)}
-        self._mac = mac
         self._clock = clock
         self._wall = wall
         self._stored: dict[str, Entry] = {}
@@ -84,10 +77,9 @@ class Identity:
         self._units = NO_UNITS
         self._buried: set[str] = set()
         self._epochs: dict[str, int] = {}
-        self._recognised: dict[bytes, Entry] = {}
-        self._digest_key = secrets.token_bytes(32)
-        self._expiring: list[tuple[float, str]] = []
-        self._cuts: list[Callable[[str], None]] = []
+        self._recogniser = Recogniser(self._live, pepper, mac, wall)
+        self._known = self._recogniser.caller
+        self._cuts = Cuts(self._live, wall)
         self._changed: Callable[[], None] | None = None
         self._everywhere: Callable[[], Awaitable[None]] | None = None
         self._follow: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
@@ -106,10 +98,6 @@ class Identity:
         self.barred = False
         self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
         self._tasks: list[asyncio.Task[None]] = []
-        # What a text that is no key, or names none, is held against: the same work is done, and nothing matches it.
-        stranger = mint()
-        self._blank = stranger.text
-        self._nobody = entry_of(KeyInfo(stranger.id, "", "", ""), pepper, secrets.token_bytes(32))
 
     async def open(self) -> None:
         """Load every key and begin to poll. Raises `StoreDown`, and `ValueError` where a declared key clashes with a stored one."""
@@ -167,30 +155,6 @@ class Identity:
         self._told.set()
         await ended
 
-    def _known(self, credential: Credential) -> Caller:
-        digest = blake2b(credential.secret.encode("utf-8", "surrogatepass"), digest_size=32, key=self._digest_key).digest()
-        known = self._recognised.get(digest)
-        if known is not None and known.expires > self._wall():
-            return known.caller
-        entry = self._recognise(credential)
-        if len(self._recognised) >= REMEMBERED:
-            self._recognised.clear()
-        self._recognised[digest] = entry
-        return entry.caller
-
-    def _recognise(self, credential: Credential) -> Entry:
-        """The whole check. Whoever is refused has come through here, so that all of them wait equally long."""
-        parsed = parse(credential.secret)
-        if parsed is None:
-            text, entry = self._blank, self._nobody
-        else:
-            text = parsed.text
-            entry = self._stored.get(parsed.id) or self._declared.get(parsed.id) or self._nobody
-        same = compare_digest(self._mac(entry.pepper, text.encode()), entry.mac)
-        if not same or entry.expires <= self._wall():
-            raise Unauthenticated
-        return entry
-
     def declare(self, keys: tuple[KeySpec, ...], units: Units = NO_UNITS) -> None:
         """Replace the declared keys and what keys may belong to, all at once. Who is no longer among them is revoked, and cut at once.
 
@@ -205,12 +169,12 @@ class Identity:
             for entry in self._stored.values():
                 self._warn(entry.info)
         before, self._declared = self._declared, {e.info.id: e for e in entries if e.info.id not in self._buried}
-        self._recognised.clear()
+        self._recogniser.forget()
         for entry in self._declared.values():
-            self._watch(entry)
+            self._cuts.watch(entry)
         for key_id, entry in before.items():
             if not _same_caller(entry, self._declared.get(key_id)):
-                self._cut(key_id)
+                self._cuts.cut(key_id)
 
     def vet(self, keys: tuple[KeySpec, ...], units: Units = NO_UNITS) -> tuple[tuple[KeyInfo, ...], tuple[Entry, ...]]:
         """What `declare` would make of them. Raises as it does, and changes nothing."""
@@ -224,7 +188,7 @@ class Identity:
 
     def on_revoke(self, cut: Callable[[str], None]) -> None:
         """Have `cut(key id)` called when a key stops counting (revoked, expired, no longer declared), so that its streams are ended."""
-        self._cuts.append(cut)
+        self._cuts.add(cut)
 
     def on_silence(self, cut: Callable[[], None]) -> None:
         """Have `cut()` called, again and again, while the store has not answered for a second: others may have revoked any key meanwhile.
@@ -277,8 +241,11 @@ class Identity:
 
     def key(self, key_id: str) -> KeyInfo | None:
         """What is known of a key that counts."""
-        entry = self._stored.get(key_id) or self._declared.get(key_id)
+        entry = self._live(key_id)
         return None if entry is None else entry.info
+
+    def _live(self, key_id: str) -> Entry | None:
+        return self._stored.get(key_id) or self._declared.get(key_id)
 
     async def revoke(self, org: str | None, name_or_id: str) -> Change:
         """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
@@ -327,7 +294,7 @@ class Identity:
         async with self._turn:
             changes = await self._keys.changes(self._epochs, self._clock)
             if changes.rows or changes.tombstones:
-                self._recognised.clear()
+                self._recogniser.forget()
             for row in changes.rows:
                 self._apply(row)
             self._forget(changes)
@@ -337,7 +304,7 @@ class Identity:
             self._heard = changes.at
             if not self.barred:
                 self._seen = changes.at
-        self._cut_expired()
+        self._cuts.cut_expired()
         if self._follow is not None:
             await self._follow(changes.epochs)
 
@@ -370,7 +337,7 @@ class Identity:
                 logger.warning("key %s cannot be read from the store: it is refused", key_id)
                 return
             self._stored[key_id] = entry
-            self._watch(entry)
+            self._cuts.watch(entry)
             self._warn(entry.info)
 
     def _end(self, key_id: str, *, buried: bool = False) -> None:
@@ -379,8 +346,8 @@ class Identity:
             self._buried.add(key_id)
         entry = (self._declared if buried else self._stored).pop(key_id, None)
         if entry is not None:
-            self._recognised.clear()
-            self._cut(key_id)
+            self._recogniser.forget()
+            self._cuts.cut(key_id)
 
     def _reconcile(self, entries: tuple[Entry, ...]) -> None:
         names = {entry.info.name for entry in self._stored.values() if entry.expires > self._wall()}
@@ -388,28 +355,9 @@ class Identity:
             if entry.info.id in self._stored or entry.info.name in names:
                 raise ValueError(f"the declared key {entry.info.name!r} has the name or the id of a stored key: revoke one of them")
 
-    def _watch(self, entry: Entry) -> None:
-        if entry.expires != float("inf"):
-            heapq.heappush(self._expiring, (entry.expires, entry.info.id))
-
     def _warn(self, info: KeyInfo) -> None:
         for _, sentence in self._units.faults(info) if self._units else ():
             logger.warning("key %s may use nothing: %s", info.id, sentence)
-
-    def _cut_expired(self) -> None:
-        now = self._wall()
-        while self._expiring and self._expiring[0][0] <= now:
-            _, key_id = heapq.heappop(self._expiring)
-            entry = self._stored.get(key_id) or self._declared.get(key_id)
-            if entry is not None and entry.expires <= now:
-                self._cut(key_id)
-
-    def _cut(self, key_id: str) -> None:
-        for cut in self._cuts:
-            try:
-                cut(key_id)
-            except Exception:
-                logger.exception("a stream of key %s could not be cut", key_id)
 
     async def _poll(self) -> None:
         while True:
