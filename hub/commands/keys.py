@@ -14,29 +14,37 @@ app = typer.Typer(help="Keys: make, list and revoke them.", no_args_is_help=True
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _Org = Annotated[str | None, typer.Option("--org", help="Organisation; default: all.", show_default=False)]
+_Many = list[str] | None
+
+_Owner = Annotated[str, typer.Option("--org", help="Organisation it belongs to; default: the administrator's, or `default`.")]
+_Subject = Annotated[str, typer.Option("--subject", help="Whom it stands for: user:…, app:… or agent:….")]
+_Server = Annotated[_Many, typer.Option("--server", "-s", help="Virtual server it opens, a name or a glob; repeatable.")]
+_Model = Annotated[_Many, typer.Option("--model", "-m", help="Model it opens, a name, `provider:model` or a glob; repeatable.")]
+_Tool = Annotated[_Many, typer.Option("--tool", help="Tools it may use there: `upstream/name` or globs; repeatable; default: all.")]
+_Deny = Annotated[_Many, typer.Option("--deny", help="Never, whatever else is granted; repeatable.")]
+_Role = Annotated[_Many, typer.Option("--role", help="owner, admin, member, auditor or service; repeatable.")]
+_User = Annotated[str, typer.Option("--user", help="User whose money it spends; default: the subject, where that is one.")]
+_App = Annotated[str, typer.Option("--app", help="Application whose money it spends; default as for --user.")]
+_Team = Annotated[str, typer.Option("--team", help="Team whose money it spends.")]
+_Project = Annotated[str, typer.Option("--project", help="Project whose money it spends.")]
+_Expires = Annotated[str, typer.Option("--expires", help="RFC 3339 time, or a time from now such as 1h, 30d.")]
 
 
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="Name of the key: lower-case letters, digits, `_` and `-`.")],
-    org: Annotated[str, typer.Option("--org", help="Organisation it belongs to; default: the administrator's, or `default`.")] = "",
-    subject: Annotated[str, typer.Option("--subject", help="Whom it stands for: user:…, app:… or agent:….")] = "",
-    server: Annotated[
-        list[str] | None, typer.Option("--server", "-s", help="Virtual server it opens, a name or a glob; repeatable.")
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Model it opens, a name, `provider:model` or a glob; repeatable.")
-    ] = None,
-    tool: Annotated[
-        list[str] | None, typer.Option("--tool", help="Tools it may use there: `upstream/name` or globs; repeatable; default: all.")
-    ] = None,
-    deny: Annotated[list[str] | None, typer.Option("--deny", help="Never, whatever else is granted; repeatable.")] = None,
-    role: Annotated[list[str] | None, typer.Option("--role", help="owner, admin, member, auditor or service; repeatable.")] = None,
-    user: Annotated[str, typer.Option("--user", help="User whose money it spends; default: the subject, where that is one.")] = "",
-    app: Annotated[str, typer.Option("--app", help="Application whose money it spends; default as for --user.")] = "",
-    team: Annotated[str, typer.Option("--team", help="Team whose money it spends.")] = "",
-    project: Annotated[str, typer.Option("--project", help="Project whose money it spends.")] = "",
-    expires: Annotated[str, typer.Option("--expires", help="RFC 3339 time, or a time from now such as 1h, 30d.")] = "",
+    org: _Owner = "",
+    subject: _Subject = "",
+    server: _Server = None,
+    model: _Model = None,
+    tool: _Tool = None,
+    deny: _Deny = None,
+    role: _Role = None,
+    user: _User = "",
+    app: _App = "",
+    team: _Team = "",
+    project: _Project = "",
+    expires: _Expires = "",
     url: Url = None,
     admin_key: AdminKey = None,
     config: Config = None,
@@ -48,19 +56,9 @@ def create(
     """
     if not server and not model and not role:
         raise Failed("a key must open something: give --server NAME, --model NAME, or --role", code=2)
-    shared = {name: patterns for name, patterns in (("tools", tool), ("deny", deny)) if patterns}
-    body: dict[str, Any] = {
-        "name": name,
-        "org": org,
-        "subject": subject,
-        "grants": [
-            *({"virtual_server": each, **shared} for each in server or []),
-            *({"model": each, **({"deny": deny} if deny else {})} for each in model or []),
-        ],
-        "roles": role or [],
-        "expires": _instant(expires),
-        **{name: text for name, text in (("user", user), ("app", app), ("team", team), ("project", project)) if text},
-    }
+    about = {"name": name, "org": org, "subject": subject, "roles": role or [], "expires": _instant(expires)}
+    spenders = {"user": user, "app": app, "team": team, "project": project}
+    body = {**about, "grants": _grants(server, model, tool, deny), **{unit: text for unit, text in spenders.items() if text}}
     from hub.commands import api, direct
 
     made = api.attempt("POST", "/admin/v1/keys", admin_key, url, config, body)
@@ -69,6 +67,16 @@ def create(
     if not as_json:
         note("This key is shown once; the hub keeps only a hash of it.")
     emit(made, str(made["key"]), as_json)
+
+
+def _grants(server: _Many, model: _Many, tool: _Many, deny: _Many) -> list[dict[str, Any]]:
+    """One for each door. What is denied is denied at all of them; tools are a matter of virtual servers."""
+    never = {"deny": deny} if deny else {}
+    tools = {"tools": tool} if tool else {}
+    return [
+        *({"virtual_server": each, **tools, **never} for each in server or []),
+        *({"model": each, **never} for each in model or []),
+    ]
 
 
 @app.command("mint")
