@@ -123,7 +123,8 @@ class Hub:
         self._catalogue: tuple[Config, Catalogue] | None = None
         money = Money(self.budgets, self.prices, standing, Unpriced(self.alerts.unpriced))
         self.stored = Stored(medium.stored)
-        self.background = Background(lambda: self.providers.places)
+        alone = not stores.several(config.stores)
+        self.background = Background(lambda: self.providers.places, medium.background, self.budgets, alone=alone)
         rooms = Rooms(self.providers, self.router, money, self.stored, self.background, config.server.keep_alive)
         self.models = ModelsEdge(
             self.steps, self.clients, rooms, self._models, usage=medium.usage, keeper=self.keeper, max_body=config.server.max_model_body
@@ -170,13 +171,14 @@ class Hub:
         await self.egress.open()
         self.shipping.start()
         await self.medium.usage.open()
-        await self.budgets.open()
+        await self.budgets.open(await self.background.waiting())
         await self.alerts.open()
         self.keeper.configure(self.loaded.config.orgs)
         await self.keeper.open()
         self.stored.start()
         await self.fleet.configure(self.loaded.config.upstreams)
         self._configure_models(self.loaded.config)
+        self.background.start()
         await self.generations.swap()
         self.clients.start()
         self._first_look_ends = asyncio.get_running_loop().time() + FIRST_LOOK

@@ -9,6 +9,7 @@ from hub.budget.price_shelf import PriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.capture.rows import Contents
 from hub.identity.rows import Keys
+from hub.llm.background_rows import Rows as BackgroundRows
 from hub.llm.stored_rows import Rows as StoredRows
 from hub.policy.snapshots import Snapshots
 from hub.routing.vault_rows import Rows
@@ -33,6 +34,7 @@ class Medium(Protocol):
     vault: Rows
     contents: Contents
     stored: StoredRows
+    background: BackgroundRows
     ledger: Ledger
 
     @property

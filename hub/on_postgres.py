@@ -19,6 +19,8 @@ from hub.capture.rows_postgres import PostgresContents
 from hub.config.values import Address
 from hub.identity.rows import Keys
 from hub.identity.rows_postgres import PostgresKeys
+from hub.llm.background_postgres import PostgresBackground
+from hub.llm.background_rows import Rows as BackgroundRows
 from hub.llm.stored_postgres import PostgresStored
 from hub.llm.stored_rows import Rows as StoredRows
 from hub.policy.snapshots import Snapshots
@@ -63,6 +65,7 @@ class OnPostgres:
         self.vault: Rows = PostgresVault(postgres)
         self.contents: Contents = PostgresContents(postgres)
         self.stored: StoredRows = PostgresStored(postgres)
+        self.background: BackgroundRows = PostgresBackground(postgres)
         self.ledger: Ledger = PostgresLedger(postgres)
 
     @property

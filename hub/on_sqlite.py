@@ -15,6 +15,8 @@ from hub.capture.rows import Contents
 from hub.capture.rows_sqlite import SqliteContents
 from hub.identity.rows import Keys
 from hub.identity.rows_sqlite import SqliteKeys
+from hub.llm.background_rows import Rows as BackgroundRows
+from hub.llm.background_sqlite import SqliteBackground
 from hub.llm.stored_rows import Rows as StoredRows
 from hub.llm.stored_sqlite import SqliteStored
 from hub.policy.snapshots import Snapshots
@@ -42,6 +44,7 @@ class OnSqlite:
         self.vault: Rows = SqliteVault(database)
         self.contents: Contents = SqliteContents(database)
         self.stored: StoredRows = SqliteStored(database)
+        self.background: BackgroundRows = SqliteBackground(database)
         self.ledger: Ledger = SqliteLedger(database)
 
     @property

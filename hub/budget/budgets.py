@@ -6,7 +6,7 @@
 A reservation ends exactly once, whatever is called, and how often: `settle` and `refund` after the first change nothing.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -73,7 +73,10 @@ class Reservation:
     was sent and not settled at what it cost at least, and refunds what was not sent.
     """
 
-    __slots__ = ("_ended", "caller", "facts", "id", "least", "least_tokens", "left", "most", "over", "sent", "spender", "target", "tokens")
+    __slots__ = (
+        *("_ended", "caller", "facts", "id", "least", "least_tokens", "left", "most", "outlives", "over", "sent", "spender", "target"),
+        "tokens",
+    )
 
     def __init__(self, call_id: str, caller: Caller, spender: Spender, target: Target, most: int | None, tokens: Tokens) -> None:
         self.id = call_id
@@ -88,6 +91,7 @@ class Reservation:
         self.over: tuple[str, ...] = ()
         self.left: tuple[Left, ...] = ()
         self.sent = False
+        self.outlives = False
         self._ended = False
 
     @property
@@ -113,6 +117,14 @@ class Reservation:
 
     def refund(self) -> None:
         """Nothing was sent, or what was sent cost nothing: give back what was set aside. No row is written."""
+        raise NotImplementedError
+
+    def outlive(self) -> None:
+        """From now on it does not end with its process: another takes it over (`Budgets.adopt`). Raises `StoreDown`."""
+        self.outlives = True
+
+    def hand_over(self) -> None:
+        """Another process settles it, or has: nothing is spent or given back by this one."""
         raise NotImplementedError
 
     def __enter__(self) -> "Reservation":
@@ -147,8 +159,12 @@ class Budgets(Protocol):
         """Each budget that is configured, for the metrics. Limits on tokens are none."""
         ...
 
-    async def open(self) -> None:
-        """Settle what a process that died left under way. Raises `StoreDown`."""
+    async def open(self, but: Collection[str] = ()) -> None:
+        """Settle what a process that died left under way, `but` for these calls, which will be adopted. Raises `StoreDown`."""
+        ...
+
+    async def adopt(self, call_id: str, caller: Caller, target: Target, most: int | None, tokens: Tokens) -> Reservation | None:
+        """The reservation of a call that was to outlive its process; None where it is settled. Raises `StoreDown`."""
         ...
 
     async def resume(self) -> None:

@@ -7,7 +7,7 @@ see `hub.store.sqlite`, `hub.seat`.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from hub.budget.budgets import NO_TOKENS, Alert, Left, Refusals, Reservation, Reserved, Room, exceeded, unpriced
 from hub.budget.counter import Counter
@@ -54,9 +54,9 @@ class MemoryBudgets:
         self.refusals = Refusals()
         self.configure(budgets, limits)
 
-    async def open(self) -> None:
+    async def open(self, but: Collection[str] = ()) -> None:
         self._latest = await self._store.last()  # time goes on from there: a clock set back while nobody looked gives nothing twice
-        await self._store.recover()
+        await self._store.recover(but)
 
     async def resume(self) -> None:
         self._latest = max(self._latest, await self._store.last())
@@ -66,7 +66,8 @@ class MemoryBudgets:
 
     async def close(self) -> None:
         for held in tuple(self._live.values()):
-            held.__exit__()
+            if not held.outlives:
+                held.__exit__()
         await self._store.settled()
 
     def configure(self, budgets: tuple[BudgetSpec, ...], limits: tuple[LimitSpec, ...]) -> None:
@@ -97,6 +98,16 @@ class MemoryBudgets:
             if not counter.loaded:
                 return self._when_loaded(held)
         return self._take(held, counters)
+
+    async def adopt(self, call_id: str, caller: Caller, target: Target, most: int | None, tokens: Tokens) -> Reservation | None:
+        known = self._matches.of(caller, target)
+        held = Held(self, call_id, known, target, most, tokens)
+        if await self._store.find(None, limit=1, id=call_id):
+            return None
+        self._live[call_id] = held
+        held.noted = True  # it may have been: where it was not there is nothing to forget
+        self._set_aside(held, self._counters_of(self._matches.of(caller, target)))
+        return held
 
     async def standing(self, caller: Caller, target: Target) -> tuple[Left, ...]:
         known = self._matches.of(caller, target)
@@ -167,6 +178,10 @@ class MemoryBudgets:
         self._let_go(held)
         if held.noted:
             self._store.forget(held.id)
+
+    def hand_over(self, held: "Held") -> None:
+        self._live.pop(held.id, None)
+        self._let_go(held)
 
     def _counters_of(self, known: Known) -> list[Counter]:
         if len(self._counters) >= self._room:
@@ -282,6 +297,11 @@ class Held(Reservation):
         if not self._ended:
             self._ended = True
             self._budgets.refund(self)
+
+    def hand_over(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._budgets.hand_over(self)
 
 
 def _seen(done: "asyncio.Future[None]") -> None:

@@ -11,7 +11,7 @@ refused; one that only soft ones apply to is let through, and its row goes to th
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from hub.budget.spend_redis import SpendRedis, Tally, record_of, tallies_of
 from hub.budget.spend_scripts import CLOCK
 from hub.budget.tiers import rules_of, taken
 from hub.budget.usage import Facts, Ledger, Usage
-from hub.budget.window import span_of
+from hub.budget.window import MICROS, span_of
 from hub.call import Caller, Target, Tokens
 from hub.config.callers import LimitSpec
 from hub.config.money import BudgetSpec
@@ -38,6 +38,9 @@ LEASE = 30.0
 
 SETTLING = 2.0
 """Seconds of a new life of the counts in which hard budgets refuse: every process has set aside by then again what its calls have."""
+
+OUTLIVES = 25 * 3600 * MICROS
+"""Microseconds for which what outlives its process stays set aside though no process says that it looks after it."""
 
 MOST_WAITING = 100_000
 _TRIES = 20
@@ -73,7 +76,7 @@ class RedisBudgets:
         self._seen: dict[str, tuple[str, int, int]] = {}
         self.configure(budgets, limits)
 
-    async def open(self) -> None:
+    async def open(self, but: Collection[str] = ()) -> None:
         await self._keeper.open()
 
     async def resume(self) -> None:
@@ -81,7 +84,8 @@ class RedisBudgets:
 
     async def close(self) -> None:
         for held in tuple(self._live.values()):
-            held.__exit__()
+            if not held.outlives:
+                held.__exit__()
         self._closing = True
         if self._ending:
             await asyncio.wait(tuple(self._ending), timeout=5.0)
@@ -96,7 +100,7 @@ class RedisBudgets:
             tallies = tallies_of(self._matches.of(held.caller, held.target))
             held.record = record_of(tallies, held.most, held.tokens)
             if held.mark:
-                held.mark = self._spend.sent(self._least(held), tallies)
+                held.mark = self._spend.sent(self._least(held), tallies, held.until)
         records = self._records()
         for at in range(0, len(records), _TOGETHER):
             self._spend.rebind(records[at : at + _TOGETHER])
@@ -112,6 +116,17 @@ class RedisBudgets:
         if known.hard and self._store.waiting > MOST_WAITING:
             raise StoreDown("what calls cost cannot be written at the moment", retry_after=1.0)
         return self._reserve(held, known)
+
+    async def adopt(self, call_id: str, caller: Caller, target: Target, most: int | None, tokens: Tokens) -> Reservation | None:
+        known = self._matches.of(caller, target)
+        held = Shared(self, call_id, known, target, most, tokens)
+        if await self._spend.has_row(call_id) or await self._store.find(None, limit=1, id=call_id):
+            return None
+        if known.tiers:
+            held.record = record_of(tallies_of(known), most, tokens)
+            await self._spend.restore([(call_id, held.record, b"")])  # where Redis has lost it; else it is there still
+            self._live[call_id] = held
+        return held
 
     async def standing(self, caller: Caller, target: Target) -> tuple[Left, ...]:
         tallies = tallies_of(self._matches.of(caller, target))
@@ -168,7 +183,7 @@ class RedisBudgets:
 
     def note(self, held: "Shared") -> None:
         """Keep what it costs at least, should this process die."""
-        held.mark = self._spend.sent(self._least(held), tallies_of(self._matches.of(held.caller, held.target)))
+        held.mark = self._spend.sent(self._least(held), tallies_of(self._matches.of(held.caller, held.target)), held.until)
         if not self._spend.mark(held.id, held.mark):
             raise StoreDown("budgets cannot be counted at the moment", retry_after=1.0)
 
@@ -184,6 +199,13 @@ class RedisBudgets:
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._after(self._settle(held, row, first))
         return first
+
+    def outlive(self, held: "Shared") -> None:
+        held.until = self._spend.now() + OUTLIVES
+        self.note(held)
+
+    def hand_over(self, held: "Shared") -> None:
+        self._live.pop(held.id, None)
 
     def refund(self, held: "Shared") -> None:
         if held.record:
@@ -289,13 +311,15 @@ class RedisBudgets:
 class Shared(Reservation):
     """A reservation in Redis; `record` is what it set aside there, empty where that is nothing."""
 
-    __slots__ = ("_budgets", "mark", "record")
+    __slots__ = ("_budgets", "mark", "record", "until")
 
     def __init__(self, budgets: RedisBudgets, call_id: str, known: Known, target: Target, most: int | None, tokens: Tokens) -> None:
         super().__init__(call_id, known.caller, known.spender, target, most, tokens)
         self._budgets = budgets
         self.record = b""
         self.mark = b""
+        self.until = 0
+        """When it is ended though nobody looks after it (microseconds since 1970), where that is not with its lease."""
 
     def dispatching(self, least: int = 0, tokens: Tokens = NO_TOKENS, facts: Facts | None = None) -> Awaitable[None] | None:
         super().dispatching(least, tokens, facts)
@@ -313,6 +337,16 @@ class Shared(Reservation):
         if not self._ended:
             self._ended = True
             self._budgets.refund(self)
+
+    def outlive(self) -> None:
+        if self.record and not self._ended:
+            self._budgets.outlive(self)
+        super().outlive()
+
+    def hand_over(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._budgets.hand_over(self)
 
 
 def _row(held: Shared, cost: int | None, tokens: Tokens, facts: Facts, status: str, at: int) -> Usage:

@@ -147,13 +147,17 @@ class SpendRedis:
         """Have Redis keep what a call has cost at least, once it is sent. Before anything else of this process that is sent afterwards."""
         return self.redis.post(SENT.encode(), pack("HSET", SENT, call, sent))
 
-    def sent(self, row: Usage, tallies: Sequence[Tally]) -> bytes:
-        """What `mark` keeps."""
+    async def has_row(self, call: str) -> bool:
+        """Whether a call is settled, and its row perhaps not in the ledger yet."""
+        return bool(await self.redis.command("HEXISTS", ROWS, call))
+
+    def sent(self, row: Usage, tallies: Sequence[Tally], until: int = 0) -> bytes:
+        """What `mark` keeps. `until`: when the call is ended though its lease has run out before; 0: with its lease."""
         counts: list[list[Any]] = []
         for one in tallies:
             rolling, start, end, slot = self._window(one.rule)
             counts.append([one.key, bool(rolling), start, end, slot, taken(one.rule.unit, row.cost, row.tokens)])
-        return msgjson.encode({"c": counts, "row": _inner(row).decode()})
+        return msgjson.encode({"c": counts, "row": _inner(row).decode(), **({"until": until} if until else {})})
 
     def span(self, rule: Rule) -> Span:
         return span_of(rule.window, self.now())

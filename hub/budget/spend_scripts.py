@@ -5,7 +5,7 @@ All keys have one hash tag, so that a cluster has them in one place: a tier that
 
     meta    run: a name for this life of the counts; born: when it began; seq: rows of it so far; server: which run of Redis it is of
     held    by call: what it has set aside where, as JSON [[key, amount], …]
-    sent    by call that was sent: what it has cost at least, as JSON {c: [[key, rolling, start, end, slot, amount], …], row: […]}
+    sent    by call that was sent: what it has cost at least, as JSON {c: [[key, rolling, start, end, slot, amount], …], row: […], until: …}
     leases  calls by the time their lease ends
     rows    by call: its row of the ledger, as long as that is not durable there
     a count w: its window, or slot; s: spent in it and counted here; b: spent in it before, by the ledger; r: set aside;
@@ -238,13 +238,17 @@ REAP = (
     + LET_GO
     + """
 -- Calls whose leases have run out: what was sent is settled at what it cost at least, before its windows end; the rest is refunded.
+-- One that outlives its process has another lease then, to when it ends.
 -- ARGV: how many at most. Returns the calls that were ended.
 local ended = call('ZRANGEBYSCORE', LEASES, '-inf', int(now), 'LIMIT', 0, ARGV[1])
 local run = call('HGET', META, 'run') or ''
 for _, id in ipairs(ended) do
   local sent = call('HGET', SENT, id)
-  if let_go(id, run) and sent then
-    sent = cjson.decode(sent)
+  sent = sent and cjson.decode(sent)
+  local ends = sent and sent['until'] or 0
+  if ends > now then
+    call('ZADD', LEASES, 'XX', int(ends), id)
+  elseif let_go(id, run) and sent then
     local at = now
     for _, one in ipairs(sent.c) do
       if not one[2] and one[4] - 1 < at then at = one[4] - 1 end
@@ -265,7 +269,7 @@ for _, id in ipairs(ended) do
     local seq = call('HINCRBY', META, 'seq', 1)
     call('HSET', ROWS, id, '["' .. id .. '",' .. int(at) .. ',"' .. run .. '",' .. int(seq) .. ',' .. sent.row .. ']')
   end
-  call('ZREM', LEASES, id)
+  if ends <= now then call('ZREM', LEASES, id) end
 end
 return ended
 """

@@ -3,7 +3,7 @@
 Rows, what is asked of the store that keeps them, and how sums of it become the count of a rule. Each medium has a file of its own.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -112,8 +112,9 @@ class Ledger(Protocol):
         """A call that was noted is not under way, and has cost nothing."""
         ...
 
-    async def recover(self) -> list[Usage]:
-        """Calls that were under way when a process died become rows, with what they cost at least; those rows. At the start."""
+    async def recover(self, but: Collection[str] = ()) -> list[Usage]:
+        """Calls that were under way when a process died become rows, with what they cost at least, `but` for these; those rows. At the
+        start."""
         ...
 
     def sums(self, ask: Ask) -> Awaitable[list[Sum]]:

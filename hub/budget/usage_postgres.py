@@ -9,7 +9,7 @@ import logging
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 import asyncpg
@@ -151,8 +151,8 @@ class PostgresUsage:
             return
         await self._told(_Item())
 
-    async def recover(self) -> list[Usage]:
-        found, unfit = await self._postgres.write(_recover)
+    async def recover(self, but: Collection[str] = ()) -> list[Usage]:
+        found, unfit = await self._postgres.write(lambda connection: _recover(connection, list(but)))
         self._aside.told(unfit)
         return found
 
@@ -306,9 +306,10 @@ def _arrays(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(one) for one in zip(*rows, strict=True)]
 
 
-async def _recover(connection: Connection) -> tuple[list[Usage], list[Unfit]]:
+async def _recover(connection: Connection, but: list[str]) -> tuple[list[Usage], list[Unfit]]:
     """What does not fit stays where it is."""
-    found = [noted(row["row"]) for row in await connection.fetch("DELETE FROM usage_open RETURNING row")]
+    gone = await connection.fetch("DELETE FROM usage_open WHERE id <> ALL($1::text[]) RETURNING row", but)
+    found = [noted(row["row"]) for row in gone]
     unfit = await _put(connection, found)
     await _keep(connection, unfit)
     kept = {one.row for one in unfit}

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from msgspec import json as msgjson
@@ -81,8 +81,8 @@ class SqliteUsage:
     def forget(self, call_id: str) -> None:
         self._write([(_FORGET, (call_id,))])
 
-    async def recover(self) -> list[Usage]:
-        found, unfit = await self._database.write(_recover)
+    async def recover(self, but: Collection[str] = ()) -> list[Usage]:
+        found, unfit = await self._database.write(lambda connection: _recover(connection, but))
         self._aside.told(unfit)
         return found
 
@@ -235,12 +235,13 @@ def _put(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> lis
     return unfit
 
 
-def _recover(connection: sqlite3.Connection) -> tuple[list[Usage], list[Unfit]]:
+def _recover(connection: sqlite3.Connection, but: Collection[str]) -> tuple[list[Usage], list[Unfit]]:
     """What does not fit stays where it is."""
-    found = [noted(row) for (row,) in connection.execute("SELECT row FROM usage_open ORDER BY id")]
+    open_ = connection.execute("SELECT id, row FROM usage_open ORDER BY id").fetchall()
+    found = [noted(row) for call, row in open_ if call not in but]
     unfit = _put(connection, found)
     kept = {one.row for one in unfit}
-    connection.execute("DELETE FROM usage_open")
+    connection.executemany(_FORGET, [(one[0],) for one in found])
     connection.executemany(_NOTE, [(one.id, one.text) for one in unfit])
     return [row_of(one) for one in found if one not in kept], unfit
 

@@ -18,18 +18,23 @@ class _Item(Struct):
 
 
 class Announced(Struct, frozen=True):
-    """`store` None: it does not say. `status` is `completed`, `queued`, …; `items` are the ids in its output."""
+    """`store` None: it does not say. `status` is `completed`, `queued`, …; `items` are the ids in its output.
+
+    `background`: whether it was made while nobody waited.
+    """
 
     id: str
     store: bool | None = None
     status: str = ""
     items: tuple[str, ...] = ()
+    background: bool = False
 
 
 class _Answer(Struct):
     id: str = ""
     store: Any = None
     status: Any = None
+    background: Any = None
     output: list[_Item] | None = None
 
 
@@ -54,7 +59,9 @@ def _read(answer: _Answer | None) -> Announced | None:
         return None
     items = tuple(item.id for item in answer.output or () if isinstance(item.id, str))
     status = answer.status if isinstance(answer.status, str) else ""
-    return Announced(answer.id, None if answer.store is None else answer.store is True, status, items[:_MOST_ITEMS])
+    return Announced(
+        answer.id, None if answer.store is None else answer.store is True, status, items[:_MOST_ITEMS], answer.background is True
+    )
 
 
 class Announcement:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from hashlib import sha256
 from math import ceil
 from typing import Any
@@ -216,7 +216,7 @@ class _Run:
         if self._kept and isinstance(found, Passing) and (said := announced(answer.body)) is not None:
             await self._keep(said, whole=True)
             if self._background and said.status in RUNNING:
-                self._later(self._response)
+                await self._later(self._response)
                 facts["background"] = True
         return Served(result=answer.body, usage=usage, facts=facts, headers=headers)
 
@@ -244,11 +244,11 @@ class _Run:
         await self._errand.rooms.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
         self._response = said.id
 
-    def _later(self, response: str) -> None:
-        """What the answer costs is settled when it is there."""
+    def _later(self, response: str) -> Awaitable[None]:
+        """What the answer costs is settled when it is there. Who awaits it knows that a process which dies changes nothing in that."""
         charge = self._charge
         target = charge.target
-        self._errand.rooms.background.tend(charge.caller, response, target, charge.defer())
+        return self._errand.rooms.background.tend(charge.caller, response, target, charge.defer())
 
 
 def keeping(route: Route, pin: Pin) -> tuple[Deployed, ...]:

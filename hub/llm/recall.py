@@ -127,7 +127,7 @@ class _Asking:
                 if attempt.streams:
                     stream = Passed("responses", strip=False)
                     reply = await streamed(attempt, stream, emit, "responses", recall.rooms.keep_alive)
-                    settled = background.told(self._caller, self._row.response, stream.tokens)
+                    settled = await background.told(self._caller, self._row.response, stream.tokens)
                     return replace(reply, usage=Usage(0, reply.usage.bytes_out), facts=self._facts(attempts, settled))
                 return await self._whole(attempt, attempts)
         except Refusal as refusal:
@@ -149,9 +149,9 @@ class _Asking:
             return Served(error=body or b"{}", usage=usage, facts=self._facts(attempts, None), status=status, headers=headers)
         settled = None
         if recall.wish.kind in ("get", "cancel"):
-            settled = recall.rooms.background.seen(self._caller, row.response, body)
+            settled = await recall.rooms.background.seen(self._caller, row.response, body)
         elif recall.wish.kind == "delete":
-            settled = recall.rooms.background.gone(self._caller, row.response)
+            settled = await recall.rooms.background.gone(self._caller, row.response)
             await recall.rooms.stored.forget(row)
         return Served(result=body, usage=usage, facts=self._facts(attempts, settled), headers=headers)
 

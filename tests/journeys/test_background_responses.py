@@ -1,5 +1,7 @@
 """Answers made in the background: asked for until they are there, and paid once, as they were used, whoever sees first that they are done."""
 
+import os
+import signal
 import sqlite3
 from collections.abc import Generator
 from typing import Any
@@ -132,10 +134,25 @@ def test_cancelled_deleted_streamed_and_left(hub: Hub, shelf: Shelf) -> None:
         assert wait_for(lambda: rows(hub)[4:])[0]["cost"] == EACH
 
 
-def test_a_hub_that_stops_pays_its_input_at_least(hub: Hub, shelf: Shelf) -> None:
+def test_a_hub_that_stops_or_dies_settles_it_when_it_is_back(hub: Hub, shelf: Shelf) -> None:
     with client(hub) as asking:
-        begin(asking)
+        before, after = begin(asking), begin(asking)
     assert hub.stop() == 0
-    [row] = rows(hub)
-    assert (row["status"], row["output"]) == ("unknown", 0)
-    assert row["cost"] == row["input"] * INPUT > 0
+    assert rows(hub) == []
+    shelf.finish(before.id)
+    hub.start()
+    assert wait_for(lambda: rows(hub))[0]["cost"] == EACH, "it looks for what was done meanwhile"
+    with client(hub) as asking:
+        killed = begin(asking)
+    os.kill(hub.pid, signal.SIGKILL)
+    hub.await_end()
+    hub.start()
+    with client(hub) as asking:
+        shelf.finish(killed.id)
+        assert asking.responses.retrieve(killed.id).status == "completed"
+        assert wait_for(lambda: rows(hub)[1:])[0]["cost"] == EACH
+        asking.responses.cancel(after.id)
+        assert wait_for(lambda: rows(hub)[2:])[0]["status"] == "estimated"
+        raw = asking.responses.with_raw_response.create(model="fast", input="x")
+        left = receipt_stands(hub.database, raw.headers["hub-receipt"])["budgets"][0]["left"]
+        assert round((10 - float(left)) * 1e9) == sum(row["cost"] for row in rows(hub)), "nothing is set aside any more"

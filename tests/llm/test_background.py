@@ -1,50 +1,133 @@
-"""What is looked after until it is there is settled once, whatever its provider says of it."""
+"""What is looked after until it is there is settled once, whatever its provider says of it, and by whichever process."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from hub.budget.budgets import Budgets
 from hub.call import Caller, Target, Tokens
 from hub.llm.background import Background
+from hub.llm.background_postgres import PostgresBackground
+from hub.llm.background_rows import Row, Rows
+from hub.llm.background_sqlite import SqliteBackground
 from hub.llm.due import Due
+from hub.refusal import StoreDown
+from tests.support.hub import eventually
+from tests.support.media import SqliteStore, Store
 
 TARGET, ANN = Target("one", "model", "m"), Caller("acme", "user:ann", "k")
+DONE = b'{"id":"r","status":"completed","usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}'
+LONG = 60_000_000
 
 
 class Settled:
     """A `Due` that says how it was settled."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: str = "c1") -> None:
         self.said: list[tuple[Tokens | None, str, int | None]] = []
+        self.held: Any = SimpleNamespace(id=call, outlive=lambda: None, hand_over=lambda: self.said.append((None, "elsewhere", None)))
 
     def settle(self, tokens: Tokens | None, status: str, said: int | None = None) -> dict[str, Any]:
         self.said.append((tokens, status, said))
         return {"status": status}
 
+    def kept(self) -> str:
+        return "{}"
+
     def close(self) -> None:
         self.said.append((None, "closed", None))
 
 
+@pytest.fixture
+def rows(store: Store) -> Rows:
+    return SqliteBackground(store.database) if isinstance(store, SqliteStore) else PostgresBackground(store.postgres)
+
+
+def room(rows: Rows) -> Background:
+    return Background(dict, rows, cast("Budgets", None), alone=True)
+
+
+async def tended(where: Background, due: Settled, response: str = "r") -> None:
+    await where.tend(ANN, response, TARGET, cast("Due", due))
+
+
 @pytest.mark.parametrize("odd", [b'"\xff"', b"1e999", b'"\xed\xa0\x80"'])
-async def test_an_answer_that_cannot_be_read_whole_is_settled_all_the_same(odd: bytes) -> None:
-    room, due = Background(dict), Settled()
-    room.tend(ANN, "r", TARGET, cast("Due", due))
-    body = b'{"id":"r","status":"completed","x":' + odd + b',"usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}'
-    assert room.seen(ANN, "r", body) == {"status": "ok"}
-    assert room.seen(ANN, "r", body) is None
-    await room.close()
+async def test_an_answer_that_cannot_be_read_whole_is_settled_all_the_same(rows: Rows, odd: bytes) -> None:
+    where, due = room(rows), Settled()
+    await tended(where, due)
+    body = DONE.replace(b'"usage"', b'"x":' + odd + b',"usage"')
+    assert await where.seen(ANN, "r", body) == {"status": "ok"}
+    assert await where.seen(ANN, "r", body) is None
+    assert await rows.calls() == []
+    await where.close()
     [(tokens, status, said)] = due.said
     assert tokens is not None
     assert (tokens.input, tokens.output, status, said) == (3, 4, "ok", None)
 
 
-async def test_of_two_answers_with_one_id_each_is_settled() -> None:
-    room, one, other = Background(dict), Settled(), Settled()
-    room.tend(ANN, "r", TARGET, cast("Due", one))
-    room.tend(ANN, "r", TARGET, cast("Due", other))
-    assert [status for _, status, _ in one.said] == ["unknown"]
-    await asyncio.sleep(0)
-    assert room.gone(ANN, "r") == {"status": "unknown"}
-    await room.close()
+async def test_of_two_answers_with_one_id_each_is_settled(rows: Rows) -> None:
+    where, one, other = room(rows), Settled("c1"), Settled("c2")
+    await tended(where, one)
+    await tended(where, other)
+    await eventually(lambda: [status for _, status, _ in one.said] == ["unknown"])
+    assert await where.gone(ANN, "r") == {"status": "unknown"}
+    await where.close()
     assert (len(one.said), len(other.said)) == (1, 1)
+
+
+async def test_of_two_processes_that_see_it_at_once_one_settles_it_and_the_other_lets_go(rows: Rows) -> None:
+    both, dues = [room(rows), room(rows)], [Settled(), Settled()]
+    for where, due in zip(both, dues, strict=True):
+        await tended(where, due)
+    found = await asyncio.gather(*(where.seen(ANN, "r", DONE) for where in both for _ in range(3)))
+    assert sorted(map(str, found)) == ["None"] * 5 + ["{'status': 'ok'}"]
+    assert sorted(due.said[0][1] for due in dues) == ["elsewhere", "ok"]
+    for where in both:
+        await where.close()
+    assert [len(due.said) for due in dues] == [1, 1]
+
+
+async def test_one_that_stops_hands_it_on_and_what_was_never_written_is_closed(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, written, lost = room(rows), Settled("c1"), Settled("c2")
+    await tended(where, written)
+    assert await rows.claim(LONG, every=False) == []
+
+    async def away(*_: Any) -> None:
+        raise StoreDown("away")
+
+    monkeypatch.setattr(type(rows), "put", away)
+    await tended(where, lost, "other")
+    await where.close()
+    assert (written.said, lost.said) == ([], [(None, "closed", None)])
+    assert [row.call for row in await rows.claim(LONG, every=False)] == ["c1"]
+    assert await rows.claim(LONG, every=False) == [], "who claims it looks after it"
+
+
+async def test_a_database_that_is_away_keeps_it_waiting(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, due = room(rows), Settled()
+    await tended(where, due)
+
+    async def away(*_: Any) -> bool:
+        raise StoreDown("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rows), "take", away)
+        assert await where.seen(ANN, "r", DONE) is None
+    assert due.said == []
+    assert await where.seen(ANN, "r", DONE) == {"status": "ok"}
+    await where.close()
+
+
+async def test_rows_are_found_by_whose_they_are(rows: Rows) -> None:
+    mine = Row("c1", "acme", "user:ann", "r", "one", "m", 5, '{"x":"ü"}')
+    await rows.put(mine, 0)
+    await rows.put(Row("c2", "acme", "user:bob", "r", "one", "m", 5, ""), LONG)
+    assert await rows.find("acme", "user:ann", "r") == [mine]
+    assert await rows.find("other", "user:ann", "r") == []
+    assert sorted(await rows.calls()) == ["c1", "c2"]
+    await rows.renew(["c2"], 0)
+    assert sorted(row.call for row in await rows.claim(LONG, every=False)) == ["c1", "c2"]
+    assert len(await rows.claim(LONG, every=True)) == 2
+    assert [await rows.take("c1"), await rows.take("c1"), await rows.take("c2")] == [True, False, True]
