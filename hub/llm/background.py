@@ -42,7 +42,7 @@ LONGEST = 24 * 3600.0
 PATIENCE = 60.0
 """Seconds for one look."""
 
-LEASE, EVERY = 10.0, 3.0
+LEASE, EVERY = 6.0, 2.0
 """Seconds until what its process says nothing of is taken over; and between the times that it says so, and that others look."""
 
 _LEASE = round(LEASE * 1_000_000)

@@ -34,8 +34,8 @@ class Purse(Protocol):
 
     store: Ledger
 
-    async def make(self, *specs: BudgetSpec, limits: tuple[LimitSpec, ...] = ()) -> Budgets:
-        """One more hub with these rules, on the same ledger and counts as far as they are kept across restarts."""
+    async def make(self, *specs: BudgetSpec, limits: tuple[LimitSpec, ...] = (), but: tuple[str, ...] = ()) -> Budgets:
+        """One more hub with these rules, on the same ledger and counts as far as they are kept across restarts. `but`: calls it will adopt."""
         ...
 
     async def pass_(self, seconds: float) -> None: ...
@@ -57,10 +57,10 @@ class OneProcess:
     def __init__(self) -> None:
         self.wall = NOON * 1_000_000
 
-    async def make(self, *specs: BudgetSpec, limits: tuple[LimitSpec, ...] = ()) -> Budgets:
+    async def make(self, *specs: BudgetSpec, limits: tuple[LimitSpec, ...] = (), but: tuple[str, ...] = ()) -> Budgets:
         await self.store.settled()
         budgets = MemoryBudgets(self.store, specs, limits, wall=lambda: self.wall)
-        await budgets.open()
+        await budgets.open(but)
         return budgets
 
     async def pass_(self, seconds: float) -> None:
@@ -131,11 +131,11 @@ class InRedis:
             await store.close()
         await self.postgres.close()
 
-    async def make(self, *specs: BudgetSpec, limits: tuple[LimitSpec, ...] = ()) -> Budgets:
+    async def make(self, *specs: BudgetSpec, limits: tuple[LimitSpec, ...] = (), but: tuple[str, ...] = ()) -> Budgets:
         store = PostgresUsage(self.postgres)
         await store.open()
         budgets = RedisBudgets(self.redis, store, specs, limits, clock=CLOCK, settling=self.settling, lease=self.lease)
-        await budgets.open()
+        await budgets.open(but)
         self.made.append(budgets)
         self.stores.append(store)
         return budgets

@@ -52,6 +52,28 @@ async def refused(budgets: Budgets, call: str, bound: int | None, **more) -> Ref
     return raised.value
 
 
+async def test_what_outlives_its_process_is_settled_once_by_who_adopts_it(purse: Purse):
+    first = await purse.make(usd(1000))
+    kept, other = await reserve(first, "kept", 300), await reserve(first, "other", 300)
+    for one in (kept, other):
+        await end(one.dispatching(40, Tokens(input=4)))
+    kept.outlive()
+    await first.close()
+    await purse.pass_(60)
+    second = await purse.make(usd(1000), but=("kept",))
+    again = await second.adopt("kept", ANN, GPT, 300, Tokens(input=9, output=9))
+    assert again is not None
+    again.outlive()
+    assert [one.left for one in await second.standing(ANN, GPT)] == [660]
+    await end(again.settle(250, Tokens(input=1, output=1)))
+    assert [one.left for one in await second.standing(ANN, GPT)] == [710]
+    rows = {row.id: (row.cost, row.facts.status) for row in await purse.rows()}
+    assert rows == {"kept": (250, "ok"), "other": (40, "unknown")}
+    assert await second.adopt("kept", ANN, GPT, 300, Tokens()) is None, "it is settled"
+    assert await second.adopt("other", ANN, GPT, 300, Tokens()) is None
+    assert (await purse.counts(second))["b", ""] == (290, 0)
+
+
 async def test_of_three_thousand_at_once_exactly_the_thousand_that_fit_are_admitted(purse: Purse):
     budgets = await purse.make(usd(1_000_000), usd(5_000_000, "key", "key"), usd(2_000_000, "all", "global"))
     tries = await asyncio.gather(*(reserve(budgets, f"c{n:04}", 1000) for n in range(3000)), return_exceptions=True)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from hub.budget import spend_keeper
-from hub.budget.budgets_redis import RedisBudgets
+from hub.budget.budgets_redis import OUTLIVES, RedisBudgets
 from hub.budget.usage_postgres import PostgresUsage
 from hub.call import Tokens
 from hub.refusal import BudgetExceeded, StoreDown
@@ -131,6 +131,46 @@ async def test_what_a_dead_process_sent_is_spent_at_least_and_what_it_did_not_is
     await alive._keeper._once()
     rows = {row.id: (row.cost, row.facts.status) for row in await purse.rows()}
     assert rows == {"sent": (40, "unknown"), "mine": (300, "ok")}
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_what_outlives_a_killed_process_stays_set_aside_until_it_is_adopted(purse: InRedis, lost: bool):
+    dead, alive = await purse.make(usd(1000)), await purse.make(usd(1000))
+    dead._keeper._task.cancel()
+    sent = await reserve(dead, "sent", 300)
+    sent.dispatching(40, Tokens(input=4))
+    sent.outlive()
+    await purse.pass_(3600)
+    await alive._keeper._once()
+    assert (await purse.counts(alive))["b", ""] == (0, 300)
+    if lost:
+        purse.server.ask("FLUSHALL")
+        await purse.pass_(0)
+        await alive._keeper._once()
+        assert [one.left for one in await alive.standing(ANN, GPT)] == [1000]
+    mine = await alive.adopt("sent", ANN, GPT, 300, Tokens())
+    assert mine is not None
+    mine.outlive()
+    assert (await purse.counts(alive))["b", ""] == (0, 300)
+    await end(mine.settle(250, Tokens()))
+    sent.hand_over()  # it was not dead after all
+    await end(sent.settle(7, Tokens()))
+    assert (await purse.counts(alive))["b", ""] == (250, 0)
+    assert [(row.id, row.cost) for row in await purse.rows()] == [("sent", 250)]
+
+
+async def test_what_nobody_adopts_is_spent_at_least_in_the_end(purse: InRedis):
+    dead, alive = await purse.make(usd(1000)), await purse.make(usd(1000))
+    dead._keeper._task.cancel()
+    sent = await reserve(dead, "sent", 300)
+    sent.dispatching(40, Tokens(input=4))
+    sent.outlive()
+    for seconds in (31, OUTLIVES / 1_000_000):
+        await purse.pass_(seconds)
+        await alive.standing(ANN, GPT)
+        await alive._keeper._once()
+    assert (await purse.counts(alive))["b", ""] == (40, 0)
+    assert await alive.adopt("sent", ANN, GPT, 300, Tokens()) is None
 
 
 @pytest.mark.parametrize("loss", ["flushed", "restarted", "emptied and restarted"])

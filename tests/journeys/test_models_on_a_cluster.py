@@ -1,0 +1,188 @@
+"""Models on two replicas of two workers each, behind a round-robin proxy: what one process stored, began or counted, every other knows.
+
+Stored responses, answers made in the background, budgets, dry runs and the usage ledger, with the official SDK and one provider behind all.
+"""
+
+import os
+import signal
+from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests.services.postgres import PostgresServer
+from tests.services.redis import RedisServer
+from tests.support import provider as scripted
+from tests.support.cluster import WORKERS, Cluster, cluster
+from tests.support.hub import Hub, wait_for
+from tests.support.journal import receipt_stands, records, verified
+from tests.support.responses import Shelf
+
+EACH = 9 * 250 + 3 * 2000
+MOST = 1000
+
+
+def config(url: str) -> dict[str, Any]:
+    grants = [{"model": "*"}]
+    names = ("ann", "bob", "planner", "stopper", "killer")
+    return {
+        "keys": [{"name": "root", "roles": ["admin"]}, *({"name": name, "subject": f"user:{name}", "grants": grants} for name in names)],
+        "providers": {"openai": {"wire": "openai", "base_url": f"{url}/v1", "like": "openai"}},
+        "models": {"fast": {"route": [{"provider": "openai", "model": "gpt-5-mini"}]}},
+        "budgets": [{"name": "month", "scope": "user", "window": "month", "usd": "10"}],
+        "server": {"drain": 1},
+    }
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture(scope="module")
+def hub(
+    tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, postgres_server: PostgresServer, redis_server: RedisServer
+) -> Generator[Cluster]:
+    database = postgres_server.create_database()
+    stores = {"postgres": postgres_server.url(database), "redis": redis_server.url}
+    with scripted.provider() as behind:
+        behind.always = shelf.answer
+        with cluster(tmp_path_factory.mktemp("models"), config(behind.url), **stores) as found:
+            wait_for(lambda: counts(found))
+            yield found
+        assert verified(found.database)["default"] > 0
+    postgres_server.drop_database(database)
+
+
+def client(hub: Cluster, key: str, at: Hub | None = None) -> openai.OpenAI:
+    """Through the proxy, or at one replica."""
+    return openai.OpenAI(base_url=(at or hub).url + "/v1", api_key=hub.keys[key], max_retries=0)
+
+
+def begin(asking: openai.OpenAI) -> Any:
+    return asking.responses.create(model="fast", input="Think.", background=True, max_output_tokens=MOST)
+
+
+def workers(replica: Hub) -> list[int]:
+    """The processes that serve."""
+    children = Path(f"/proc/{replica.pid}/task/{replica.pid}/children").read_text().split()
+    found = [int(pid) for pid in children if b"hub.processes.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(found) == WORKERS
+    return found
+
+
+def rows(hub: Cluster, key: str) -> list[dict[str, Any]]:
+    """What is in the ledger of a key, the oldest first."""
+    return hub.admin("GET", "/v1/usage", key=key)["data"][::-1]
+
+
+def left(asking: openai.OpenAI) -> int:
+    """What a dry run finds free in the key's budget, in nano-dollars."""
+    raw: Any = asking.post("/responses", body={"model": "fast", "input": "x"}, cast_to=object, options={"headers": {"hub-dry-run": "1"}})
+    return round(float(raw["budgets"][0]["left"]) * 1e9)
+
+
+def counts(hub: Cluster) -> bool:
+    """Whether budgets are counted yet: in the first seconds of Redis nobody knows what else is set aside."""
+    with suppress(openai.InternalServerError), client(hub, "planner") as asking:
+        return left(asking) > 0
+    return False
+
+
+def test_what_one_stored_every_other_finds_for_who_made_it_alone(hub: Cluster, shelf: Shelf) -> None:
+    with client(hub, "ann") as asking, client(hub, "bob") as other:
+        last: str | None = None
+        for turn in range(1, 6):
+            made = asking.responses.create(model="fast", input=f"Say {turn}.", previous_response_id=last)
+            assert made.output_text == f"Turn {turn}."
+            last = made.id
+        assert last is not None
+        for _ in range(4):
+            assert asking.responses.retrieve(last).output_text == "Turn 5."
+            assert len(list(asking.responses.input_items.list(last))) == 5
+            with pytest.raises(openai.NotFoundError):
+                other.responses.retrieve(last)
+            with pytest.raises(openai.BadRequestError):
+                other.responses.create(model="fast", input="And?", previous_response_id=last)
+        asking.responses.delete(last)
+        before = len(shelf.kept)
+        for _ in range(4):
+            with pytest.raises(openai.NotFoundError):
+                asking.responses.retrieve(last)
+        assert len(shelf.kept) == before
+
+
+def test_a_dry_run_and_the_ledger_say_the_same_at_every_replica(hub: Cluster) -> None:
+    with client(hub, "planner") as asking:
+        before = left(asking)
+        assert before == 10_000_000_000
+        for _ in range(6):
+            asking.responses.create(model="fast", input="x", store=False)
+        wait_for(lambda: len(rows(hub, "planner")) == 6)
+        for replica in hub.replicas:
+            with client(hub, "planner", replica) as here:
+                assert [left(here) for _ in range(3)] == [before - 6 * EACH] * 3, "nothing was set aside by the looking"
+                found: Any = here.get("/usage/summary", cast_to=object)
+                assert (found["total"]["calls"], found["total"]["cost_nano_usd"]) == (6, 6 * EACH)
+
+
+def test_who_is_asked_first_settles_it_whoever_took_the_call(hub: Cluster, shelf: Shelf) -> None:
+    """Read, cancelled, streamed and deleted at another replica than the one that set its money aside."""
+    one, two = hub.replicas
+    with client(hub, "bob", one) as taking, client(hub, "bob", two) as asking:
+        made = [begin(taking) for _ in range(4)]
+        assert left(asking) < 10_000_000_000 - 4 * MOST * 2000, "it is set aside for all"
+        read, cancelled, streamed, deleted = (one.id for one in made)
+        for response in (read, streamed, deleted):
+            shelf.finish(response)
+        raw = asking.responses.with_raw_response.retrieve(read)
+        told = [receipt_stands(hub.database, raw.headers["hub-receipt"])["settled"]["cost"]]
+        raw = asking.responses.with_raw_response.cancel(cancelled)
+        told.append(receipt_stands(hub.database, raw.headers["hub-receipt"])["settled"]["cost"])
+        assert list(asking.responses.retrieve(streamed, stream=True))[-1].type == "response.completed"
+        asking.responses.delete(deleted)
+        found = wait_for(lambda: len(rows(hub, "bob")) == 4 and rows(hub, "bob"))
+        assert sorted(row["status"] for row in found) == ["estimated", "ok", "ok", "ok"]
+        assert [row["cost_nano_usd"] for row in found if row["status"] == "ok"] == [EACH] * 3
+        assert told == [EACH, next(row["cost_nano_usd"] for row in found if row["status"] == "estimated")]
+        spent = sum(row["cost_nano_usd"] for row in found)
+        wait_for(lambda: left(taking) == left(asking) == 10_000_000_000 - spent)
+        for response in (read, cancelled, streamed):
+            taking.responses.retrieve(response)
+    settled = [one["settled"]["call"] for one in records(hub.database) if "settled" in one]
+    assert len(settled) == len(set(settled)), "once each"
+
+
+def test_what_a_replica_that_stops_waited_for_another_settles(hub: Cluster, shelf: Shelf) -> None:
+    one, _ = hub.replicas
+    with client(hub, "stopper", one) as taking:
+        made = [begin(taking) for _ in range(3)]
+    hub.balancer.replicas.remove(one.address)
+    assert one.stop() == 0
+    assert rows(hub, "stopper") == []
+    for response in made:
+        shelf.finish(response.id)
+    found = wait_for(lambda: len(rows(hub, "stopper")) == 3 and rows(hub, "stopper"))
+    assert [(row["status"], row["cost_nano_usd"]) for row in found] == [("ok", EACH)] * 3
+    one.start()
+    hub.balancer.replicas.append(one.address)
+    with client(hub, "stopper", one) as asking:
+        wait_for(lambda: left(asking) == 10_000_000_000 - 3 * EACH)
+
+
+def test_what_a_killed_one_waited_for_another_settles(hub: Cluster, shelf: Shelf) -> None:
+    _, two = hub.replicas
+    with client(hub, "killer", two) as taking:
+        made = [begin(taking) for _ in range(3)]
+    for pid in workers(two):
+        os.kill(pid, signal.SIGKILL)
+    for response in made:
+        shelf.finish(response.id)
+    found = wait_for(lambda: len(rows(hub, "killer")) == 3 and rows(hub, "killer"))
+    assert [(row["status"], row["cost_nano_usd"]) for row in found] == [("ok", EACH)] * 3
+    wait_for(lambda: [worker["state"] for worker in two.standing()["workers"]] == ["serving"] * WORKERS)
+    with client(hub, "killer", two) as asking:
+        wait_for(lambda: left(asking) == 10_000_000_000 - 3 * EACH)
