@@ -8,9 +8,10 @@ A reservation ends exactly once, whatever is called, and how often: `settle` and
 
 from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from hub.budget.tiers import Rule, Spender
 from hub.budget.usage import Facts
@@ -143,6 +144,33 @@ class Reservation:
             self.refund()
 
 
+_Kind = TypeVar("_Kind", bound=Reservation)
+
+
+class Outliving(Struct, frozen=True, omit_defaults=True):
+    """A reservation that outlives its process, as another is told of it. `caller` without what it may do."""
+
+    call: str
+    caller: Caller
+    target: Target
+    most: int | None
+    tokens: Tokens
+    least: int = 0
+    least_tokens: Tokens = NO_TOKENS
+    facts: Facts = Facts()
+
+    def onto(self, held: _Kind) -> _Kind:
+        """Such a one, sent."""
+        held.sent = held.outlives = True
+        held.least, held.least_tokens, held.facts = self.least, self.least_tokens, self.facts
+        return held
+
+
+def outliving(held: Reservation) -> Outliving:
+    who = replace(held.caller, grants=(), roles=(), scopes=(), ceilings=())
+    return Outliving(held.id, who, held.target, held.most, held.tokens, held.least, held.least_tokens, held.facts)
+
+
 Alert = Callable[[Rule, str, str, int, int, int], None]
 """Told that a threshold is passed: rule, organisation (empty: all), who, start of the window, percent, spent. Not on anybody's path."""
 
@@ -163,8 +191,8 @@ class Budgets(Protocol):
         """Settle what a process that died left under way, `but` for these calls, which will be adopted. Raises `StoreDown`."""
         ...
 
-    async def adopt(self, call_id: str, caller: Caller, target: Target, most: int | None, tokens: Tokens) -> Reservation | None:
-        """The reservation of a call that was to outlive its process; None where it is settled. Raises `StoreDown`."""
+    async def adopt(self, told: Outliving) -> Reservation | None:
+        """A reservation that was to outlive its process, and does this one; None where it is settled. Raises `StoreDown`."""
         ...
 
     async def resume(self) -> None:

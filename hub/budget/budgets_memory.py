@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-from hub.budget.budgets import NO_TOKENS, Alert, Left, Refusals, Reservation, Reserved, Room, exceeded, unpriced
+from hub.budget.budgets import NO_TOKENS, Alert, Left, Outliving, Refusals, Reservation, Reserved, Room, exceeded, unpriced
 from hub.budget.counter import Counter
 from hub.budget.known import Known, Matches, Place
 from hub.budget.tiers import rules_of, taken
@@ -99,14 +99,13 @@ class MemoryBudgets:
                 return self._when_loaded(held)
         return self._take(held, counters)
 
-    async def adopt(self, call_id: str, caller: Caller, target: Target, most: int | None, tokens: Tokens) -> Reservation | None:
-        known = self._matches.of(caller, target)
-        held = Held(self, call_id, known, target, most, tokens)
-        if await self._store.find(None, limit=1, id=call_id):
+    async def adopt(self, told: Outliving) -> Reservation | None:
+        held = told.onto(Held(self, told.call, self._matches.of(told.caller, told.target), told.target, told.most, told.tokens))
+        if await self._store.find(None, limit=1, id=told.call):
             return None
-        self._live[call_id] = held
         held.noted = True  # it may have been: where it was not there is nothing to forget
-        self._set_aside(held, self._counters_of(self._matches.of(caller, target)))
+        self._live[told.call] = held
+        self._set_aside(held, self._counters_of(self._matches.of(told.caller, told.target)))
         return held
 
     async def standing(self, caller: Caller, target: Target) -> tuple[Left, ...]:

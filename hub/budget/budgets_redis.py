@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from hub.budget.budgets import NO_TOKENS, Alert, Left, Refusals, Reservation, Reserved, Room, exceeded, resets_at, unpriced
+from hub.budget.budgets import NO_TOKENS, Alert, Left, Outliving, Refusals, Reservation, Reserved, Room, exceeded, resets_at, unpriced
 from hub.budget.known import Known, Matches
 from hub.budget.spend_keeper import AGAIN, Keeper
 from hub.budget.spend_redis import SpendRedis, Tally, record_of, tallies_of
@@ -117,15 +117,26 @@ class RedisBudgets:
             raise StoreDown("what calls cost cannot be written at the moment", retry_after=1.0)
         return self._reserve(held, known)
 
-    async def adopt(self, call_id: str, caller: Caller, target: Target, most: int | None, tokens: Tokens) -> Reservation | None:
-        known = self._matches.of(caller, target)
-        held = Shared(self, call_id, known, target, most, tokens)
-        if await self._spend.has_row(call_id) or await self._store.find(None, limit=1, id=call_id):
-            return None
+    async def adopt(self, told: Outliving) -> Reservation | None:
+        """What Redis says comes first: a row that is not there any more by then is in the ledger."""
+        known = self._matches.of(told.caller, told.target)
+        held = told.onto(Shared(self, told.call, known, told.target, told.most, told.tokens))
+        anew = False
         if known.tiers:
-            held.record = record_of(tallies_of(known), most, tokens)
-            await self._spend.restore([(call_id, held.record, b"")])  # where Redis has lost it; else it is there still
-            self._live[call_id] = held
+            tallies = tallies_of(known)
+            held.record = record_of(tallies, told.most, told.tokens)
+            held.until = self._spend.now() + OUTLIVES
+            held.mark = self._spend.sent(self._least(held), tallies, held.until)
+            found, _, *rest = await self._tried(partial(self._spend.adopt, told.call, held.record, held.mark), tallies)
+            if found == 0:
+                return None
+            anew = rest == [1]
+        if await self._store.find(None, limit=1, id=told.call):
+            if anew:
+                self._spend.refund(told.call)
+            return None
+        if held.record:
+            self._live[told.call] = held
         return held
 
     async def standing(self, caller: Caller, target: Target) -> tuple[Left, ...]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec import json as msgjson
 
 from hub.budget.known import Known
-from hub.budget.spend_scripts import ANEW, CLOCK, LOAD, REAP, REFUND, RENEW, RESERVE, RESTORE, SETTLE
+from hub.budget.spend_scripts import ADOPT, ANEW, CLOCK, LOAD, REAP, REFUND, RENEW, RESERVE, RESTORE, SETTLE
 from hub.budget.tiers import Rule, taken
 from hub.budget.usage import Usage, row_of, values
 from hub.budget.window import Span, span_of
@@ -57,9 +57,9 @@ class SpendRedis:
         self._names = count()
         self._name = take(6).hex()
         self._heard = (time.time_ns() // 1000, time.monotonic_ns())
-        scripts = (ANEW, LOAD, REAP, REFUND, RENEW, RESERVE, RESTORE, SETTLE)
+        scripts = (ADOPT, ANEW, LOAD, REAP, REFUND, RENEW, RESERVE, RESTORE, SETTLE)
         made = [Script(text.replace(CLOCK, clock)) for text in scripts]
-        self._anew, self._load, self._reap, self._refund, self._renew, self._reserve, self._restore, self._settle = made
+        self._adopt, self._anew, self._load, self._reap, self._refund, self._renew, self._reserve, self._restore, self._settle = made
 
     def now(self) -> int:
         """The time of Redis, as far as it can be known here."""
@@ -98,6 +98,9 @@ class SpendRedis:
         for one in tallies:
             arguments += (*self._window(one.rule), taken(one.rule.unit, row.cost, row.tokens))
         return await self._asked(self._settle, tallies, arguments)
+
+    async def adopt(self, call: str, record: bytes, sent: bytes) -> list[int]:
+        return await self._asked(self._adopt, (), [self.run, self._token, self.lease, call, record, sent])
 
     def refund(self, call: str) -> bool:
         """In order, and nobody waits for it. False where Redis is away."""
@@ -146,10 +149,6 @@ class SpendRedis:
     def mark(self, call: str, sent: bytes) -> bool:
         """Have Redis keep what a call has cost at least, once it is sent. Before anything else of this process that is sent afterwards."""
         return self.redis.post(SENT.encode(), pack("HSET", SENT, call, sent))
-
-    async def has_row(self, call: str) -> bool:
-        """Whether a call is settled, and its row perhaps not in the ledger yet."""
-        return bool(await self.redis.command("HEXISTS", ROWS, call))
 
     def sent(self, row: Usage, tallies: Sequence[Tally], until: int = 0) -> bytes:
         """What `mark` keeps. `until`: when the call is ended though its lease has run out before; 0: with its lease."""

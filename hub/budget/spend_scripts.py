@@ -297,9 +297,27 @@ return 1
 """
 )
 
+ASIDE_AGAIN = """
+-- Set aside again what a call has in a life of the counts that does not know of it; false where it does.
+local function aside_again(id, run, record, sent, lease)
+  if call('HSETNX', HELD, id, record) == 0 then return false end
+  for _, one in ipairs(cjson.decode(record)) do
+    if call('HGET', one[1], 'u') ~= run then
+      make(one[1], 0, run, call('HGET', META, 'seq'))
+      call('PEXPIRE', one[1], 172800000)
+    end
+    call('HINCRBY', one[1], 'r', int(one[2]))
+  end
+  call('ZADD', LEASES, int(now + lease), id)
+  if sent ~= '' then call('HSET', SENT, id, sent) end
+  return true
+end
+"""
+
 RESTORE = (
     HEAD
     + LET_GO
+    + ASIDE_AGAIN
     + """
 -- Calls under way, to counts that have lost them, or (`again`) to others than before. ARGV: run, lease, again; then for each call:
 -- its name, what it sets aside, what was sent or ''. Returns how many were there anew, or -1 where this is another life still.
@@ -310,20 +328,26 @@ for i = 4, #ARGV, 3 do
   if ARGV[3] == '1' and not let_go(id, ARGV[1]) then
     id = nil -- it has ended meanwhile
   end
-  if id and call('HSETNX', HELD, id, ARGV[i + 1]) == 1 then
-    anew = anew + 1
-    for _, one in ipairs(cjson.decode(ARGV[i + 1])) do
-      if call('HGET', one[1], 'u') ~= ARGV[1] then
-        make(one[1], 0, ARGV[1], call('HGET', META, 'seq'))
-        call('PEXPIRE', one[1], 172800000)
-      end
-      call('HINCRBY', one[1], 'r', int(one[2]))
-    end
-    call('ZADD', LEASES, int(now + ARGV[2]), id)
-    if ARGV[i + 2] ~= '' then call('HSET', SENT, id, ARGV[i + 2]) end
-  end
+  if id and aside_again(id, ARGV[1], ARGV[i + 1], ARGV[i + 2], ARGV[2]) then anew = anew + 1 end
 end
 return anew
+"""
+)
+
+ADOPT = (
+    HEAD
+    + ASIDE_AGAIN
+    + """
+-- A call of a process that may be dead, to be settled by this one. ARGV: run, token, lease, call, what it sets aside, what was sent.
+-- Returns {1, now, 0} it is held; {1, now, 1} it was not, and is anew; {0, now} it is settled, and its row is here; {-3, now, run}
+local run, id = ARGV[1], ARGV[4]
+local meta = life(ARGV[2])[1]
+if meta ~= run then return { -3, now, meta } end
+if call('HEXISTS', ROWS, id) == 1 then return { 0, now } end
+if aside_again(id, run, ARGV[5], ARGV[6], ARGV[3]) then return { 1, now, 1 } end
+call('ZADD', LEASES, 'XX', int(now + ARGV[3]), id)
+call('HSET', SENT, id, ARGV[6])
+return { 1, now, 0 }
 """
 )
 

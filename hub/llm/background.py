@@ -141,7 +141,7 @@ class Background:
         if here or not elsewhere:
             return here[-1] if here else None
         try:
-            found = [await self._adopt(row) for row in await self._rows.find(caller.org, caller.subject, response)]
+            found = [await self._adopt(row, FIRST) for row in await self._rows.find(caller.org, caller.subject, response)]
         except Refusal:
             return None  # the process that waits for it finds out by itself
         return next((one for one in found if one is not None), None)
@@ -207,13 +207,16 @@ class Background:
         except Refusal:
             one.ending, one.doubt = False, True  # it may be gone by now
             return None
-        del self._waiting[one.row.call]
-        if one.task is not None:
-            one.task.cancel()
+        self._let_go(one)
         if mine:
             return one.due.settle(tokens, status, said)
         one.due.held.hand_over()
         return None
+
+    def _let_go(self, one: _Waiting) -> None:
+        self._waiting.pop(one.row.call, None)
+        if one.task is not None:
+            one.task.cancel()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -223,24 +226,24 @@ class Background:
 
     # What other processes wait for, or did
 
-    async def _adopt(self, row: Row) -> _Waiting | None:
+    async def _adopt(self, row: Row, pause: float = 0.0) -> _Waiting | None:
         """Wait for it here. None where it is settled. Raises `StoreDown`."""
         here = self._waiting.get(row.call)
         if here is not None:
             return here
         task = self._adopting.get(row.call)
         if task is None:
-            task = self._adopting[row.call] = asyncio.create_task(self._adopted(row))
+            task = self._adopting[row.call] = asyncio.create_task(self._adopted(row, pause))
             task.add_done_callback(lambda _: self._adopting.pop(row.call, None))
         return await asyncio.shield(task)
 
-    async def _adopted(self, row: Row) -> _Waiting | None:
-        due = await again(self._budgets, row.call, row.target, row.body)
+    async def _adopted(self, row: Row, pause: float) -> _Waiting | None:
+        due = await again(self._budgets, row.body)
         if due is None:
             await self._rows.take(row.call)
             return None
         one = self._waiting[row.call] = _Waiting(row, due, doubt=False)
-        one.task = asyncio.create_task(self._tend(one, 0.0), name="background-response")
+        one.task = asyncio.create_task(self._tend(one, pause), name="background-response")
         return one
 
     async def _keep(self) -> None:
@@ -248,13 +251,20 @@ class Background:
         while True:
             with contextlib.suppress(Refusal):
                 mine = [call for call, one in self._waiting.items() if not one.doubt]
-                if mine:
-                    await self._rows.renew(mine, _LEASE)
+                self._lost(mine, await self._rows.renew(mine, _LEASE) if mine else [])
                 for row in await self._rows.claim(_LEASE, every=self._alone):
                     await self._take_over(row)
                 if self._alone:
                     return
             await asyncio.sleep(EVERY)
+
+    def _lost(self, mine: list[str], there: list[str]) -> None:
+        """Let go what other processes have settled meanwhile."""
+        for call in set(mine).difference(there):
+            one = self._waiting.get(call)
+            if one is not None and not one.ending and not one.doubt:
+                self._let_go(one)
+                one.due.held.hand_over()
 
     async def _take_over(self, row: Row) -> None:
         try:

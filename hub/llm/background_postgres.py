@@ -16,7 +16,10 @@ _PUT = (
 )
 _TAKE = "DELETE FROM background_response WHERE call = $1 RETURNING call"
 _FIND = f"SELECT {_NAMES} FROM background_response WHERE org = $1 AND subject = $2 AND response = $3"  # noqa: S608 (constants)
-_RENEW = f"UPDATE background_response SET until = CASE WHEN $2 > 0 THEN {_NOW} + $2 ELSE 0 END WHERE call = ANY($1::text[])"  # noqa: S608 (constants)
+_RENEW = (
+    f"UPDATE background_response SET until = CASE WHEN $2 > 0 THEN {_NOW} + $2 ELSE 0 END "  # noqa: S608 (constants)
+    "WHERE call = ANY($1::text[]) RETURNING call"
+)
 _CLAIM = (
     f"UPDATE background_response SET until = {_NOW} + $1 WHERE call IN "  # noqa: S608 (constants)
     f"(SELECT call FROM background_response WHERE until < {_NOW} OR $2 FOR UPDATE SKIP LOCKED) RETURNING {_NAMES}"
@@ -44,8 +47,9 @@ class PostgresBackground:
         found = await self._postgres.read(lambda connection: connection.fetch("SELECT call FROM background_response"))
         return [str(row[0]) for row in found]
 
-    async def renew(self, calls: Sequence[str], lease: int) -> None:
-        await self._postgres.write(lambda connection: connection.execute(_RENEW, list(calls), lease))
+    async def renew(self, calls: Sequence[str], lease: int) -> list[str]:
+        found = await self._postgres.write(lambda connection: connection.fetch(_RENEW, list(calls), lease))
+        return [str(row[0]) for row in found]
 
     async def claim(self, lease: int, *, every: bool) -> list[Row]:
         found = await self._postgres.write(lambda connection: connection.fetch(_CLAIM, lease, every))

@@ -51,8 +51,8 @@ class Rows(Protocol):
         """The calls of all that there are."""
         ...
 
-    async def renew(self, calls: Sequence[str], lease: int) -> None:
-        """Their process looks after them for as long again; with a `lease` of 0 not any longer."""
+    async def renew(self, calls: Sequence[str], lease: int) -> list[str]:
+        """Their process looks after them for as long again; with a `lease` of 0 not any longer. Those that are there still."""
         ...
 
     async def claim(self, lease: int, *, every: bool) -> list[Row]:

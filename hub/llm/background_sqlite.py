@@ -12,7 +12,7 @@ _NAMES = ", ".join(COLUMNS)
 _PUT = f"INSERT OR REPLACE INTO background_response ({_NAMES}, until) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608 (constants)
 _TAKE = "DELETE FROM background_response WHERE call = ? RETURNING call"
 _FIND = f"SELECT {_NAMES} FROM background_response WHERE org = ? AND subject = ? AND response = ?"  # noqa: S608 (constants)
-_RENEW = "UPDATE background_response SET until = ? WHERE call IN (SELECT value FROM json_each(?))"
+_RENEW = "UPDATE background_response SET until = ? WHERE call IN (SELECT value FROM json_each(?)) RETURNING call"
 _CLAIM = f"UPDATE background_response SET until = ?1 WHERE until < ?2 OR ?3 RETURNING {_NAMES}"  # noqa: S608 (constants)
 
 
@@ -38,9 +38,9 @@ class SqliteBackground:
             lambda connection: [call for (call,) in connection.execute("SELECT call FROM background_response")]
         )
 
-    async def renew(self, calls: Sequence[str], lease: int) -> None:
+    async def renew(self, calls: Sequence[str], lease: int) -> list[str]:
         given = (_now() + lease if lease else 0, msgspec.json.encode(calls).decode())
-        await self._database.write(lambda connection: connection.execute(_RENEW, given) and None)
+        return await self._database.write(lambda connection: [call for (call,) in connection.execute(_RENEW, given).fetchall()])
 
     async def claim(self, lease: int, *, every: bool) -> list[Row]:
         given = (_now() + lease, _now(), every)

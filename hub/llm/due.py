@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from hub.budget.budgets import Budgets, Reservation
+from hub.budget.budgets import Budgets, Outliving, Reservation, outliving
 from hub.budget.prices import Price, cost
 from hub.budget.usage import Facts
-from hub.call import Caller, Target, Tokens
-from hub.refusal import StoreDown
+from hub.call import Tokens
 
 
 class Due(Struct, frozen=True):
@@ -40,10 +39,8 @@ class Due(Struct, frozen=True):
         return found if spent is None else found | {"cost": spent}
 
     def kept(self) -> str:
-        """All that `again` needs beside the row's own columns."""
-        held = self.held
-        who = msgspec.structs.replace(held.caller, grants=(), roles=(), scopes=(), ceilings=())
-        return msgspec.json.encode(_Kept(who, held.most, held.tokens, held.least, held.least_tokens, self.facts, self.price)).decode()
+        """All that `again` needs."""
+        return msgspec.json.encode(_Kept(outliving(self.held), self.facts, self.price)).decode()
 
     def close(self) -> None:
         """Nobody waits for it any longer: it is spent at what it cost at least."""
@@ -52,30 +49,16 @@ class Due(Struct, frozen=True):
 
 
 class _Kept(Struct, frozen=True, omit_defaults=True):
-    """`caller` without what it may do."""
-
-    caller: Caller
-    most: int | None
-    tokens: Tokens
-    least: int
-    least_tokens: Tokens
+    told: Outliving
     facts: Facts
-    price: Price | None
+    price: Price | None = None
 
 
 _decoder = msgspec.json.Decoder(_Kept)
 
 
-async def again(budgets: Budgets, call: str, target: Target, body: str) -> Due | None:
+async def again(budgets: Budgets, kept: str) -> Due | None:
     """Of what was kept by a process that may be dead; None where it is settled already. Raises `StoreDown`."""
-    kept = _decoder.decode(body)
-    held = await budgets.adopt(call, kept.caller, target, kept.most, kept.tokens)
-    if held is None:
-        return None
-    held.sent, held.least, held.least_tokens, held.facts = True, kept.least, kept.least_tokens, kept.facts
-    try:
-        held.outlive()
-    except StoreDown:
-        held.hand_over()
-        raise
-    return Due(held, kept.price, kept.facts)
+    found = _decoder.decode(kept)
+    held = await budgets.adopt(found.told)
+    return None if held is None else Due(held, found.price, found.facts)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hub.budget.budgets import Budgets
+from hub.budget.budgets import Budgets, outliving
 from hub.call import Tokens
 from hub.config.callers import LimitSpec
 from hub.config.money import BudgetSpec
@@ -61,16 +61,16 @@ async def test_what_outlives_its_process_is_settled_once_by_who_adopts_it(purse:
     await first.close()
     await purse.pass_(60)
     second = await purse.make(usd(1000), but=("kept",))
-    again = await second.adopt("kept", ANN, GPT, 300, Tokens(input=9, output=9))
+    again = await second.adopt(outliving(kept))
     assert again is not None
-    again.outlive()
     assert [one.left for one in await second.standing(ANN, GPT)] == [660]
     await end(again.settle(250, Tokens(input=1, output=1)))
     assert [one.left for one in await second.standing(ANN, GPT)] == [710]
     rows = {row.id: (row.cost, row.facts.status) for row in await purse.rows()}
     assert rows == {"kept": (250, "ok"), "other": (40, "unknown")}
-    assert await second.adopt("kept", ANN, GPT, 300, Tokens()) is None, "it is settled"
-    assert await second.adopt("other", ANN, GPT, 300, Tokens()) is None
+    assert await second.adopt(outliving(kept)) is None, "it is settled"
+    assert await second.adopt(outliving(other)) is None
+    assert [one.left for one in await second.standing(ANN, GPT)] == [710]
     assert (await purse.counts(second))["b", ""] == (290, 0)
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from hub.budget import spend_keeper
+from hub.budget.budgets import outliving
 from hub.budget.budgets_redis import OUTLIVES, RedisBudgets
 from hub.budget.usage_postgres import PostgresUsage
 from hub.call import Tokens
@@ -148,11 +149,11 @@ async def test_what_outlives_a_killed_process_stays_set_aside_until_it_is_adopte
         await purse.pass_(0)
         await alive._keeper._once()
         assert [one.left for one in await alive.standing(ANN, GPT)] == [1000]
-    mine = await alive.adopt("sent", ANN, GPT, 300, Tokens())
+    mine = await alive.adopt(outliving(sent))
     assert mine is not None
-    mine.outlive()
     assert (await purse.counts(alive))["b", ""] == (0, 300)
     await end(mine.settle(250, Tokens()))
+    assert await alive.adopt(outliving(sent)) is None, "it is settled, and its row may not be in the ledger yet"
     sent.hand_over()  # it was not dead after all
     await end(sent.settle(7, Tokens()))
     assert (await purse.counts(alive))["b", ""] == (250, 0)
@@ -170,7 +171,7 @@ async def test_what_nobody_adopts_is_spent_at_least_in_the_end(purse: InRedis):
         await alive.standing(ANN, GPT)
         await alive._keeper._once()
     assert (await purse.counts(alive))["b", ""] == (40, 0)
-    assert await alive.adopt("sent", ANN, GPT, 300, Tokens()) is None
+    assert await alive.adopt(outliving(sent)) is None
 
 
 @pytest.mark.parametrize("loss", ["flushed", "restarted", "emptied and restarted"])
