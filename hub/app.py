@@ -15,6 +15,7 @@ from hub.admin.routes import Admin
 from hub.audit.checkpoint import Signer
 from hub.audit.journal import Journal
 from hub.budget.alerts import Alerts
+from hub.budget.override_desk import OverrideDesk
 from hub.budget.price_book import PriceBook
 from hub.budget.price_desk import PriceDesk
 from hub.capture.keeper import Keeper
@@ -106,6 +107,10 @@ class Hub:
         self.prices = PriceBook(config.prices)
         self.price_desk = PriceDesk(medium.prices, self.prices)
         self.budgets = commons.budgets(medium.usage, config, self.alerts.raised)
+        self.overrides = OverrideDesk(medium.overrides, self.budgets)
+        self.overrides.configure(config.budgets, config.orgs)
+        self.identity.on_epochs(self.overrides.follow)
+        self.overrides.on_change(self.identity.announce)
         self.guard = Guard(self.journal.boot)
         self.shipping = Shipping(config, self.egress, known)
         self.steps = Steps(self.identity, self.limits, self.journal, self.metrics, self.shipping.watch)
@@ -133,7 +138,7 @@ class Hub:
         self.edge.newer = Newer(self.edge, greeting, self.switchboard)
         self.edge.legacy = Legacy(self.edge, greeting, self.switchboard, self.sessions, commons.underway)
         seen = (self.whole_status, self.not_ready, self.standing)
-        self.admin = Admin(self.steps, self.vault, *seen, prices=self.price_desk, keeper=self.keeper, surface=_surface)
+        self.admin = Admin(self.steps, self.vault, *seen, self.price_desk, self.overrides, keeper=self.keeper, surface=_surface)
         self.app = Gate(self.edge, self.models, self.admin.app, config.server)
         self.among: Callable[[], dict[str, Any]] = dict
         """What is known of other processes that serve with this one."""
@@ -172,6 +177,7 @@ class Hub:
         self.shipping.start()
         await self.medium.usage.open()
         await self.budgets.open(await self.background.waiting())
+        await self.overrides.open()
         await self.alerts.open()
         self.keeper.configure(self.loaded.config.orgs)
         await self.keeper.open()
@@ -256,6 +262,7 @@ class Hub:
         self.prices.declare(loaded.config.prices)
         self._configure_models(loaded.config)
         self.budgets.configure(loaded.config.budgets, loaded.config.limits)
+        self.overrides.configure(loaded.config.budgets, loaded.config.orgs)
         self.alerts.configure(loaded.config.budgets)
         self.keeper.configure(loaded.config.orgs)
         await self.fleet.configure(loaded.config.upstreams)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from hub.audit.ledger import Ledger
 from hub.budget.daily import Days
+from hub.budget.override_rows import Rows as OverrideRows
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.usage import Ledger as UsageLedger
 from hub.capture.rows import Contents
@@ -31,6 +32,7 @@ class Medium(Protocol):
     days: Days
     prices: PriceShelf
     usage: UsageLedger
+    overrides: OverrideRows
     vault: Rows
     contents: Contents
     stored: StoredRows

@@ -10,6 +10,8 @@ from hub.audit.ledger import Ledger
 from hub.audit.ledger_postgres import PostgresLedger
 from hub.budget.daily import Days
 from hub.budget.daily_postgres import PostgresDays
+from hub.budget.override_postgres import PostgresOverrides
+from hub.budget.override_rows import Rows as OverrideRows
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_postgres import PostgresPriceShelf
 from hub.budget.usage import Ledger as UsageLedger
@@ -62,6 +64,7 @@ class OnPostgres:
         self.days: Days = PostgresDays(postgres)
         self.prices: PriceShelf = PostgresPriceShelf(postgres)
         self.usage: UsageLedger = PostgresUsage(postgres)
+        self.overrides: OverrideRows = PostgresOverrides(postgres)
         self.vault: Rows = PostgresVault(postgres)
         self.contents: Contents = PostgresContents(postgres)
         self.stored: StoredRows = PostgresStored(postgres)

@@ -7,6 +7,8 @@ from hub.audit.ledger import Ledger
 from hub.audit.ledger_sqlite import SqliteLedger
 from hub.budget.daily import Days
 from hub.budget.daily_sqlite import SqliteDays
+from hub.budget.override_rows import Rows as OverrideRows
+from hub.budget.override_sqlite import SqliteOverrides
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.budget.usage import Ledger as UsageLedger
@@ -41,6 +43,7 @@ class OnSqlite:
         self.days: Days = SqliteDays(database)
         self.prices: PriceShelf = SqlitePriceShelf(database)
         self.usage: UsageLedger = SqliteUsage(database)
+        self.overrides: OverrideRows = SqliteOverrides(database)
         self.vault: Rows = SqliteVault(database)
         self.contents: Contents = SqliteContents(database)
         self.stored: StoredRows = SqliteStored(database)

@@ -24,6 +24,7 @@ TAGS = {
     "MCP": "Virtual servers, by the Model Context Protocol over streamable HTTP.",
     "Keys": "Who may call. For operators and for administrators of an organisation.",
     "Prices": "What models cost.",
+    "Budgets": "What may be spent, and another amount for a while.",
     "Vault": "Providers' keys, encrypted.",
     "Contents": "What was said in calls, where an organisation has opted in to have it kept. Each reading is on record.",
     "Operations": "What runs, and how it fares.",

@@ -120,6 +120,71 @@ class PriceDecided(Struct, frozen=True):
     decision: Literal["confirmed", "rejected"]
 
 
+class OverrideShown(Struct, frozen=True):
+    """What a budget may spend for a while. `ended` and `ended_by` are empty where it was not taken back; `by` is the id of a key."""
+
+    id: str
+    budget: str
+    scope: str
+    org: Annotated[str, Meta(description="`*`: all organisations.")]
+    who: Annotated[str, Meta(description="`*`: each of those the budget counts separately.")]
+    mode: Literal["raise", "set"]
+    unit: str
+    amount: Annotated[str | int, Meta(description="US dollars as a text, exact; tokens and calls as a number.")]
+    given: str
+    until: str
+    reason: str
+    by: str
+    subject: str
+    ended: str
+    ended_by: str
+
+
+class OverrideKept(OverrideShown, frozen=True, kw_only=True):
+    """A new override."""
+
+    replaced: Annotated[str, Meta(description="The id of the one before it for the same; empty where there was none.")]
+
+
+class OverrideGiven(Struct, frozen=True):
+    """It holds in every process."""
+
+    override: OverrideKept
+
+
+class OverrideEnded(Struct, frozen=True):
+    """What was taken back."""
+
+    ended: OverrideShown
+
+
+class OverrideList(Struct, frozen=True):
+    """Overrides, the newest first."""
+
+    overrides: tuple[OverrideShown, ...]
+
+
+class BudgetShown(Struct, frozen=True):
+    """A budget of the configuration, and the overrides of it that hold."""
+
+    budget: str
+    scope: str
+    match: str
+    org: str
+    window: str
+    zone: str
+    unit: str
+    amount: str | int
+    enforced: bool
+    overrides: tuple[OverrideShown, ...]
+
+
+class BudgetList(Struct, frozen=True):
+    """The budgets that an administrator's organisation is held against; of the hub's operators all."""
+
+    budgets: tuple[BudgetShown, ...]
+
+
 class SecretList(Struct, frozen=True):
     """Secrets of the vault. Never their values."""
 

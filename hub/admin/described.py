@@ -8,6 +8,7 @@ from hub.admin import answered as told
 from hub.admin.answers import problem
 from hub.admin.prices import NewTable, StagedDecision
 from hub.admin.vault import NewValue
+from hub.budget.override_vet import Wish
 from hub.identity.giving import Wanted
 from hub.identity.roles import HUB_WIDE, OPERATORS, ROLES, TABLE
 from hub.openapi.operation import Answer, Body, Errors, Operation, Parameter
@@ -169,6 +170,53 @@ _DESCRIBED: tuple[Operation, ...] = (
             ("confirm", "Put the staged price table in force", "It prices every call from now on."),
             ("reject", "Drop the staged price table", "It is gone."),
         )
+    ),
+    Operation(
+        "GET",
+        "/admin/v1/budgets",
+        "list_budgets",
+        "Budgets",
+        "List budgets",
+        json(told.BudgetList, "Budgets of the configuration, with the overrides that hold."),
+        PROBLEMS,
+        parameters=(_ORG,),
+        permission="budgets:read",
+    ),
+    Operation(
+        "GET",
+        "/admin/v1/budgets/overrides",
+        "list_overrides",
+        "Budgets",
+        "List overrides of budgets",
+        json(told.OverrideList, "At most 1000, the newest first."),
+        PROBLEMS,
+        parameters=(_ORG, Parameter("ended", "query", "Those that have ended, or were taken back, too.", bool)),
+        permission="budgets:read",
+    ),
+    Operation(
+        "POST",
+        "/admin/v1/budgets/{budget}/overrides",
+        "override_budget",
+        "Budgets",
+        "Raise or set what a budget may spend, for a while",
+        json(told.OverrideGiven, "It holds in every process from now on.", "201"),
+        PROBLEMS,
+        "Another that holds for the same budget, organisation and `who` is replaced. What counts all organisations together, or is meant "
+        f"for all of them, is for keys of the organisation `{OPERATORS}`.",
+        parameters=(Parameter("budget", "path", "The name of a budget.", example="team-day"),),
+        body=Body(Wish, {"amount": "25", "until": "window", "reason": "release week", "who": "core"}),
+        permission="budgets:write",
+    ),
+    Operation(
+        "DELETE",
+        "/admin/v1/budgets/overrides/{override}",
+        "restore_budget",
+        "Budgets",
+        "Take an override back",
+        json(told.OverrideEnded, "What is configured, or a wider override, holds again in every process."),
+        PROBLEMS,
+        parameters=(Parameter("override", "path", "The id of an override.", example="01a1fdfb-c180-75de-a1ea-db20d204fcd0"),),
+        permission="budgets:write",
     ),
     Operation(
         "GET",

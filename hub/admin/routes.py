@@ -16,10 +16,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.admin import contents, document, vault
+from hub.admin import budgets, contents, document, vault
 from hub.admin.answers import answer, problem, read
 from hub.admin.prices import Prices
 from hub.audit import record
+from hub.budget.override_desk import OverrideDesk
 from hub.budget.price_desk import PriceDesk
 from hub.call import Caller, Credential
 from hub.capture.keeper import Keeper
@@ -53,6 +54,7 @@ class Admin:
         ready: Callable[[], list[str]],
         standing: Callable[[], dict[str, Any]],
         prices: PriceDesk,
+        overrides: OverrideDesk,
         keeper: Keeper,
         surface: Callable[[], str],
     ) -> None:
@@ -74,6 +76,7 @@ class Admin:
                 Route("/admin/v1/keys", self.guarded(self._list_keys, "keys:read"), methods=["GET"]),
                 Route("/admin/v1/keys", self.guarded(self._create_key, "keys:write"), methods=["POST"]),
                 Route("/admin/v1/keys/{key}", self.guarded(self._revoke_key, "keys:write"), methods=["DELETE"]),
+                *budgets.routes(self, overrides, steps.identity),
                 *vault.routes(self, kept, keeper),
                 *contents.routes(self, keeper),
                 *document.routes(surface),

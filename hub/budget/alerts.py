@@ -85,15 +85,16 @@ class Alerts:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def raised(self, rule: Rule, org: str, who: str, start: int, percent: int, spent: int) -> None:
-        """A threshold is passed. Costs whoever says so nothing but this."""
+    def raised(self, rule: Rule, org: str, who: str, start: int, percent: int, spent: int, cap: int) -> None:
+        """A threshold is passed. Costs whoever says so nothing but this. One of an override is another than that of what is configured."""
         length = 60 * rule.window.slot
         first = start - start % length if length else start  # a rolling window has no beginning: once in its length
-        name = f"{rule.basis}/{org}/{who}/{first}/{percent}"
-        amounts = (shown(rule.unit, spent), shown(rule.unit, rule.cap))
+        counter = rule.basis if cap == rule.cap else f"{rule.basis}.{cap}"
+        name = f"{counter}/{org}/{who}/{first}/{percent}"
+        amounts = (shown(rule.unit, spent), shown(rule.unit, cap))
         now = instant(time.time_ns() // 1000)
         body = Notice(name, rule.name, rule.scope, org, who, rule.unit, percent, *amounts, instant(first), now)
-        self._passed.append(AlertRow(rule.basis, f"{org}:{who}", first, percent, msgjson.encode(body).decode()))
+        self._passed.append(AlertRow(counter, f"{org}:{who}", first, percent, msgjson.encode(body).decode()))
         self._due.set()
 
     def unpriced(self, target: Target, org: str) -> None:

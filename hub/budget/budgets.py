@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from hub.budget.overrides import Overrides
 from hub.budget.tiers import Rule, Spender
 from hub.budget.usage import Facts
 from hub.budget.window import FOREVER, MICROS
@@ -31,7 +32,8 @@ BUSY = MICROS
 class Left(Struct, frozen=True):
     """What is left of a budget for one `who`: nano-dollars, tokens or calls, below zero where more was spent than there was.
 
-    `resets` in microseconds since 1970, None where nothing resets; of a rolling window when the oldest of it is past.
+    `resets` in microseconds since 1970, None where nothing resets; of a rolling window when the oldest of it is past. `override`: until
+    when `cap` is another than is configured; None where it is that.
     """
 
     budget: str
@@ -43,6 +45,7 @@ class Left(Struct, frozen=True):
     resets: int | None
     hard: bool = True
     limit: bool = False
+    override: int | None = None
 
 
 class Room(Struct):
@@ -171,8 +174,9 @@ def outliving(held: Reservation) -> Outliving:
     return Outliving(held.id, who, held.target, held.most, held.tokens, held.least, held.least_tokens, held.facts)
 
 
-Alert = Callable[[Rule, str, str, int, int, int], None]
-"""Told that a threshold is passed: rule, organisation (empty: all), who, start of the window, percent, spent. Not on anybody's path."""
+Alert = Callable[[Rule, str, str, int, int, int, int], None]
+"""Told that a threshold is passed: rule, organisation (empty: all), who, start of the window, percent, spent, and of how much. Not on
+anybody's path."""
 
 Reserved = Reservation | Awaitable[Reservation]
 """A reservation at once, or one that must be waited for."""
@@ -205,6 +209,14 @@ class Budgets(Protocol):
 
     def configure(self, budgets: tuple[BudgetSpec, ...], limits: tuple[LimitSpec, ...]) -> None:
         """Replace the rules. What was spent is counted by the new ones too, from the ledger."""
+        ...
+
+    def override(self, overrides: Overrides) -> None:
+        """Replace what holds for a while in place of configured amounts. What is set aside and spent stays as it is."""
+        ...
+
+    def now(self) -> int:
+        """The time by which windows and overrides end: microseconds since 1970."""
         ...
 
     def reserve(self, call_id: str, caller: Caller, target: Target, bound: int | None, tokens: Tokens) -> Reserved:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection
 from hub.budget.budgets import NO_TOKENS, Alert, Left, Outliving, Refusals, Reservation, Reserved, Room, exceeded, unpriced
 from hub.budget.counter import Counter
 from hub.budget.known import Known, Matches, Place
+from hub.budget.overrides import NONE, Overrides
 from hub.budget.tiers import rules_of, taken
 from hub.budget.usage import Facts, Ledger, Sum, Usage, ask_for, slots
 from hub.budget.window import Span
@@ -52,6 +53,7 @@ class MemoryBudgets:
         self._live: dict[str, Held] = {}
         self._room = KNOWN
         self.refusals = Refusals()
+        self._overrides = NONE
         self.configure(budgets, limits)
 
     async def open(self, but: Collection[str] = ()) -> None:
@@ -72,16 +74,24 @@ class MemoryBudgets:
 
     def configure(self, budgets: tuple[BudgetSpec, ...], limits: tuple[LimitSpec, ...]) -> None:
         self._rules = rules_of(budgets, limits)
-        self._matches = Matches(self._rules)
-        kept = {rule.basis: rule for rule in self._rules}
-        for at, counter in tuple(self._counters.items()):
-            if at[0] in kept:
-                counter.rule = kept[at[0]]
-            else:
-                del self._counters[at]
+        self._follow()
         for held in self._live.values():  # what is under way is set aside in the new counts too
             self._let_go(held)
             self._set_aside(held, self._counters_of(self._matches.of(held.caller, held.target)))
+
+    def override(self, overrides: Overrides) -> None:
+        self._overrides = overrides
+        self._follow()
+
+    def _follow(self) -> None:
+        """Have counts go by the rules of now; those of rules that are no more are forgotten."""
+        self._matches = Matches(self._rules, self._overrides)
+        kept, now = {rule.basis: rule for rule in self._rules}, self.now()
+        for at, counter in tuple(self._counters.items()):
+            if at[0] in kept:
+                counter.follow(self._overrides.applied(kept[at[0]], at[1], at[2]), now)
+            else:
+                del self._counters[at]
 
     def reserve(self, call_id: str, caller: Caller, target: Target, bound: int | None, tokens: Tokens) -> Reserved:
         known = self._matches.of(caller, target)
@@ -137,7 +147,7 @@ class MemoryBudgets:
         for counter in self.counters():
             room = found.get(counter.rule.basis)
             if room is not None:
-                room.left = min(room.left, counter.rule.cap - counter.spent - counter.reserved)
+                room.left = min(room.left, counter.cap - counter.spent - counter.reserved)
                 room.reserved += counter.reserved
         return list(found.values())
 
@@ -168,7 +178,7 @@ class MemoryBudgets:
             left.append(counter.left())
             if rule.percents and self._alert is not None:
                 for percent in counter.crossed():
-                    self._alert(rule, counter.org, counter.who, counter.span.start, percent, counter.spent)
+                    self._alert(rule, counter.org, counter.who, counter.span.start, percent, counter.spent, counter.cap)
         held.left = tuple(left)
         self._store.put(Usage(held.id, now, *held.names, cost, tokens, facts), holds=held.noted)
 

@@ -19,6 +19,7 @@ import msgspec
 
 from hub.budget.budgets import NO_TOKENS, Alert, Left, Outliving, Refusals, Reservation, Reserved, Room, exceeded, resets_at, unpriced
 from hub.budget.known import Known, Matches
+from hub.budget.overrides import NONE, Overrides
 from hub.budget.spend_keeper import AGAIN, Keeper
 from hub.budget.spend_redis import SpendRedis, Tally, record_of, tallies_of
 from hub.budget.spend_scripts import CLOCK
@@ -74,6 +75,7 @@ class RedisBudgets:
         redis.on_return(self._keeper.returned)
         self.refusals = Refusals()
         self._seen: dict[str, tuple[str, int, int]] = {}
+        self._overrides = NONE
         self.configure(budgets, limits)
 
     async def open(self, but: Collection[str] = ()) -> None:
@@ -94,8 +96,8 @@ class RedisBudgets:
 
     def configure(self, budgets: tuple[BudgetSpec, ...], limits: tuple[LimitSpec, ...]) -> None:
         self._rules = rules_of(budgets, limits)
-        self._matches = Matches(self._rules)
-        self._told: dict[str, tuple[int, int]] = {}
+        self._matches = Matches(self._rules, self._overrides)
+        self._told: dict[str, tuple[int, int, int]] = {}
         for held in self._live.values():  # what is under way is set aside in the new counts too
             tallies = tallies_of(self._matches.of(held.caller, held.target))
             held.record = record_of(tallies, held.most, held.tokens)
@@ -104,6 +106,13 @@ class RedisBudgets:
         records = self._records()
         for at in range(0, len(records), _TOGETHER):
             self._spend.rebind(records[at : at + _TOGETHER])
+
+    def override(self, overrides: Overrides) -> None:
+        self._overrides = overrides
+        self._matches = Matches(self._rules, overrides)
+
+    def now(self) -> int:
+        return self._spend.now()
 
     def reserve(self, call_id: str, caller: Caller, target: Target, bound: int | None, tokens: Tokens) -> Reserved:
         known = self._matches.of(caller, target)
@@ -145,7 +154,7 @@ class RedisBudgets:
             return ()
         reply = await self._tried(partial(self._spend.look, tallies), tallies)
         found = zip(tallies, reply[2::3], reply[3::3], reply[4::3], strict=True)
-        return tuple(self._left(one, spent + aside, start) for one, spent, aside, start in found)
+        return tuple(self._left(one, spent + aside, start, reply[1]) for one, spent, aside, start in found)
 
     def rooms(self) -> list[Room]:
         """As this process last heard of them: the counts are in Redis, and nobody asks it for the metrics' sake."""
@@ -183,7 +192,7 @@ class RedisBudgets:
         if reply[0] == 0:
             which, spent, aside, start, wait = reply[2:]
             one = tallies[which - 1]
-            left = self._left(one, spent + aside, start)
+            left = self._left(one, spent + aside, start, reply[1])
             need = taken(one.rule.unit, held.most, held.tokens)
             held.record = b""
             self.refusals.count(one.rule)
@@ -274,30 +283,33 @@ class RedisBudgets:
         for one, spent, start in zip(tallies, found[::2], found[1::2], strict=True):
             if spent < 0:
                 continue  # nobody counts it at present
-            left.append(self._left(one, spent, start))
-            self._thresholds(one, spent, start)
+            left.append(self._left(one, spent, start, at))
+            self._thresholds(one, spent, start, at)
         held.left = tuple(left)
 
-    def _thresholds(self, one: Tally, spent: int, start: int) -> None:
+    def _thresholds(self, one: Tally, spent: int, start: int, now: int) -> None:
         rule = one.rule
         if not rule.percents or self._alert is None:
             return
-        told = self._told.get(one.key, (0, 0))
-        if told[0] != start:
-            told = (start, 0)
+        cap = rule.cap_at(now)
+        told = self._told.get(one.key, (0, 0, 0))
+        if told[:2] != (start, cap):
+            told = (start, cap, 0)
         for percent in rule.percents:
-            if percent > told[1] and spent * 100 >= percent * rule.cap:
-                told = (start, percent)
-                self._alert(rule, one.org, one.who, start, percent, spent)
+            if percent > told[2] and spent * 100 >= percent * cap:
+                told = (start, cap, percent)
+                self._alert(rule, one.org, one.who, start, percent, spent, cap)
         self._told[one.key] = told
 
-    def _left(self, one: Tally, gone: int, start: int) -> Left:
+    def _left(self, one: Tally, gone: int, start: int, now: int) -> Left:
         rule = one.rule
+        cap = rule.cap_at(now)
         end = start + 61 * rule.window.slot if rule.window.kind == "rolling" else span_of(rule.window, start).end
         if len(self._seen) >= _SEEN:
             self._seen.clear()
-        self._seen[one.key] = (rule.basis, rule.cap - gone, end)
-        return Left(rule.name, rule.scope, one.who, rule.unit, rule.cap - gone, rule.cap, resets_at(end), rule.hard, rule.limit)
+        self._seen[one.key] = (rule.basis, cap - gone, end)
+        until = rule.overridden(now) if rule.steps else None
+        return Left(rule.name, rule.scope, one.who, rule.unit, cap - gone, cap, resets_at(end), rule.hard, rule.limit, until)
 
     async def _tried(self, ask: Callable[[], Awaitable[list[Any]]], tallies: tuple[Tally, ...]) -> list[int]:
         """Ask until the answer is one: windows are of this moment, counts are loaded, the life is the present one. Raises `StoreDown`."""

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from hub.budget.overrides import NONE, Overrides
 from hub.budget.tiers import Rule, Spender, Tier, spender, tiers
 from hub.call import Caller, Target
 
@@ -28,10 +29,11 @@ class Known(Struct, frozen=True):
 
 
 class Matches:
-    """One look-up where the pair is known. Made anew when the rules change."""
+    """One look-up where the pair is known. Made anew when the rules or their overrides change."""
 
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
+    def __init__(self, rules: tuple[Rule, ...], overrides: Overrides = NONE) -> None:
         self._rules = rules
+        self._overrides = overrides
         self._known: dict[tuple[str, str, str], Known] = {}
 
     def __len__(self) -> int:
@@ -47,6 +49,9 @@ class Matches:
             found = tiers(self._rules, who, target)
             priced = next((rule for rule, _ in found if rule.unit == "usd"), None)
             places = tuple((rule.basis, "" if rule.scope == "global" else who.org, name) for rule, name in found)
+            if self._overrides:
+                held = zip(found, places, strict=True)
+                found = tuple((self._overrides.applied(rule, org, name), name) for (rule, name), (_, org, _) in held)
             names = (who.org, who.key, who.subject, who.user, who.app, who.team, who.project, target.upstream, target.name)
             known = self._known[at] = Known(caller, who, found, priced, any(rule.hard for rule, _ in found), places, names)
         return known

@@ -86,7 +86,7 @@ class SpendRedis:
         arguments: list[Any] = [call, self.run, self._token, self.lease, self.settling, int(any(one.rule.hard for one in tallies)), record]
         for one in tallies:
             rule = one.rule
-            arguments += (*self._window(rule), rule.cap, taken(rule.unit, most, tokens), int(rule.hard))
+            arguments += (*self._window(rule), _caps(rule), taken(rule.unit, most, tokens), int(rule.hard))
         return await self._asked(self._reserve, tallies, arguments)
 
     async def look(self, tallies: Sequence[Tally]) -> list[int]:
@@ -193,6 +193,11 @@ def tallies_of(known: Known) -> tuple[Tally, ...]:
 def record_of(tallies: Sequence[Tally], most: int | None, tokens: Tokens) -> bytes:
     """What a call sets aside where, as the scripts keep it."""
     return msgjson.encode([[one.key, taken(one.rule.unit, most, tokens)] for one in tallies])
+
+
+def _caps(rule: Rule) -> int | str:
+    """What may be spent, as the scripts read it: where there are overrides each with its end, and last what is configured."""
+    return ",".join([*(f"{cap}@{until}" for cap, until in rule.steps), str(rule.cap)]) if rule.steps else rule.cap
 
 
 def _key(rule: Rule, org: str, who: str) -> str:

@@ -66,29 +66,42 @@ local function turned(key, run, rolling, start, slot)
   return { w = w, s = s, b = b, r = tonumber(got[4] or 0), l = got[5], f = got[6] }
 end
 
--- How long until `need` more fits; -1 where it never will.
-local function wait_of(key, c, rolling, over, slot, cap, need)
-  if need > cap then return -1 end
-  if c.s + c.b + need <= cap then return 1000000 end
-  if not rolling then
-    if over > 9000000000000000 then return -1 end
-    return over - now
+-- What may be spent at a moment: a number, or `amount@end,…,amount`, of which the first holds whose end is not past.
+local function cap_at(caps, at)
+  local plain = tonumber(caps)
+  if plain then return plain end
+  for cap, till in string.gmatch(caps, '(%d+)@(%d+)') do
+    if at < tonumber(till) then return tonumber(cap) end
   end
-  local all, slots, by = call('HGETALL', key), {}, {}
-  for i = 1, #all, 2 do
-    local at = tonumber(string.match(all[i], '^[sb](%d+)$'))
-    if at then
-      if not by[at] then slots[#slots + 1] = at end
-      by[at] = (by[at] or 0) + all[i + 1]
+  return tonumber(string.match(caps, '%d+$'))
+end
+
+-- How long until `need` more fits, by what may be spent then; -1 where it never will.
+local function wait_of(key, c, rolling, over, slot, caps, need)
+  local left, moments, freed = c.s + c.b, {}, {}
+  if left + need <= cap_at(caps, now) then return 1000000 end
+  local function free(at, amount)
+    if not freed[at] then moments[#moments + 1] = at end
+    freed[at] = (freed[at] or 0) + amount
+  end
+  for till in string.gmatch(caps, '@(%d+)') do
+    if tonumber(till) > now then free(tonumber(till), 0) end
+  end
+  if rolling then
+    local all = call('HGETALL', key)
+    for i = 1, #all, 2 do
+      local at = tonumber(string.match(all[i], '^[sb](%d+)$'))
+      if at then free(at + 61 * slot, tonumber(all[i + 1])) end
     end
+  elseif over <= 9000000000000000 then
+    free(over, left)
   end
-  table.sort(slots)
-  local left = c.s + c.b + need - cap
-  for _, at in ipairs(slots) do
-    left = left - by[at]
-    if left <= 0 then return at + 61 * slot - now end
+  table.sort(moments)
+  for _, at in ipairs(moments) do
+    left = left - freed[at]
+    if left + need <= cap_at(caps, at) then return math.max(1, at - now) end
   end
-  return slot
+  return -1
 end
 """
 
@@ -96,7 +109,7 @@ RESERVE = (
     HEAD
     + """
 -- ARGV: call (empty: only look), run, token, lease, settling time, whether any is hard, what is set aside as JSON;
---   then for each count: rolling, start, end, slot, cap, need, hard.
+--   then for each count: rolling, start, end, slot, cap (see `cap_at`), need, hard.
 -- Returns {what, now, …}: 1 done (then the counts it does not fit but may pass), or looked (then spent, aside, window of each);
 --   0 refused (then the count, spent, aside, window, wait); -1 a window is not of this moment; -2 to be loaded (count, f, …);
 --   -3 another life of the counts (its name); -4 too early in it (microseconds to wait)
@@ -144,10 +157,10 @@ end
 local passed, worst, which = { 1, now }, 0, 0
 for i, c in ipairs(counts) do
   local at = 7 + 7 * (i - 1)
-  local cap, need = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
-  if c.s + c.b + c.r + need > cap then
+  local caps, need = ARGV[at + 5], tonumber(ARGV[at + 6])
+  if c.s + c.b + c.r + need > cap_at(caps, now) then
     if ARGV[at + 7] == '1' then
-      local wait = wait_of(KEYS[FIRST + i], c, ARGV[at + 1] == '1', tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), cap, need)
+      local wait = wait_of(KEYS[FIRST + i], c, ARGV[at + 1] == '1', tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), caps, need)
       if which == 0 or (worst >= 0 and (wait < 0 or wait > worst)) then worst, which = wait, i end
     else
       passed[#passed + 1] = i

@@ -18,9 +18,13 @@ from hub.grants import glob
 
 Unit = Literal["usd", "tokens", "tokens_in", "tokens_out", "requests"]
 
+Steps = tuple[tuple[int, int], ...]
+"""Amounts that hold in place of the configured one: (amount, until before when, in microseconds). The first whose end is not past holds."""
+
 
 class Rule(Struct, frozen=True):
-    """A budget, or a limit on tokens (`limit`), as it is counted. `cap` in nano-dollars, tokens or calls."""
+    """A budget, or a limit on tokens (`limit`), as it is counted. `cap` in nano-dollars, tokens or calls; `steps` are its overrides where
+    it is the rule of one count (`hub.budget.overrides`)."""
 
     name: str
     scope: str
@@ -36,6 +40,21 @@ class Rule(Struct, frozen=True):
     status: int = 429
     waits: bool = True
     percents: tuple[int, ...] = ()
+    steps: Steps = ()
+
+    def cap_at(self, now: int) -> int:
+        """What may be spent at a moment."""
+        for cap, until in self.steps:
+            if now < until:
+                return cap
+        return self.cap
+
+    def overridden(self, now: int) -> int | None:
+        """Until when what holds at a moment is not what is configured; None where it is."""
+        for _, until in self.steps:
+            if now < until:
+                return until
+        return None
 
     @property
     def basis(self) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hub.commands import audit, check, connect, content, db, init, keys, policy, prices, schema, serve, usage, vault
+from hub.commands import audit, budgets, check, connect, content, db, init, keys, policy, prices, schema, serve, usage, vault
 from hub.commands.output import Failed, encoded
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("schema")(schema.schema)
 app.command("connect")(connect.connect)
 app.add_typer(keys.app, name="keys")
 app.add_typer(vault.app, name="vault")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(content.app, name="content")
 app.add_typer(policy.app, name="policy")
 app.add_typer(prices.app, name="prices")

@@ -16,6 +16,8 @@ from hub.audit.journal import Journal
 from hub.audit.ledger import Ledger
 from hub.audit.ledger_sqlite import SqliteLedger
 from hub.audit.record import event
+from hub.budget.override_rows import Rows as OverrideRows
+from hub.budget.override_sqlite import SqliteOverrides
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.capture.rows import Contents
@@ -47,6 +49,7 @@ class _Rooms(msgspec.Struct, frozen=True):
     prices: PriceShelf
     vault: Rows
     contents: Contents
+    overrides: OverrideRows
     ledger: Ledger
 
 
@@ -99,7 +102,12 @@ async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[_Rooms]:
         raise Failed("the hub is running: give its admin key with --admin-key or HUB_ADMIN_KEY") from None
     try:
         yield _Rooms(
-            SqliteKeys(database), SqlitePriceShelf(database), SqliteVault(database), SqliteContents(database), SqliteLedger(database)
+            SqliteKeys(database),
+            SqlitePriceShelf(database),
+            SqliteVault(database),
+            SqliteContents(database),
+            SqliteOverrides(database),
+            SqliteLedger(database),
         )
     finally:
         await database.close()
@@ -109,6 +117,7 @@ async def _on_sqlite(at: stores.SqliteFile) -> AsyncGenerator[_Rooms]:
 async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGenerator[_Rooms]:
     """Beside running hubs: they write beside each other anyway, and notice a changed key when told, or within a poll."""
     from hub.audit.ledger_postgres import PostgresLedger
+    from hub.budget.override_postgres import PostgresOverrides
     from hub.budget.price_shelf_postgres import PostgresPriceShelf
     from hub.capture.rows_postgres import PostgresContents
     from hub.identity.rows_postgres import PostgresKeys
@@ -125,6 +134,7 @@ async def _on_postgres(at: stores.PostgresDatabase, secrets: Secrets) -> AsyncGe
             PostgresPriceShelf(postgres),
             PostgresVault(postgres),
             PostgresContents(postgres),
+            PostgresOverrides(postgres),
             PostgresLedger(postgres),
         )
 
@@ -138,7 +148,7 @@ async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
     async with _administered(config) as (admin, journal):
         made = await admin.create(
             **structs.asdict(wanted),
-            taken=[name for key in _declared(config) for name in (key.name, key.id)],
+            taken=[name for key in declared_keys(config) for name in (key.name, key.id)],
             units=_units(config),
         )
         await journal.append(made.key.org, event(made.kind, actor=ACTOR, change=made.record))
@@ -148,7 +158,7 @@ async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
 async def revoke(config: Path | None, name_or_id: str) -> dict[str, Any]:
     """Revoke a stored or declared key, recorded in the journal."""
     async with _administered(config) as (admin, journal):
-        gone = await admin.revoke(None, name_or_id, declared=_declared(config))
+        gone = await admin.revoke(None, name_or_id, declared=declared_keys(config))
         await journal.append(gone.key.org, event(gone.kind, actor=ACTOR, change=gone.record))
     return {"revoked": msgspec.to_builtins(gone.key)}
 
@@ -164,7 +174,7 @@ async def listed(config: Path | None, org: str | None) -> list[dict[str, Any]]:
 
         async with connected(at) as postgres:
             stored, graves = await PostgresKeys(postgres).listed(org)
-    mine = (key for key in _declared(config) if org in (None, key.org))
+    mine = (key for key in declared_keys(config) if org in (None, key.org))
     return [msgspec.to_builtins(key) for key in (*stored, *(structs.replace(key, revoked=graves.get(key.id, "")) for key in mine))]
 
 
@@ -176,7 +186,7 @@ def _hash(config: Path | None) -> str:
         return ""
 
 
-def _declared(config: Path | None) -> tuple[KeyInfo, ...]:
+def declared_keys(config: Path | None) -> tuple[KeyInfo, ...]:
     """The keys of the configuration; none where it cannot be resolved here, as without the hub's environment."""
     try:
         return declared(load(config or default_config()).config.declared)

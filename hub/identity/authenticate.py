@@ -82,7 +82,7 @@ class Identity:
         self._cuts = Cuts(self._live, wall)
         self._changed: Callable[[], None] | None = None
         self._everywhere: Callable[[], Awaitable[None]] | None = None
-        self._follow: Callable[[Mapping[str, int]], Awaitable[None]] | None = None
+        self._followers: list[Callable[[Mapping[str, int]], Awaitable[None]]] = []
         self._told = asyncio.Event()
         self._then: list[Callable[[], object]] = []
         """What to call when the store has been asked again."""
@@ -205,7 +205,7 @@ class Identity:
     def on_epochs(self, follow: Callable[[Mapping[str, int]], Awaitable[None]]) -> None:
         """Have `follow(epochs)` called whenever the store was looked at, before that is said to be done: for what else changes there. It
         never raises."""
-        self._follow = follow
+        self._followers.append(follow)
 
     def announce(self) -> None:
         """Have others look at the store: this process has changed something there."""
@@ -305,8 +305,8 @@ class Identity:
             if not self.barred:
                 self._seen = changes.at
         self._cuts.cut_expired()
-        if self._follow is not None:
-            await self._follow(changes.epochs)
+        for follow in self._followers:
+            await follow(changes.epochs)
 
     def _forget(self, changes: Changes) -> None:
         """Stop knowing keys that the store has lost: nobody could revoke them."""

@@ -14,6 +14,8 @@ Role = Literal["owner", "admin", "member", "auditor", "service"]
 ROLES: tuple[Role, ...] = ("owner", "admin", "member", "auditor", "service")
 
 Permission = Literal[
+    "budgets:read",
+    "budgets:write",
     "contents:list",
     "contents:read",
     "contents:erase",
@@ -36,6 +38,8 @@ OPERATORS = "default"
 
 TABLE: dict[Permission, tuple[Reach, Reach, Reach, Reach, Reach]] = {
     #                owner  admin  member auditor service
+    "budgets:read": ("org", "org", "", "org", ""),
+    "budgets:write": ("org", "org", "", "", ""),
     "contents:list": ("org", "org", "", "org", ""),
     "contents:read": ("", "", "", "org", ""),
     "contents:erase": ("org", "org", "", "", ""),

@@ -10,7 +10,7 @@ import msgspec
 import orjson
 from msgspec import Struct
 
-from hub.budget.budgets import Budgets, Left, Reservation, shown
+from hub.budget.budgets import Budgets, Left, Reservation, instant, shown
 from hub.budget.price_book import PriceBook, Quote
 from hub.budget.prices import Price, bound, cost
 from hub.budget.usage import Facts
@@ -278,4 +278,7 @@ def _told(spent: int | None, tokens: Tokens, status: str) -> dict[str, Any]:
 
 
 def _standing(left: Left) -> dict[str, Any]:
-    return {"budget": left.budget, "scope": left.scope, "left": shown(left.unit, left.left)}
+    said = {"budget": left.budget, "scope": left.scope, "left": shown(left.unit, left.left)}
+    if left.override is not None:
+        said |= {"amount": shown(left.unit, left.cap), "override_until": instant(left.override)}
+    return said

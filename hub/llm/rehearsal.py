@@ -145,6 +145,7 @@ def _budget(room: Room, figure: Figure) -> dict[str, Any]:
         "fits": need <= room.left,
         "enforced": room.hard,
         "resets": None if room.resets is None else instant(room.resets),
+        "override_until": None if room.override is None else instant(room.override),
     }
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 VAULT = ":vault"
 """The epoch of all that the vault holds. No organisation can have this name."""
 
+BUDGETS = ":budgets"
+"""The epoch of overrides of budgets."""
+
 _SQLITE = "INSERT INTO epoch (org, value) VALUES (?, 1) ON CONFLICT (org) DO UPDATE SET value = value + 1 RETURNING value"
 _POSTGRES = """
 INSERT INTO epoch (org, value) VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)

@@ -49,6 +49,8 @@ WHOLE = {
 LISTS = {
     ("GET", "/admin/v1/keys"),
     ("GET", "/admin/v1/vault"),
+    ("GET", "/admin/v1/budgets"),
+    ("GET", "/admin/v1/budgets/overrides"),
     ("GET", "/admin/v1/contents"),
     ("GET", "/v1/models"),
     ("GET", "/v1/usage"),
@@ -60,6 +62,7 @@ LISTS = {
 NAMED = {
     ("DELETE", "/admin/v1/keys/{key}"): "canary-ann",
     ("DELETE", "/admin/v1/vault/{name}"): "canary-secret",
+    ("DELETE", "/admin/v1/budgets/overrides/{override}"): "<override>",
     ("GET", "/admin/v1/contents/{call}"): "<call>",
     ("DELETE", "/admin/v1/contents/{call}"): "<call>",
     ("GET", "/v1/models/{model}"): "canary-fast",
@@ -73,7 +76,7 @@ NAMED = {
 CALLS = {("POST", path) for path in ENDPOINTS}
 """Model calls, of a model or a provider."""
 
-TAKES = {("POST", "/admin/v1/keys"), ("PUT", "/admin/v1/vault/{name}")}
+TAKES = {("POST", "/admin/v1/keys"), ("PUT", "/admin/v1/vault/{name}"), ("POST", "/admin/v1/budgets/{budget}/overrides")}
 """Make a thing, where `org` says."""
 
 DOORS = {("POST", "/mcp/{server}"), ("GET", "/mcp/{server}"), ("DELETE", "/mcp/{server}")}
@@ -163,8 +166,17 @@ def config(models: str, tools: str) -> dict[str, Any]:
             "canary-fast": {"org": "acme", "route": [{"provider": "canary-ai", "model": "gpt-5-mini"}]},
             "evil-fast": {"org": "evil", "route": [{"provider": "evil-ai", "model": "gpt-5-mini"}]},
         },
+        "budgets": [
+            {"name": "canary-month", "scope": "team", "org": "acme", "usd": 10, "window": "month"},
+            {"name": "everyone-month", "scope": "user", "usd": 10, "window": "month"},
+            {"name": "house", "scope": "global", "usd": 1000, "window": "month"},
+        ],
+        "prices": [{"model": "*", "free": True}],
         "server": {"drain": 1},
     }
+
+
+RAISED = {"amount": "5", "until": "window", "reason": "canary-reason", "who": "canary-core"}
 
 
 class World:
@@ -183,7 +195,13 @@ class World:
         greeted = self.mcp("canary-ann", "canary-tools", message("initialize", params))
         assert greeted.status_code == 200, greeted.text
         self.session: str = greeted.headers["mcp-session-id"]
-        self.things = {"<call>": called.headers["x-request-id"], "<response>": stored.json()["id"]}
+        given = self.ask("canary-boss", "POST", "/admin/v1/budgets/canary-month/overrides", RAISED)
+        assert given.status_code == 201, given.text
+        self.things = {
+            "<override>": given.json()["override"]["id"],
+            "<call>": called.headers["x-request-id"],
+            "<response>": stored.json()["id"],
+        }
         assert self.echo("canary-ann", self.session).status_code == 200
         wait_for(lambda: len(self.ask("canary-ann", "GET", "/v1/usage").json()["data"]) == 2)
         self.words = ["canary", self.session, *self.things.values()]
@@ -348,6 +366,20 @@ def test_nothing_is_made_in_anothers_organisation(world: World) -> None:
             refused = world.ask(who, "POST", "/admin/v1/keys", {"name": "planted", "org": org, "grants": ALL})
             assert refused.status_code == 403, refused.text
             assert world.ask(who, "PUT", "/admin/v1/vault/canary-secret", {"value": "sk-planted-012345", "org": org}).status_code == 403
+            for budget in ("canary-month", "everyone-month", "house", "none"):
+                refused = world.ask(who, "POST", f"/admin/v1/budgets/{budget}/overrides", {**RAISED, "org": org})
+                assert refused.status_code == 403, refused.text
+        for who in ("villain", "boss-of-evil"):
+            answers = [
+                blank(world.ask(who, "POST", f"/admin/v1/budgets/{budget}/overrides", RAISED), budget)
+                for budget in ("canary-month", "house", "canary-mouth")
+            ]
+            assert answers[0] == answers[1] == answers[2], answers
+            assert answers[0][0] == 404, answers
+            assert world.ask(who, "POST", "/admin/v1/budgets/everyone-month/overrides", {**RAISED, "org": "*"}).status_code == 403
+    own = world.ask("villain", "POST", "/admin/v1/budgets/everyone-month/overrides", {**RAISED, "who": "eve"})
+    assert own.status_code == 201, own.text
+    assert world.ask("villain", "DELETE", f"/admin/v1/budgets/overrides/{own.json()['override']['id']}").status_code == 200
     assert world.ask("villain", "PUT", "/admin/v1/vault/canary-secret", {"value": "sk-planted-012345"}).status_code == 200
     assert world.ask("ben", "POST", "/admin/v1/keys", {"name": "planted", "subject": "user:canary-ann"}).status_code == 403
     assert world.state() == state

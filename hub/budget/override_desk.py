@@ -1,0 +1,163 @@
+"""Giving, listing and taking back overrides of budgets, and having those that stand hold in this process.
+
+What changes in the store is taken over when the epochs of its keys are looked at (`hub.identity.authenticate`), so within a second in every
+process, and at once where the change was made here: a process that cannot look lets nobody in. Nothing here appends to the journal: each
+change returns what its `admin.*` record says, and the caller appends it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from hub.budget.budgets import Budgets, instant, shown
+from hub.budget.override_rows import Rows
+from hub.budget.override_vet import Giver, Wish, told, vetted, visible
+from hub.budget.overrides import Override, Overrides
+from hub.budget.tiers import Rule, rules_of
+from hub.budget.window import MICROS
+from hub.config.money import BudgetSpec
+from hub.refusal import NotFound, Refusal
+from hub.store.epochs import BUDGETS
+
+logger = logging.getLogger("hub.budget")
+
+SLACK = 3600 * MICROS
+"""Microseconds by which the clock that budgets are counted by may be behind the one here: what ended before is not asked for."""
+
+MOST_LISTED = 1000
+
+
+class Change(Struct, frozen=True):
+    """What was changed. `kind` and `record` are for the journal; `org` whose it is, `*` for all organisations."""
+
+    shown: dict[str, Any]
+    org: str
+    kind: str
+    record: dict[str, Any]
+
+
+class OverrideDesk:
+    """Of one process. `open` it, then have `follow` called with the epochs of the store whenever they were looked at."""
+
+    def __init__(self, rows: Rows, budgets: Budgets) -> None:
+        self._rows = rows
+        self._budgets = budgets
+        self._rules: tuple[Rule, ...] = ()
+        self._specs: dict[str, BudgetSpec] = {}
+        self._orgs: frozenset[str] = frozenset()
+        self._seen = -1
+        self._away = False
+        self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
+        self._changed: Callable[[], None] | None = None
+
+    def configure(self, budgets: tuple[BudgetSpec, ...], orgs: Collection[str]) -> None:
+        """The budgets, and the organisations there are beside `default`."""
+        self._rules = rules_of(budgets)
+        self._specs = {spec.name: spec for spec in budgets}
+        self._orgs = frozenset(orgs) | {"default"}
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Have `changed()` called when this process has changed what the store holds, so that others can be told to look."""
+        self._changed = changed
+
+    async def open(self) -> None:
+        """Have what stands hold, before anybody calls. Raises `StoreDown`."""
+        await self._refresh()
+
+    async def follow(self, epochs: Mapping[str, int]) -> None:
+        """Take over what has changed, if anything has. Never raises: what could not be read is read the next time."""
+        if epochs.get(BUDGETS, 0) == self._seen:
+            return
+        try:
+            await self._refresh()
+        except Refusal as refusal:
+            if not self._away:
+                logger.warning("overrides of budgets cannot be read; they stay as last known: %s", refusal.detail or refusal.message)
+            self._away = True
+        else:
+            self._away = False
+
+    async def give(self, budget: str, wish: Wish, giver: Giver) -> Change:
+        """Raises `NotFound`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`."""
+        change = await give(self._rows, vetted(self._rules, budget, wish, giver, self._budgets.now(), self._orgs))
+        await self._announce()
+        return change
+
+    async def end(self, name: str, giver: Giver) -> Change:
+        """Take one back. Raises `NotFound` where none of this id stands that the giver may know of."""
+        change = await end(self._rows, name, giver, self._budgets.now())
+        await self._announce()
+        return change
+
+    async def listed(self, org: str | None, *, ended: bool) -> list[dict[str, Any]]:
+        """The newest first, `ended` ones and those whose time is over too, or not."""
+        since = None if ended else self._budgets.now()
+        return [told(one) for one in await self._rows.listed(org, since=since, limit=MOST_LISTED)]
+
+    async def budgets(self, org: str | None) -> list[dict[str, Any]]:
+        """Each budget an administrator of `org` (None: an operator of the hub) may know of, with the overrides that stand."""
+        given = await self._rows.listed(org, since=self._budgets.now(), limit=MOST_LISTED)
+        return shown_budgets(self._rules, self._specs, org, given)
+
+    async def _announce(self) -> None:
+        if self._changed is not None:
+            self._changed()
+        await self._refresh()
+
+    async def _refresh(self) -> None:
+        async with self._turn:
+            epoch, standing = await self._rows.standing(self._budgets.now() - SLACK)
+            self._budgets.override(Overrides(sorted(standing, key=lambda one: one.given)))
+            self._seen = epoch
+
+
+async def give(rows: Rows, one: Override) -> Change:
+    """Keep an override that was vetted."""
+    replaced = await rows.give(one)
+    record = _record(one) | {"reason": one.reason, "replaced": replaced}
+    return Change({**told(one), "replaced": replaced}, one.org, "admin.budget.override", {k: v for k, v in record.items() if v != ""})
+
+
+async def end(rows: Rows, name: str, giver: Giver, now: int) -> Change:
+    """Take an override back. Raises `NotFound`."""
+    ended = await rows.end(giver.org, name, now, giver.by)
+    if ended is None:
+        raise NotFound("no override that stands has this id")
+    return Change(told(ended), ended.org, "admin.budget.restore", _record(ended))
+
+
+def shown_budgets(rules: Collection[Rule], specs: Mapping[str, BudgetSpec], org: str | None, given: list[Override]) -> list[dict[str, Any]]:
+    """See `OverrideDesk.budgets`."""
+    return [
+        {
+            "budget": rule.name,
+            "scope": rule.scope,
+            "match": rule.match,
+            "org": rule.org,
+            "window": specs[rule.name].window,
+            "zone": specs[rule.name].zone,
+            "unit": rule.unit,
+            "amount": shown(rule.unit, rule.cap),
+            "enforced": rule.hard,
+            "overrides": [told(one) for one in given if one.basis == rule.basis],
+        }
+        for rule in visible(rules, org)
+    ]
+
+
+def _record(one: Override) -> dict[str, Any]:
+    """What the journal keeps of it: `amount` in nano-dollars, tokens or calls."""
+    return {
+        "override": one.id,
+        "budget": one.budget,
+        "scope": one.scope,
+        "spender_org": one.org,
+        "who": one.who,
+        "mode": one.mode,
+        "unit": one.unit,
+        "amount": one.amount,
+        "until": instant(one.until),
+    }

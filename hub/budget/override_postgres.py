@@ -1,0 +1,97 @@
+"""Overrides of budgets in PostgreSQL, changed by whichever process is asked and seen by all of them.
+
+Changes are made one at a time, under one lock of the database. A commit whose answer was lost is looked up before anything is said of it.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from hub.budget.override_rows import COLUMNS, row, values
+from hub.budget.overrides import Override
+from hub.store.base import Ambiguous
+from hub.store.epochs import BUDGETS, bump_postgres
+from hub.store.postgres import Connection, Postgres
+
+_NAMES = ", ".join(COLUMNS)
+_STANDING = f"SELECT {_NAMES} FROM budget_override WHERE ended = 0 AND until > $1"  # noqa: S608 (constants)
+_LISTED = (
+    f"SELECT {_NAMES} FROM budget_override WHERE ($1::text IS NULL OR org = $1) "  # noqa: S608 (constants)
+    'AND ($2::bigint IS NULL OR ended = 0 AND until > $2) ORDER BY given DESC, id COLLATE "C" DESC LIMIT $3'
+)
+_INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"  # noqa: S608
+_BEFORE = (
+    "UPDATE budget_override SET ended = $1, ended_by = $2 WHERE basis = $3 AND org = $4 AND who = $5 AND ended = 0 AND until > $1 "
+    "RETURNING id"
+)
+_END = (
+    f"UPDATE budget_override SET ended = $1, ended_by = $2 WHERE id = $3 AND ended = 0 AND until > $1 AND ($4::text IS NULL OR org = $4) "  # noqa: S608 (constants)
+    f"RETURNING {_NAMES}"
+)
+_ONE = f"SELECT {_NAMES} FROM budget_override WHERE id = $1"  # noqa: S608 (constants)
+_LOCK = "SELECT pg_advisory_xact_lock(3, 1)"
+"""Taken first by every change. The pairs of numbers are a space of their own: (3, …) is that of budgets."""
+
+T = TypeVar("T")
+
+
+class PostgresOverrides:
+    """The `Rows` of one PostgreSQL database."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def standing(self, since: int) -> tuple[int, list[Override]]:
+        async def read(connection: Connection) -> tuple[int, list[Override]]:
+            epoch = await connection.fetchval("SELECT value FROM epoch WHERE org = $1", BUDGETS)
+            return epoch or 0, [row(tuple(one)) for one in await connection.fetch(_STANDING, since)]
+
+        return await self._postgres.read(read)
+
+    async def listed(self, org: str | None, *, since: int | None, limit: int) -> list[Override]:
+        found = await self._postgres.read(lambda connection: connection.fetch(_LISTED, org, since, limit), org=org or "*")
+        return [row(tuple(one)) for one in found]
+
+    async def give(self, one: Override) -> str:
+        before = [""]
+
+        async def give(connection: Connection) -> str:
+            ended = await connection.fetchval(_BEFORE, one.given, one.by, one.basis, one.org, one.who)
+            await connection.execute(_INSERT, *values(one))
+            await bump_postgres(connection, BUDGETS)
+            before[0] = ended or ""
+            return before[0]
+
+        async def stands(connection: Connection) -> str | None:
+            return None if await connection.fetchrow(_ONE, one.id) is None else before[0]
+
+        return await self._changed(give, stands)
+
+    async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
+        async def end(connection: Connection) -> tuple[Override | None]:
+            found = await connection.fetchrow(_END, now, by, name, org)
+            if found is None:
+                return (None,)
+            await bump_postgres(connection, BUDGETS)
+            return (row(tuple(found)),)
+
+        async def ended(connection: Connection) -> tuple[Override] | None:
+            found = await connection.fetchrow(_ONE, name)
+            one = None if found is None else row(tuple(found))
+            return (one,) if one is not None and (one.ended, one.ended_by) == (now, by) else None
+
+        return (await self._changed(end, ended))[0]
+
+    async def _changed(self, change: "Callable[[Connection], Awaitable[T]]", look_up: "Callable[[Connection], Awaitable[T | None]]") -> T:
+        """Make a change; where the answer to its commit was lost, `look_up` says what it did, or None where it did nothing."""
+        try:
+            return await self._postgres.write(lambda connection: _alone(connection, change))
+        except Ambiguous:
+            done = await self._postgres.write(lambda connection: _alone(connection, look_up))
+            if done is None:
+                raise
+            return done
+
+
+async def _alone(connection: Connection, run: "Callable[[Connection], Awaitable[T]]") -> T:
+    await connection.execute(_LOCK)
+    return await run(connection)

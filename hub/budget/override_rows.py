@@ -1,0 +1,44 @@
+"""Overrides of budgets as rows, and what a store of them can do. Each medium has a file of its own beside this one.
+
+Every change bumps the epoch of budgets in the same transaction (`hub.store.epochs`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec import convert
+from msgspec.structs import astuple
+
+from hub.budget.overrides import Override
+
+COLUMNS = tuple(Override.__struct_fields__)
+
+
+class Rows(Protocol):
+    """A store of overrides. Every method raises `StoreDown`; of a change it may then not know."""
+
+    async def standing(self, since: int) -> tuple[int, list[Override]]:
+        """The epoch of budgets, and those that were not taken back and end after `since`."""
+        ...
+
+    async def listed(self, org: str | None, *, since: int | None, limit: int) -> list[Override]:
+        """The newest of an organisation (None: of all and every one). `since`: only those that stand, as above; None: ended ones too."""
+        ...
+
+    async def give(self, one: Override) -> str:
+        """Keep one. Another for the same that stands ends with that; its id, empty where there was none."""
+        ...
+
+    async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
+        """Take one of an organisation (None: of any) back; as it was then, None where none of this id stands."""
+        ...
+
+
+def values(one: Override) -> tuple[Any, ...]:
+    """A row's columns."""
+    return astuple(one)
+
+
+def row(columns: Sequence[Any]) -> Override:
+    """A row of its columns."""
+    return convert(dict(zip(COLUMNS, columns, strict=True)), Override)
