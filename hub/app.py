@@ -18,6 +18,7 @@ from hub.budget.alerts import Alerts
 from hub.budget.override_desk import OverrideDesk
 from hub.budget.price_book import PriceBook
 from hub.budget.price_desk import PriceDesk
+from hub.budget.usage_roller import Roller
 from hub.capture.keeper import Keeper
 from hub.commons import Commons
 from hub.config import stores
@@ -107,6 +108,7 @@ class Hub:
         self.prices = PriceBook(config.prices)
         self.price_desk = PriceDesk(medium.prices, self.prices)
         self.budgets = commons.budgets(medium.usage, config, self.alerts.raised)
+        self.roller = Roller(medium.usage, medium.hours)
         self.overrides = OverrideDesk(medium.overrides, self.budgets)
         self.overrides.configure(config.budgets, config.orgs)
         self.identity.on_epochs(self.overrides.follow)
@@ -179,6 +181,7 @@ class Hub:
         await self.budgets.open(await self.background.waiting())
         await self.overrides.open()
         await self.alerts.open()
+        await self.roller.open()
         self.keeper.configure(self.loaded.config.orgs)
         await self.keeper.open()
         self.stored.start()
@@ -205,7 +208,7 @@ class Hub:
     async def stop(self) -> None:
         """Take everything down, whatever part of it was up."""
         before = (self.generations.close, self.clients.stop, self.keeper.close, self.fleet.close, self.stored.close)
-        before += (self.background.close, self.budgets.close, self.alerts.close)
+        before += (self.background.close, self.roller.close, self.budgets.close, self.alerts.close)
         then = (self.shipping.close, self.egress.close, self.price_desk.close, self.identity.close, self.journal.close)
         for close in (*before, *then, self.limits.close, self.medium.usage.close, self.commons.close):
             try:

@@ -8,6 +8,7 @@ from hub.budget.daily import Days
 from hub.budget.override_rows import Rows as OverrideRows
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.usage import Ledger as UsageLedger
+from hub.budget.usage_hours import Hours
 from hub.capture.rows import Contents
 from hub.identity.rows import Keys
 from hub.llm.background_rows import Rows as BackgroundRows
@@ -32,6 +33,7 @@ class Medium(Protocol):
     days: Days
     prices: PriceShelf
     usage: UsageLedger
+    hours: Hours
     overrides: OverrideRows
     vault: Rows
     contents: Contents

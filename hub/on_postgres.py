@@ -15,6 +15,8 @@ from hub.budget.override_rows import Rows as OverrideRows
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_postgres import PostgresPriceShelf
 from hub.budget.usage import Ledger as UsageLedger
+from hub.budget.usage_hours import Hours
+from hub.budget.usage_hours_postgres import PostgresHours
 from hub.budget.usage_postgres import PostgresUsage
 from hub.capture.rows import Contents
 from hub.capture.rows_postgres import PostgresContents
@@ -64,6 +66,7 @@ class OnPostgres:
         self.days: Days = PostgresDays(postgres)
         self.prices: PriceShelf = PostgresPriceShelf(postgres)
         self.usage: UsageLedger = PostgresUsage(postgres)
+        self.hours: Hours = PostgresHours(postgres)
         self.overrides: OverrideRows = PostgresOverrides(postgres)
         self.vault: Rows = PostgresVault(postgres)
         self.contents: Contents = PostgresContents(postgres)

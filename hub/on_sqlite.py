@@ -12,6 +12,8 @@ from hub.budget.override_sqlite import SqliteOverrides
 from hub.budget.price_shelf import PriceShelf
 from hub.budget.price_shelf_sqlite import SqlitePriceShelf
 from hub.budget.usage import Ledger as UsageLedger
+from hub.budget.usage_hours import Hours
+from hub.budget.usage_hours_sqlite import SqliteHours
 from hub.budget.usage_sqlite import SqliteUsage
 from hub.capture.rows import Contents
 from hub.capture.rows_sqlite import SqliteContents
@@ -43,6 +45,7 @@ class OnSqlite:
         self.days: Days = SqliteDays(database)
         self.prices: PriceShelf = SqlitePriceShelf(database)
         self.usage: UsageLedger = SqliteUsage(database)
+        self.hours: Hours = SqliteHours(database)
         self.overrides: OverrideRows = SqliteOverrides(database)
         self.vault: Rows = SqliteVault(database)
         self.contents: Contents = SqliteContents(database)

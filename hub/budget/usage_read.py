@@ -3,9 +3,11 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from hub.budget.usage import Usage, row_of
-from hub.budget.usage_ask import Dialect, Place, Question, Statement, Total
-from hub.budget.usage_sql import Walk
+from hub.budget.usage_ask import TAG, Dialect, Place, Question, Statement, Total
+from hub.budget.usage_sql import HOUR, PART, Walk, hour_totals, made_hours
 from hub.refusal import InvalidRequest
 
 GROUPS = 10_000
@@ -53,19 +55,40 @@ async def pages(reader: Reader, question: Question, size: int = PAGE, after: Pla
         after = Place(rows[-1].at, rows[-1].id)
 
 
-async def totals(reader: Reader, question: Question, by: Sequence[str]) -> list[Total]:
+async def totals(reader: Reader, question: Question, by: Sequence[str], *, hours: bool = True) -> list[Total]:
     """What rows come to, by columns, buckets and tags (`hub.budget.usage_ask`), in the order of the groups.
 
-    Raises `InvalidRequest` for too many groups, `StoreDown`.
+    Whole hours whose sums are kept are taken from there (`hours`), what lies beside them from the rows. Raises `InvalidRequest` for too
+    many groups, `StoreDown`.
     """
-    walk = Walk(question, reader.dialect)
     found: dict[tuple[str | int, ...], Total] = {}
-    async for since, end in _parts(reader, walk, question, question.until):
-        for row in await reader.select(walk.totals(by, since, end), question.org):
-            _add(found, tuple(row[: len(by)]), [int(value or 0) for value in row[len(by) :]])
-        if len(found) > GROUPS:
-            raise InvalidRequest(f"this makes more than {GROUPS} groups: ask for less time, or by less", data={"param": "group_by"})
+    for since, until, kept in await _spans(reader, question, by) if hours else [(question.since, question.until, False)]:
+        if kept:
+            _take(found, by, await reader.select(hour_totals(reader.dialect, question, by, since, until), question.org))
+            continue
+        beside = replace(question, since=since, until=until)
+        walk = Walk(beside, reader.dialect)
+        async for start, end in _parts(reader, walk, beside, until):
+            _take(found, by, await reader.select(walk.totals(by, start, end), question.org))
     return sorted(found.values(), key=lambda one: one.group)
+
+
+async def _spans(reader: Reader, question: Question, by: Sequence[str]) -> list[tuple[int, int, bool]]:
+    """The time that is asked for: (from, until before, whether its hours are kept), these in spans with some `PART` groups each."""
+    if question.tags or any(name.startswith(TAG) for name in by):
+        return [(question.since, question.until, False)]
+    spans: list[tuple[int, int, bool]] = []
+    at, groups = question.since, 0
+    for hour, more in await reader.select(made_hours(reader.dialect, question.since, question.until), question.org):
+        if spans and hour == at and spans[-1][2] and groups + more <= PART:
+            spans[-1] = (spans[-1][0], hour + HOUR, True)
+            groups += more
+        else:
+            spans += [(at, hour, False)] if hour > at else []
+            spans.append((hour, hour + HOUR, True))
+            groups = more
+        at = hour + HOUR
+    return [*spans, (at, question.until, False)] if at < question.until else spans
 
 
 async def _parts(reader: Reader, walk: Walk, question: Question, before: int) -> AsyncGenerator[tuple[int, int]]:
@@ -77,6 +100,13 @@ async def _parts(reader: Reader, walk: Walk, question: Question, before: int) ->
         if not last:
             return
         before = since
+
+
+def _take(found: dict[tuple[str | int, ...], Total], by: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    for row in rows:
+        _add(found, tuple(row[: len(by)]), [int(value or 0) for value in row[len(by) :]])
+    if len(found) > GROUPS:
+        raise InvalidRequest(f"this makes more than {GROUPS} groups: ask for less time, or by less", data={"param": "group_by"})
 
 
 def _add(found: dict[tuple[str | int, ...], Total], group: tuple[str | int, ...], sums: list[int]) -> None:

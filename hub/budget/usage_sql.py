@@ -10,16 +10,26 @@ from typing import Any
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, TOKENS
-from hub.budget.usage_ask import BUCKETS, TAG, Dialect, Place, Question, Statement
+from hub.budget.usage_ask import BUCKETS, FILTERS, TAG, Dialect, Place, Question, Statement
 
 PART = 20_000
 """Rows that one statement looks at: some ten milliseconds."""
+
+HOUR = BUCKETS["hour"]
+UNPRICED = "unpriced"
+"""As a group: 1 of calls whose cost nobody knows, 0 of others."""
+
+BY_HOUR = (*FILTERS.values(), UNPRICED)
+"""What hours are kept by, beside the hour; then come `CALLS`."""
+
+CALLS = ("calls", "cost", *TOKENS)
 
 _INDEXED = ("key", "spender", "app", "team", "project", "model")
 """Columns with an index of their own, the narrowest first. All but `key` stand there behind the organisation."""
 
 _PARTIAL = frozenset({"spender", "app", "team", "project"})
 _SUMS = ("count(*)", "sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END)", "sum(coalesce(cost, 0))", *(f"sum({name})" for name in TOKENS))
+_HOUR_SUMS = ", ".join(("sum(calls)", "sum(calls * unpriced)", "sum(cost)", *(f"sum({name})" for name in TOKENS)))
 _NAMES = ", ".join(COLUMNS)
 
 
@@ -117,6 +127,26 @@ class Walk:
         return found
 
 
+def made_hours(dialect: Dialect, since: int, until: int) -> Statement:
+    """The hours that lie within a span and whose sums are kept, and how many groups each has."""
+    text = _Text(dialect)
+    where = f"state = 1 AND dirty = 0 AND hour >= {text.given(since)} AND hour <= {text.given(until - HOUR)}"
+    return text.done(f"SELECT hour, groups FROM usage_rolled WHERE {where} ORDER BY hour")  # noqa: S608 (no values)
+
+
+def hour_totals(dialect: Dialect, question: Question, by: Sequence[str], since: int, until: int) -> Statement:
+    """As `Walk.totals`, of hours that are kept: `since` and `until` are whole ones. Not by tags."""
+    text = _Text(dialect)
+    groups = [f"hour - hour % {BUCKETS[name]}" if name in BUCKETS else name for name in by]
+    where = [f"hour >= {text.given(since)}", f"hour < {text.given(until)}"]
+    where += [f"org = {text.given(question.org)}"] if question.org is not None else []
+    where += [f"key = {text.given(question.key)}"] if question.key else []
+    where += [f"{name} IN ({', '.join(text.given(one) for one in values)})" for name, values in question.equal]
+    where += [f"unpriced = {int(question.unpriced)}"] if question.unpriced is not None else []
+    grouped = f" GROUP BY {', '.join(str(number) for number in range(1, len(groups) + 1))}" if groups else ""
+    return text.done(f"SELECT {', '.join([*groups, _HOUR_SUMS])} FROM usage_hour WHERE {' AND '.join(where)}{grouped}")  # noqa: S608
+
+
 def _index(question: Question) -> tuple[str, tuple[str, ...]] | None:
     """The filter that is walked along, where one has an index."""
     single = {name: values for name, values in question.equal if len(values) == 1 and values[0]}
@@ -143,6 +173,8 @@ def _group(text: _Text, name: str) -> str:
     """The value of a group for a row. `name`: a column, a bucket, or `tag.` and the name of a tag."""
     if name in BUCKETS:
         return f"at - at % {BUCKETS[name]}"
+    if name == UNPRICED:
+        return "CASE WHEN cost IS NULL THEN 1 ELSE 0 END"
     if not name.startswith(TAG):
         return name
     tag = text.given(name[len(TAG) :])
