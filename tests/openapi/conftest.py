@@ -27,6 +27,7 @@ def config(url: str, secret: Path) -> dict[str, Any]:
         },
         "upstreams": {"good": stdio(SDK, "stdio", "/dev/null")},
         "virtual_servers": {"demo": {"include": [{"from": "good"}]}},
+        "budgets": [{"name": "team-day", "scope": "team", "window": "day", "usd": 12.5}],
         "server": {"drain": 1},
     }
 

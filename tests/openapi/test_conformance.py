@@ -26,8 +26,9 @@ SETTLED = {
     "mcp_end": 400,
     "read_content": 404,
     "erase_content": 404,
+    "restore_budget": 404,
 }
-"""Examples that need something before them: a real price table, a staged one, a session, captured content. What they come to by themselves."""
+"""Examples that need something before them: a real price table, a staged one, a session, captured content, an override. What they come to by themselves."""
 TRIES = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 ACCEPT = "application/json, text/event-stream"
 _LATIN = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12)
