@@ -43,6 +43,14 @@ async def streaming(session: Session) -> Connection:
     return connection
 
 
+async def told(stream: Connection, method: str) -> None:
+    """Listen until it is told that; a server that was fetched late may be told of before."""
+    async for heard in stream.messages():
+        if heard["method"] == method:
+            return
+    raise AssertionError(f"the stream ended without {method}")
+
+
 async def text_of(coming: Any) -> str:
     answer = await coming
     assert answer.status == 200, answer
@@ -125,8 +133,7 @@ async def test_a_change_only_one_process_sees_reaches_streams_of_the_other(pair:
     before = one.file.read_text()
     rewrite(one, before.replace('"picture"', '"picture", "count"', 1))  # its file, not the other's
     for stream in (here, there):
-        heard = await asyncio.wait_for(anext(stream.messages()), 30)
-        assert heard["method"] == "notifications/tools/list_changed"
+        await asyncio.wait_for(told(stream, "notifications/tools/list_changed"), 30)
         await stream.close()
     assert "count" not in [tool["name"] for tool in (await session.request("tools/list")).result["tools"]]
     rewrite(one, before)

@@ -231,6 +231,7 @@ async def test_an_idle_process_notices_too(store: Redis, redis: RedisServer):
     await until(lambda: store.up)
 
 
+@pytest.mark.usefixtures("as_the_hub_waits")
 async def test_nothing_is_left_behind(redis_url: str, redis: RedisServer):
     before = redis.connections
     store = Redis(redis_url)

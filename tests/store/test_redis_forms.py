@@ -101,9 +101,9 @@ async def test_tls_trusts_the_authority_that_is_named_and_the_name_it_vouches_fo
                 await Redis(url).open()
             assert "its certificate is not accepted" in raised.value.detail
         with pytest.raises(StoreDown):  # TLS to a server that speaks plain
-            await Redis(f"rediss://localhost:{server.port}/0?ssl_ca_certs={authority}").open()
+            await Redis(f"rediss://localhost:{server.port}/0?ssl_ca_certs={authority}", patience=1.0).open()
         with pytest.raises(StoreDown):  # and the other way round
-            await Redis(f"redis://localhost:{port}/0").open()
+            await Redis(f"redis://localhost:{port}/0", patience=1.0).open()
         await until(lambda: not usable_links())
         server.ask("CONFIG", "SET", "tls-auth-clients", "yes")
         own = f"&ssl_certfile={certificate}&ssl_keyfile={key}"
