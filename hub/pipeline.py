@@ -25,7 +25,7 @@ from hub.call import Call, Caller, Credential, Decision, Target
 from hub.identity.authenticate import Unheard
 from hub.plan import Answer, Charge, Decider, Delivery, Dispatch, Locate, Plan, Refused, Steps, TargetLimits, View
 from hub.refusal import Denied, Internal, Limited, Refusal, StoreDown
-from hub.trail import ABORTED, Trail
+from hub.trail import Trail, cut_by
 
 
 async def authenticate(steps: Steps, credential: Credential, source: str) -> Caller:
@@ -97,8 +97,7 @@ async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller
                 return await trail.close(await plan.dispatch(call, delivery.emit))
             trail.decision = policy.decide(call, caller)
             if not trail.decision.allow:
-                reasons = list(trail.decision.reasons)
-                raise Denied(f"policy does not allow this call ({', '.join(reasons)})", data={"reasons": reasons})
+                raise denied(trail.decision)
             entry = limits.enter_target(caller, call.target)
             with entry if isinstance(entry, Hold) else await entry:
                 if plan.inspect is not None:
@@ -110,12 +109,17 @@ async def governed(steps: Steps, policy: Decider, view: View, call: Call, caller
     except Refusal as refusal:
         raise Refused(refusal, await trail.refuse(refusal)) from refusal
     except asyncio.CancelledError as cancelled:
-        trail.abort(cancelled.args[0] if cancelled.args and cancelled.args[0] in ABORTED else "cancelled")
+        trail.abort(cut_by(cancelled))
         raise
     except Exception as error:
         fault = Internal("the hub failed to handle this call; the operator's log has the details under this request id")
         receipt = await trail.refuse(fault)
         raise Refused(fault, receipt) from error
+
+
+def denied(decision: Decision) -> Denied:
+    reasons = list(decision.reasons)
+    return Denied(f"policy does not allow this call ({', '.join(reasons)})", data={"reasons": reasons})
 
 
 async def located(trail: Trail, locate: Locate) -> Plan:

@@ -16,6 +16,12 @@ ABORTED = frozenset({"client_gone", "key_revoked", "keys_unchecked", "cancelled"
 """Why a call was cut off, as records say it."""
 
 
+def cut_by(cancelled: asyncio.CancelledError) -> str:
+    """The one of `ABORTED` that a cancellation bears as its message."""
+    said = cancelled.args[0] if cancelled.args else ""
+    return said if said in ABORTED else "cancelled"
+
+
 class Trail:
     """The records of one call: at most one intent, exactly one end."""
 

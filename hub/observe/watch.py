@@ -22,7 +22,7 @@ from hub.refusal import Refusal
 from hub.telemetry import told
 from hub.telemetry.ended import Ended, Status, Timings
 from hub.telemetry.logs import fields
-from hub.trail import ABORTED
+from hub.trail import cut_by
 
 log = logging.getLogger("hub.access")
 
@@ -50,8 +50,7 @@ class Watch:
             self._after(run, caller, status, refused.refusal.code, facts=refused.refusal.facts)
             raise
         except asyncio.CancelledError as cancelled:
-            code = cancelled.args[0] if cancelled.args and cancelled.args[0] in ABORTED else "cancelled"
-            self._after(run, caller, "aborted", code)
+            self._after(run, caller, "aborted", cut_by(cancelled))
             raise
         reply = answer.reply
         failed = "upstream_error" if reply.error else "tool_error" if reply.is_error else ""
