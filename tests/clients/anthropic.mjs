@@ -1,35 +1,15 @@
 // The official JavaScript SDK of Anthropic, of either generation: uses everything, prints what it saw as one JSON object, in the very
-// words of anthropic_python.py. Arguments: which package, the hub's URL, a key, a key that is let in slowly, a key whose money is
-// spent, and the models to ask, one after the other.
-const [which, url, key, slow, spent, ...models] = process.argv.slice(2);
-
+// words of anthropic_python.py. It goes on from both.mjs.
 const { default: Anthropic } = await import(which);
 const { zodOutputFormat } = await import(`${which}/helpers/zod`);
 const { betaZodTool } = await import(`${which}/helpers/beta/zod`);
-const { VERSION } = await import(`${which}/version`);
-const { z } = await import("zod");
 
-const PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-const Person = z.object({ name: z.string(), age: z.int() });
-const input_schema = {
-  type: "object",
-  properties: { city: { type: "string" }, days: { type: "integer" } },
-  required: ["city", "days"],
-  additionalProperties: false,
-};
-const tools = [{ name: "get_weather", description: "The weather", input_schema }];
+const tools = [{ name: "get_weather", description: "The weather", input_schema: WEATHER }];
 const thinking = { type: "enabled", budget_tokens: 2000 };
-const user = (content) => [{ role: "user", content }];
 const of = (message, type) => message.content.filter((block) => block.type === type);
 const told = (message) => [of(message, "text").map((block) => block.text).join(""), message.stop_reason];
 const connect = (apiKey, more) => new Anthropic({ baseURL: url, apiKey, maxRetries: 0, timeout: 30000, ...more });
 const client = connect(key);
-
-async function all(stream) {
-  const found = [];
-  for await (const one of stream) found.push(one);
-  return found;
-}
 
 async function messages(model) {
   const ask = (text, more) => client.messages.create({ model, messages: user(text), max_tokens: 4096, ...more });
@@ -109,17 +89,6 @@ async function errors(model) {
   return found;
 }
 
-async function patience(model) {
-  let tries = 0;
-  const counting = (...given) => (tries++, fetch(...given));
-  const ask = (by) => by.messages.create({ model, messages: user("Say hello."), max_tokens: 9 });
-  const waiting = connect(slow, { maxRetries: 5, fetch: counting });
-  for (let turn = 0; turn < 2; turn++) await ask(waiting);
-  const poor = connect(spent, { maxRetries: 5 });
-  await ask(poor);
-  return { waited: tries > 2, spent: await raised(() => ask(poor)) };
-}
-
 const seen = { version: VERSION };
 for (const model of models)
   seen[model] = {
@@ -139,5 +108,5 @@ const known = data._request_id === response.headers.get("request-id");
 seen.raw = [known, !!response.headers.get("hub-receipt"), response.headers.get("content-type")];
 seen.timeout = await raised(() => client.messages.create({ ...hello, messages: user("Wait.") }, { timeout: 200 }));
 seen.bearer = told(await connect(null, { authToken: key }).messages.create(hello))[0];
-seen.patience = await patience(model);
+seen.patience = await patience(connect, (by) => by.messages.create({ model, messages: user("Say hello."), max_tokens: 9 }));
 console.log(JSON.stringify(seen));

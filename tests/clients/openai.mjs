@@ -1,36 +1,17 @@
 // The official JavaScript SDK of OpenAI, of either generation: uses everything, prints what it saw as one JSON object, in the very
-// words of openai_python.py. Arguments: which package, the hub's URL, a key, a key that is let in slowly, a key whose money is
-// spent, and the models to ask, one after the other.
-const [which, url, key, slow, spent, ...models] = process.argv.slice(2);
-
+// words of openai_python.py. It goes on from both.mjs.
 const { default: OpenAI } = await import(which);
 const { zodResponseFormat, zodTextFormat } = await import(`${which}/helpers/zod`);
-const { VERSION } = await import(`${which}/version`);
-const { z } = await import("zod");
 
-const PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-const Person = z.object({ name: z.string(), age: z.int() });
-const parameters = {
-  type: "object",
-  properties: { city: { type: "string" }, days: { type: "integer" } },
-  required: ["city", "days"],
-  additionalProperties: false,
-};
-const named = { name: "get_weather", description: "The weather", parameters, strict: true };
+const IMAGE = `data:image/png;base64,${PIXEL}`;
+const named = { name: "get_weather", description: "The weather", parameters: WEATHER, strict: true };
 const chatTools = [{ type: "function", function: named }];
 const responsesTools = [{ type: "function", ...named }];
-const user = (text) => [{ role: "user", content: text }];
 const weather = (given) => `${JSON.parse(given).city} ${JSON.parse(given).days}`;
 const usage = (found) =>
   found && ["prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"].map((name) => found[name] ?? null);
 const connect = (apiKey, more) => new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0, timeout: 30000, ...more });
 const client = connect(key);
-
-async function all(stream) {
-  const found = [];
-  for await (const one of stream) found.push(one);
-  return found;
-}
 
 async function chat(model) {
   const ask = (text, more) => client.chat.completions.create({ model, messages: user(text), ...more });
@@ -39,7 +20,7 @@ async function chat(model) {
   const choices = chunks.flatMap((chunk) => chunk.choices);
   const bare = await all(await ask("Say hello.", { stream: true }));
   const cut = await ask("1, 2,", { max_completion_tokens: 10 });
-  const looked = await ask([{ type: "text", text: "What is it?" }, { type: "image_url", image_url: { url: PIXEL } }]);
+  const looked = await ask([{ type: "text", text: "What is it?" }, { type: "image_url", image_url: { url: IMAGE } }]);
   const said = choices.map((one) => one.delta.content ?? "").join("");
   return {
     whole: [whole.choices[0].message.content, whole.choices[0].finish_reason, usage(whole.usage)],
@@ -86,7 +67,7 @@ async function responses(model) {
   const parsed = await client.responses.parse({ model, input: "Ada, 36.", text: { format: zodTextFormat(Person, "Person") } });
   const thought = await ask("Is 91 prime?", { reasoning: { effort: "medium", summary: "auto" } });
   const refused = await ask("Do harm.");
-  const parts = [{ type: "input_text", text: "What is it?" }, { type: "input_image", detail: "auto", image_url: PIXEL }];
+  const parts = [{ type: "input_text", text: "What is it?" }, { type: "input_image", detail: "auto", image_url: IMAGE }];
   const cut = await ask("1, 2,", { max_output_tokens: 16 });
   const refusals = refused.output.flatMap((item) => (item.type === "message" ? item.content : [])).filter((part) => part.type === "refusal");
   return {
@@ -137,17 +118,6 @@ async function errors(model) {
   return found;
 }
 
-async function patience(model) {
-  let tries = 0;
-  const counting = (...given) => (tries++, fetch(...given));
-  const ask = (by) => by.chat.completions.create({ model, messages: user("Say hello.") });
-  const waiting = connect(slow, { maxRetries: 5, fetch: counting });
-  for (let turn = 0; turn < 2; turn++) await ask(waiting);
-  const poor = connect(spent, { maxRetries: 5 });
-  await ask(poor);
-  return { waited: tries > 2, spent: await raised(() => ask(poor)) };
-}
-
 const seen = { version: VERSION };
 for (const model of models)
   seen[model] = {
@@ -174,5 +144,5 @@ const { data, response } = await client.chat.completions.create({ model, message
 const known = data._request_id === response.headers.get("x-request-id");
 seen.raw = [known, !!response.headers.get("hub-receipt"), response.headers.get("content-type")];
 seen.timeout = await raised(() => client.chat.completions.create({ model, messages: user("Wait.") }, { timeout: 200 }));
-seen.patience = await patience(model);
+seen.patience = await patience(connect, (by) => by.chat.completions.create({ model, messages: user("Say hello.") }));
 console.log(JSON.stringify(seen));

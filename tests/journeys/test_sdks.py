@@ -104,7 +104,7 @@ def run(hub: Hub, actor: Actor, client: Client) -> Any:
     actor.betas = 0
     keys = [hub.keys[name] for name in ("ann", f"slow-{client.name}", f"spent-{client.name}")]
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
-    program = (PROGRAMS / client.stdin).read_bytes() if client.stdin else b""
+    program = b"".join((PROGRAMS / part).read_bytes() for part in ("both.mjs", client.stdin)) if client.stdin else b""
     where = CACHE / "sdks-js" if client.stdin else ROOT
     command = [*client.command, hub.url, *keys, *MODELS]
     done = subprocess.run(command, check=False, input=program, cwd=where, capture_output=True, env=environment, timeout=200)
