@@ -18,6 +18,9 @@ COLUMNS = ("hour", *BY_HOUR, *CALLS)
 MADE, WIDE = 1, 2
 """States of an hour: its sums are kept; it has too many groups for that."""
 
+TOGETHER = 500
+"""Rows that are written at a time: neither the store nor the loop has much to do for them."""
+
 UNMADE = Statement("SELECT hour FROM usage_rolled WHERE state = 0 OR dirty = 1 ORDER BY hour DESC LIMIT 24", ())
 BOUNDS = Statement("SELECT min(hour), max(hour) FROM usage_rolled", ())
 FIRST = Statement("SELECT min(at) FROM usage", ())
@@ -47,5 +50,5 @@ class Hours(Protocol):
         ...
 
     async def keep(self, hour: Hour) -> bool:
-        """Have an hour count, unless it has become dirty, or was begun anew."""
+        """Have an hour count, unless it has become dirty, or was begun anew. Until it does, its rows are written part by part."""
         ...

@@ -3,13 +3,14 @@
 import sqlite3
 from collections.abc import Sequence
 
-from hub.budget.usage_hours import COLUMNS, Hour
+from hub.budget.usage_hours import COLUMNS, TOGETHER, Hour
 from hub.store.sqlite import Database
 
 _BEGIN = (
     "INSERT INTO usage_rolled (hour, state, dirty, turn, groups) VALUES (?, 0, 0, 1, 0) "
     "ON CONFLICT (hour) DO UPDATE SET state = 0, dirty = 0, turn = turn + 1 RETURNING turn"
 )
+_MINE = "SELECT 1 FROM usage_rolled WHERE hour = ? AND turn = ? AND state = 0 AND dirty = 0"
 _COUNT = "UPDATE usage_rolled SET state = ?, groups = ? WHERE hour = ? AND turn = ? AND state = 0 AND dirty = 0"
 _INSERT = f"INSERT INTO usage_hour ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (constants)
 
@@ -29,13 +30,19 @@ class SqliteHours:
         )
 
     async def keep(self, hour: Hour) -> bool:
-        return await self._database.write(lambda connection: _keep(connection, hour))
+        count = len(hour.rows or ())
+        for at in range(0, max(1, count), TOGETHER):
+            if not await self._database.write(lambda connection, at=at: _write(connection, hour, at)):
+                return False
+        made = (hour.state, count, hour.hour, hour.turn)
+        return await self._database.write(lambda connection: connection.execute(_COUNT, made).rowcount > 0)
 
 
-def _keep(connection: sqlite3.Connection, it: Hour) -> bool:
-    rows = it.rows or ()
-    if not connection.execute(_COUNT, (it.state, len(rows), it.hour, it.turn)).rowcount:
+def _write(connection: sqlite3.Connection, it: Hour, at: int) -> bool:
+    """Some rows from `at` on, if the hour is still this maker's; before the first what another left there goes."""
+    if connection.execute(_MINE, (it.hour, it.turn)).fetchone() is None:
         return False
-    connection.execute("DELETE FROM usage_hour WHERE hour = ?", (it.hour,))
-    connection.executemany(_INSERT, [(it.hour, *row) for row in rows])
+    if at == 0:
+        connection.execute("DELETE FROM usage_hour WHERE hour = ?", (it.hour,))
+    connection.executemany(_INSERT, [(it.hour, *row) for row in (it.rows or ())[at : at + TOGETHER]])
     return True

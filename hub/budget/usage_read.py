@@ -1,13 +1,15 @@
 """Reading the usage ledger: a page, every row in pages, and what rows come to. It asks in parts, so that nobody waits long behind it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from hub.budget.usage import Usage, row_of
 from hub.budget.usage_ask import TAG, Dialect, Place, Question, Statement, Total
-from hub.budget.usage_sql import HOUR, PART, Walk, hour_totals, made_hours
+from hub.budget.usage_sql import HOUR, PART, Walk, hour_totals, made_hours, still_made
 from hub.refusal import InvalidRequest
 
 GROUPS = 10_000
@@ -15,6 +17,10 @@ GROUPS = 10_000
 
 PAGE = 1000
 """Rows of a page at most."""
+
+
+_AT_ONCE = 500
+"""Groups that are added before others on the loop have their turn."""
 
 
 class Reader(Protocol):
@@ -62,33 +68,51 @@ async def totals(reader: Reader, question: Question, by: Sequence[str], *, hours
     many groups, `StoreDown`.
     """
     found: dict[tuple[str | int, ...], Total] = {}
-    for since, until, kept in await _spans(reader, question, by) if hours else [(question.since, question.until, False)]:
-        if kept:
-            _take(found, by, await reader.select(hour_totals(reader.dialect, question, by, since, until), question.org))
+    for span in await _spans(reader, question, by) if hours else [_Span(question.since, question.until)]:
+        if span.hours and (kept := await _kept(reader, question, by, span)) is not None:
+            await _take(found, by, kept)
             continue
-        beside = replace(question, since=since, until=until)
+        beside = replace(question, since=span.since, until=span.until)
         walk = Walk(beside, reader.dialect)
-        async for start, end in _parts(reader, walk, beside, until):
-            _take(found, by, await reader.select(walk.totals(by, start, end), question.org))
+        async for start, end in _parts(reader, walk, beside, span.until):
+            await _take(found, by, await reader.select(walk.totals(by, start, end), question.org))
     return sorted(found.values(), key=lambda one: one.group)
 
 
-async def _spans(reader: Reader, question: Question, by: Sequence[str]) -> list[tuple[int, int, bool]]:
-    """The time that is asked for: (from, until before, whether its hours are kept), these in spans with some `PART` groups each."""
+class _Span(Struct):
+    """A time that is asked for. `hours` of which the sums are kept, and the sum of their `turns`; 0: it is read row by row."""
+
+    since: int
+    until: int
+    hours: int = 0
+    turns: int = 0
+    groups: int = 0
+
+
+async def _spans(reader: Reader, question: Question, by: Sequence[str]) -> list[_Span]:
+    """The time that is asked for, in order; spans of hours that are kept have some `PART` groups each."""
     if question.tags or any(name.startswith(TAG) for name in by):
-        return [(question.since, question.until, False)]
-    spans: list[tuple[int, int, bool]] = []
-    at, groups = question.since, 0
-    for hour, more in await reader.select(made_hours(reader.dialect, question.since, question.until), question.org):
-        if spans and hour == at and spans[-1][2] and groups + more <= PART:
-            spans[-1] = (spans[-1][0], hour + HOUR, True)
-            groups += more
-        else:
-            spans += [(at, hour, False)] if hour > at else []
-            spans.append((hour, hour + HOUR, True))
-            groups = more
+        return [_Span(question.since, question.until)]
+    spans: list[_Span] = []
+    at = question.since
+    for hour, groups, turn in await reader.select(made_hours(reader.dialect, question.since, question.until), question.org):
+        last = spans[-1] if spans else None
+        if hour > at:
+            spans.append(_Span(at, hour))
+        elif last is not None and last.hours and last.groups + groups <= PART:
+            last.until, last.hours, last.turns, last.groups = hour + HOUR, last.hours + 1, last.turns + turn, last.groups + groups
+            at = hour + HOUR
+            continue
+        spans.append(_Span(hour, hour + HOUR, 1, turn, groups))
         at = hour + HOUR
-    return [*spans, (at, question.until, False)] if at < question.until else spans
+    return [*spans, _Span(at, question.until)] if at < question.until else spans
+
+
+async def _kept(reader: Reader, question: Question, by: Sequence[str], span: _Span) -> list[Sequence[Any]] | None:
+    """The sums of hours, unless one of them was begun anew before they were read: then what was there may be half of it."""
+    found = await reader.select(hour_totals(reader.dialect, question, by, span.since, span.until), question.org)
+    [[hours, turns]] = await reader.select(still_made(reader.dialect, span.since, span.until), question.org)
+    return found if (int(hours), int(turns)) == (span.hours, span.turns) else None
 
 
 async def _parts(reader: Reader, walk: Walk, question: Question, before: int) -> AsyncGenerator[tuple[int, int]]:
@@ -102,8 +126,10 @@ async def _parts(reader: Reader, walk: Walk, question: Question, before: int) ->
         before = since
 
 
-def _take(found: dict[tuple[str | int, ...], Total], by: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    for row in rows:
+async def _take(found: dict[tuple[str | int, ...], Total], by: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    for number, row in enumerate(rows, 1):
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
         _add(found, tuple(row[: len(by)]), [int(value or 0) for value in row[len(by) :]])
     if len(found) > GROUPS:
         raise InvalidRequest(f"this makes more than {GROUPS} groups: ask for less time, or by less", data={"param": "group_by"})

@@ -38,6 +38,8 @@ class Roller:
         self._hours = hours
         self._wall = wall
         self._again = again
+        self._single = False
+        """Whether hours are added up one by one: several together had too many groups once."""
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -54,7 +56,7 @@ class Roller:
         if not wanted:
             return False
         turns = await self._hours.begin(wanted)
-        together = wanted[-1] - wanted[0] == (len(wanted) - 1) * HOUR
+        together = not self._single and wanted[-1] - wanted[0] == (len(wanted) - 1) * HOUR
         for hours in [wanted] if together else [[hour] for hour in wanted]:
             await self._make(hours, turns)
         return True
@@ -94,6 +96,7 @@ class Roller:
                 rows[int(hour)].append([*group, one.calls, one.cost, *one.tokens])
         except InvalidRequest:  # too many groups
             if len(hours) > 1:
+                self._single = True
                 for hour in hours:
                     await self._make([hour], turns)
                 return

@@ -128,10 +128,17 @@ class Walk:
 
 
 def made_hours(dialect: Dialect, since: int, until: int) -> Statement:
-    """The hours that lie within a span and whose sums are kept, and how many groups each has."""
+    """The hours that lie within a span and whose sums are kept: how many groups each has, and which turn of being made it is of."""
     text = _Text(dialect)
     where = f"state = 1 AND dirty = 0 AND hour >= {text.given(since)} AND hour <= {text.given(until - HOUR)}"
-    return text.done(f"SELECT hour, groups FROM usage_rolled WHERE {where} ORDER BY hour")  # noqa: S608 (no values)
+    return text.done(f"SELECT hour, groups, turn FROM usage_rolled WHERE {where} ORDER BY hour")  # noqa: S608 (no values)
+
+
+def still_made(dialect: Dialect, since: int, until: int) -> Statement:
+    """How many hours of a span are kept, and the sum of their turns: of hours that were begun anew meanwhile another than before."""
+    text = _Text(dialect)
+    where = f"state = 1 AND hour >= {text.given(since)} AND hour < {text.given(until)}"
+    return text.done(f"SELECT count(*), coalesce(sum(turn), 0) FROM usage_rolled WHERE {where}")  # noqa: S608 (no values)
 
 
 def hour_totals(dialect: Dialect, question: Question, by: Sequence[str], since: int, until: int) -> Statement:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hub.budget import usage_read, usage_sql
+from hub.budget import usage_hours_postgres, usage_hours_sqlite, usage_read, usage_sql
 from hub.budget.usage import Facts, Usage
 from hub.budget.usage_ask import Question, Statement
 from hub.budget.usage_hours import Hour, Hours
@@ -69,6 +69,8 @@ async def told(place: Place, what: str) -> list[tuple[int, ...]]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    for store in (usage_hours_sqlite, usage_hours_postgres):
+        monkeypatch.setattr(store, "TOGETHER", 3)  # so that hours are half written for a while
     monkeypatch.setattr(usage_sql, "PART", 40)
     monkeypatch.setattr(usage_read, "PART", 40)
     place = InSqlite(tmp_path / "hub.db") if request.param == "sqlite" else InPostgres(request.getfixturevalue("database_url"))
