@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 QUIET = 60_000_000
 """Microseconds after its end from which an hour is made: few rows come later."""
 
+FEW = 500
+"""Groups that an hour may have however few calls it had; with more, and less than two calls to each, its rows are as soon read."""
+
 TOGETHER = 24
 """Hours that are begun at a time."""
 
@@ -90,10 +93,12 @@ class Roller:
     async def _make(self, hours: list[int], turns: dict[int, int]) -> None:
         question = Question(since=hours[0], until=hours[-1] + HOUR)
         rows: dict[int, list[list[str | int]]] = {hour: [] for hour in hours}
+        calls = dict.fromkeys(hours, 0)
         try:
             for one in await totals(self._reader, question, ("hour", *BY_HOUR), hours=False):
                 hour, *group = one.group
                 rows[int(hour)].append([*group, one.calls, one.cost, *one.tokens])
+                calls[int(hour)] += one.calls
         except InvalidRequest:  # too many groups
             if len(hours) > 1:
                 self._single = True
@@ -103,7 +108,9 @@ class Roller:
             await self._hours.keep(Hour(hours[0], turns[hours[0]], None))
             return
         for hour in hours:
-            await self._hours.keep(Hour(hour, turns[hour], rows[hour]))
+            made = rows[hour]
+            worth = len(made) <= FEW or 2 * len(made) <= calls[hour]
+            await self._hours.keep(Hour(hour, turns[hour], made if worth else None))
 
 
 def _hour(at: int) -> int:
