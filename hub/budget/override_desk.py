@@ -81,7 +81,7 @@ class OverrideDesk:
             self._away = False
 
     async def give(self, budget: str, wish: Wish, giver: Giver) -> Change:
-        """Raises `NotFound`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`."""
+        """Raises `NotFound`, `Denied`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`."""
         change = await give(self._rows, vetted(self._rules, budget, wish, giver, self._budgets.now(), self._orgs))
         await self._announce()
         return change
@@ -125,7 +125,7 @@ async def end(rows: Rows, name: str, giver: Giver, now: int) -> Change:
     """Take an override back. Raises `NotFound`."""
     ended = await rows.end(giver.org, name, now, giver.by)
     if ended is None:
-        raise NotFound("no override that stands has this id")
+        raise NotFound("no override that stands, and that this key may take back, has this id")
     return Change(told(ended), ended.org, "admin.budget.restore", _record(ended))
 
 

@@ -24,7 +24,8 @@ _BEFORE = (
     "RETURNING id"
 )
 _END = (
-    f"UPDATE budget_override SET ended = $1, ended_by = $2 WHERE id = $3 AND ended = 0 AND until > $1 AND ($4::text IS NULL OR org = $4) "  # noqa: S608 (constants)
+    f"UPDATE budget_override SET ended = $1, ended_by = $2 WHERE id = $3 AND ended = 0 AND until > $1 "  # noqa: S608 (constants)
+    "AND ($4::text IS NULL OR (org = $4 AND scope <> 'org')) "
     f"RETURNING {_NAMES}"
 )
 _ONE = f"SELECT {_NAMES} FROM budget_override WHERE id = $1"  # noqa: S608 (constants)

@@ -13,7 +13,7 @@ from hub.budget.tiers import Rule
 from hub.budget.window import MICROS, span_of
 from hub.call import new_id
 from hub.grants import glob
-from hub.refusal import InvalidParams, NotFound
+from hub.refusal import Denied, InvalidParams, NotFound
 
 THIS_WINDOW = "window"
 """As `until`: when the window of now is over."""
@@ -52,10 +52,13 @@ def visible(rules: Iterable[Rule], org: str | None) -> list[Rule]:
 
 
 def vetted(rules: Iterable[Rule], budget: str, wish: Wish, giver: Giver, now: int, orgs: Collection[str]) -> Override:
-    """The override that is asked for. Raises `NotFound` of a budget its giver may not know of, `InvalidParams`."""
+    """The override that is asked for. Raises `NotFound` of a budget its giver may not know of, `Denied` of one he may not change,
+    `InvalidParams`."""
     rule = next((rule for rule in visible(rules, giver.org) if rule.name == budget), None)
     if rule is None:
         raise NotFound("no budget has this name")
+    if rule.scope == "org" and giver.org is not None:
+        raise Denied("what an organisation may spend in all is for operators of the hub to change")
     org, who = _whose(rule, wish, giver, orgs)
     amount, until, reason = _amount(rule, wish), _until(rule, wish.until, now), wish.reason.strip()
     if not reason or len(reason) > _MOST_REASON or not reason.isprintable():

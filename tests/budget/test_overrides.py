@@ -22,7 +22,7 @@ from hub.budget.overrides import ALL, Override, Overrides
 from hub.budget.tiers import rules_of
 from hub.call import Tokens
 from hub.config.money import AlertSpec, BudgetSpec
-from hub.refusal import BudgetExceeded, NotFound, Refusal
+from hub.refusal import BudgetExceeded, Denied, NotFound, Refusal
 from hub.store.epochs import BUDGETS
 from hub.store.redis import Redis
 from tests.budget.purse import ANN, BOB, EVE, GPT, InPostgres, InRedis, InSqlite, Purse, end, reserve, spend, usd
@@ -91,7 +91,7 @@ async def test_of_three_thousand_against_a_raised_room_exactly_what_fits_is_admi
     desk, second = await desk_of(purse, budgets, *specs), await desk_of(purse, other, *specs)
     assert await count(budgets, 1, "first", 999_500) == 1
     assert await count(budgets, 1, "none", 1000) == 0
-    given = await desk.give("b", wish(500_000, "2030-03-17T13:00:00Z"), ACME)
+    given = await desk.give("b", wish(500_000, "2030-03-17T13:00:00Z", org="acme"), HUB)
     assert given.shown["until"] == "2030-03-17T13:00:00Z"
     epoch, _ = await rows_of(purse).standing(0)
     await second.follow({BUDGETS: epoch})  # as every process does when it looks
@@ -136,6 +136,20 @@ async def test_what_was_given_holds_after_a_restart_and_is_taken_back_at_once(pu
         await fresh.end(one, ACME)
     ended = await fresh.listed("acme", ended=True)
     assert [(one["id"], bool(one["ended"]), one["ended_by"]) for one in ended] == [(one, True, "k9")]
+
+
+async def test_what_an_organisation_may_spend_in_all_is_changed_by_operators_of_the_hub_alone(purse: Purse):
+    specs = (usd(1000, "acme", "org"),)
+    budgets = await purse.make(*specs)
+    desk = await desk_of(purse, budgets, *specs)
+    less = (await desk.give("acme", wish(100, mode="set", org="acme"), HUB)).shown["id"]
+    assert [one["id"] for one in await desk.listed("acme", ended=False)] == [less]
+    for change in (desk.give("acme", wish(5000), ACME), desk.end(less, ACME)):
+        with pytest.raises((Denied, NotFound)):
+            await change
+    assert [one.cap for one in await budgets.standing(ANN, GPT)] == [100]
+    await desk.end(less, HUB)
+    assert [one.cap for one in await budgets.standing(ANN, GPT)] == [1000]
 
 
 async def test_one_for_the_same_is_replaced_and_the_narrowest_holds(purse: Purse):
@@ -205,6 +219,7 @@ def test_what_a_refused_call_is_told_to_wait_is_when_it_fits(steps: list[tuple[i
         ("none", wish(1), ACME, "not_found"),
         ("all", wish(1), ACME, "not_found"),  # what counts all organisations is for the hub's operators
         ("of-evil", wish(1), ACME, "not_found"),
+        ("in-all", wish(1), ACME, "denied"),
         ("all", wish(1, org="acme"), HUB, "invalid_params"),
         ("user", wish(1, who="ann", org=ALL), HUB, "invalid_params"),
         ("user", wish(1, org="nobody"), HUB, "invalid_params"),
@@ -226,6 +241,7 @@ def test_what_cannot_be_is_refused(budget: str, asked: Wish, giver: Giver, code:
         usd(1000, "all", "global"),
         usd(1000, "hour", "user", "1h"),
         usd(1000, "of-evil", "user", org="evil"),
+        usd(1000, "in-all", "org"),
         usd(1000, "crawlers", "app", match="crawler-*"),
         BudgetSpec(name="calls", scope="user", window="day", requests=5),
     )
