@@ -64,7 +64,8 @@ rather fetch and sort all that a busy key or model ever did."""
 
 
 class _Item(Struct, eq=False):
-    """One thing to do: exactly one of the first four is set. `done` is told of its end, where somebody waits."""
+    """One thing to do: one of the first four is set; or a row, and the call whose note it takes the place of. These are written at once: a
+    row that does not fit stands where the note was. `done` is told of its end, where somebody waits."""
 
     row: Usage | None = None
     note: Usage | None = None
@@ -114,9 +115,7 @@ class PostgresUsage:
                 await asyncio.gather(self._worker, return_exceptions=True)
 
     def put(self, row: Usage, *, holds: bool) -> None:
-        self._add(_Item(row=row))
-        if holds:
-            self._add(_Item(forget=row.id))
+        self._add(_Item(row=row, forget=row.id if holds else ""))
 
     def note(self, row: Usage) -> Awaitable[None] | None:
         return self._told(_Item(note=row))

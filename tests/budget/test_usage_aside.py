@@ -115,3 +115,19 @@ async def test_a_call_that_cannot_be_noted_is_refused_alone(database_url: str) -
     await good
     assert set(await kept(place)) == {"g0"}
     await place.close()
+
+
+async def test_a_row_aside_stays_where_its_call_is_forgotten_with_a_later_batch(place: InSqlite | InPostgres) -> None:
+    """What a call's end says is many things: they may be written in two goes."""
+    ledger: Ledger = place.store
+    for before in range(495, 501):  # so that it is at the border of a batch once
+        bad = replace(GOOD, id=f"bad{before}", cost=1 << 63)
+        noting = ledger.note(replace(bad, cost=1))
+        if noting is not None:
+            await noting
+        for n in range(before):
+            ledger.put(replace(GOOD, id=f"{before}.{n}"), holds=False)
+        ledger.put(bad, holds=True)
+        await ledger.settled()
+    assert {name: row[16] for name, row in (await kept(place)).items()} == {f"bad{n}": 1 << 63 for n in range(495, 501)}
+    assert ledger.aside == 6
