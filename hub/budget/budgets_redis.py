@@ -79,6 +79,7 @@ class RedisBudgets:
         self.configure(budgets, limits)
 
     async def open(self, but: Collection[str] = ()) -> None:
+        await self._store.recover(but)  # what is under way is noted in Redis: here is what was kept aside, or left before Redis was there
         await self._keeper.open()
 
     async def resume(self) -> None:

@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from hub.budget.usage import Facts, Ledger, Usage
 from hub.call import Tokens
 from hub.refusal import StoreDown
+from hub.store.redis import Redis
 from hub.telemetry.metrics import Metrics
-from tests.budget.purse import InPostgres, InSqlite
+from tests.budget.purse import InPostgres, InRedis, InSqlite
+from tests.services.redis import RedisServer
 
 GOOD = Usage(
     "g0", 10, "acme", "k1", "user:ann", "ann", "", "core", "", "openai", "gpt", 7, Tokens(input=3, output=1), Facts("llm.chat", "fast")
@@ -131,3 +133,22 @@ async def test_a_row_aside_stays_where_its_call_is_forgotten_with_a_later_batch(
         await ledger.settled()
     assert {name: row[16] for name, row in (await kept(place)).items()} == {f"bad{n}": 1 << 63 for n in range(495, 501)}
     assert ledger.aside == 6
+
+
+async def test_a_start_tries_again_what_is_aside_where_budgets_are_counted_in_redis_too(
+    store: Redis, redis: RedisServer, database_url: str
+) -> None:
+    place = InRedis(store, redis, database_url)
+    await place.open()
+    try:
+        await place.make()
+        for row in (GOOD, BAD["large"], BAD["many"]):
+            place.store.put(row, holds=False)
+        await place.store.settled()
+        mended = "UPDATE usage_open SET row = replace(row, $1, '7')"
+        await place.postgres.write(lambda connection: connection.execute(mended, str(1 << 63)))
+        await place.make()
+        assert {row.id for row in await place.store.find(None)} == {"g0", "large"}
+        assert place.stores[1].aside == 1, "said again of what does not fit yet"
+    finally:
+        await place.close()
