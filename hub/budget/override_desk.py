@@ -69,8 +69,10 @@ class OverrideDesk:
 
     async def follow(self, epochs: Mapping[str, int]) -> None:
         """Take over what has changed, if anything has. Never raises: what could not be read is read the next time."""
-        if epochs.get(BUDGETS, 0) == self._seen:
-            return
+        if epochs.get(BUDGETS, 0) != self._seen:
+            await self._take_over()
+
+    async def _take_over(self) -> None:
         try:
             await self._refresh()
         except Refusal as refusal:
@@ -81,7 +83,11 @@ class OverrideDesk:
             self._away = False
 
     async def give(self, budget: str, wish: Wish, giver: Giver) -> Change:
-        """Raises `NotFound`, `Denied`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`."""
+        """Raises `NotFound`, `Denied`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`.
+
+        Where the store goes away the moment after, it holds from the next look on: a change that stands is not answered as one that failed,
+        which nobody would put on record.
+        """
         change = await give(self._rows, vetted(self._rules, budget, wish, giver, self._budgets.now(), self._orgs))
         await self._announce()
         return change
@@ -105,7 +111,7 @@ class OverrideDesk:
     async def _announce(self) -> None:
         if self._changed is not None:
             self._changed()
-        await self._refresh()
+        await self._take_over()
 
     async def _refresh(self) -> None:
         async with self._turn:

@@ -22,7 +22,7 @@ from hub.budget.overrides import ALL, Override, Overrides
 from hub.budget.tiers import rules_of
 from hub.call import Tokens
 from hub.config.money import AlertSpec, BudgetSpec
-from hub.refusal import BudgetExceeded, Denied, NotFound, Refusal
+from hub.refusal import BudgetExceeded, Denied, NotFound, Refusal, StoreDown
 from hub.store.epochs import BUDGETS
 from hub.store.redis import Redis
 from tests.budget.purse import ANN, BOB, EVE, GPT, InPostgres, InRedis, InSqlite, Purse, end, reserve, spend, usd
@@ -264,3 +264,32 @@ async def refused(budgets: Budgets, call: str, bound: int) -> Refusal:
     with pytest.raises(Refusal) as raised:
         await reserve(budgets, call, bound)
     return raised.value
+
+
+async def test_what_was_changed_is_said_to_be_though_the_store_is_away_the_next_moment(in_sqlite: InSqlite):
+    """A change that stands must come on record: who changes it hears of that, and it is taken over at the next look."""
+    budgets = await in_sqlite.make(usd(1000, "user", "user"))
+    desk = await desk_of(in_sqlite, budgets, usd(1000, "user", "user"))
+    rows, away = desk._rows, AwayForReading(desk._rows)
+    desk._rows = away
+    given = await desk.give("user", wish(500), ACME)
+    assert given.kind == "admin.budget.override"
+    ended = await desk.end(given.shown["id"], ACME)
+    assert ended.kind == "admin.budget.restore"
+    again = await desk.give("user", wish(700), ACME)
+    assert (await budgets.standing(ANN, GPT))[0].cap == 1000
+    desk._rows = rows
+    epoch, standing = await rows.standing(0)
+    await desk.follow({BUDGETS: epoch})
+    assert [one.id for one in standing] == [again.shown["id"]]
+    assert (await budgets.standing(ANN, GPT))[0].cap == 1700
+
+
+class AwayForReading:
+    """Rows whose changes take hold, and that cannot be read afterwards."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.give, self.end, self.listed = rows.give, rows.end, rows.listed
+
+    async def standing(self, since: int) -> tuple[int, list[Override]]:
+        raise StoreDown("the database cannot be used at the moment")
