@@ -3,7 +3,6 @@ that was there before, the newest first. It may be stopped, or die, at any point
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -67,11 +66,12 @@ class Roller:
     async def _work(self) -> None:
         while True:
             busy, began = False, time.monotonic()
-            with contextlib.suppress(Refusal):
-                try:
-                    busy = await self._hours.lead() and await self.once()
-                except (OSError, ValueError, RuntimeError):
-                    logger.exception("the hours of the usage ledger could not be made")
+            try:
+                busy = await self._hours.lead() and await self.once()
+            except Refusal:  # the store is away
+                pass
+            except Exception:  # whatever it was: hours would not be made any more
+                logger.exception("the hours of the usage ledger could not be made")
             await asyncio.sleep(max(0.05, time.monotonic() - began) if busy else self._again)  # half of the time at most
 
     async def _next(self) -> list[int]:

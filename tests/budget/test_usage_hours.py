@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -223,4 +224,25 @@ async def test_hours_are_apart_by_organisation(database_url: str):
     assert [one[0] for one in await place.store.select(seen, None)] == ["acme", "evil"]
     assert [one[0] for one in await place.store.select(seen, "evil")] == ["evil"]
     assert [one.group for one in await totals(place.store, Question(org="evil"), ["org"])] == [("evil",)]
+    await place.close()
+
+
+async def test_whatever_goes_wrong_with_an_hour_hours_are_made_later_on(tmp_path: Path):
+    place = InSqlite(tmp_path / "hub.db")
+    await put(place, *(row(START + n * 60_000_000, n) for n in range(120)))
+    hours = hours_of(place)
+    begin, wrong = hours.begin, [OverflowError("too large"), sqlite3.IntegrityError("no"), KeyError(1)]
+
+    async def failing(wanted: Sequence[int]) -> dict[int, int]:
+        if wrong:
+            raise wrong.pop()
+        return await begin(wanted)
+
+    hours.begin = failing
+    roller = Roller(place.store, hours, wall=lambda: START + 3 * HOUR, again=0.01)
+    await roller.open()
+    async with asyncio.timeout(30):
+        while await told(place, "SELECT count(*) FROM usage_rolled WHERE state = 1") != [(2,)]:
+            await asyncio.sleep(0.01)
+    await roller.close()
     await place.close()
