@@ -17,8 +17,7 @@ from msgspec import Struct
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, TOKENS, AlertRow, Ask, Sum, Usage, column, row_of, values
-from hub.budget.usage_aside import Aside, Unfit
-from hub.budget.usage_aside import columns as noted
+from hub.budget.usage_aside import Aside, Illegible, Unfit, legible
 from hub.budget.usage_ask import Dialect, Statement
 from hub.refusal import Refusal, StoreDown
 from hub.store.postgres import Connection, Postgres
@@ -305,14 +304,15 @@ def _arrays(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(one) for one in zip(*rows, strict=True)]
 
 
-async def _recover(connection: Connection, but: list[str]) -> tuple[list[Usage], list[Unfit]]:
+async def _recover(connection: Connection, but: list[str]) -> tuple[list[Usage], list[Unfit | Illegible]]:
     """What does not fit stays where it is."""
-    gone = await connection.fetch("DELETE FROM usage_open WHERE id <> ALL($1::text[]) RETURNING row", but)
-    found = [noted(row["row"]) for row in gone]
-    unfit = await _put(connection, found)
+    open_ = await connection.fetch("SELECT id, row FROM usage_open WHERE id <> ALL($1::text[]) ORDER BY id FOR UPDATE SKIP LOCKED", but)
+    found, illegible = legible((one["id"], one["row"]) for one in open_)
+    await connection.execute(_FORGET, list(found))
+    unfit = await _put(connection, list(found.values()))
     await _keep(connection, unfit)
     kept = {one.row for one in unfit}
-    return [row_of(one) for one in found if one not in kept], unfit
+    return [row_of(one) for one in found.values() if one not in kept], [*unfit, *illegible]
 
 
 async def _summed(connection: Connection, ask: Ask) -> list[Sum]:

@@ -15,8 +15,7 @@ from typing import Any
 from msgspec import json as msgjson
 
 from hub.budget.usage import COLUMNS, AlertRow, Ask, Sum, Usage, column, row_of, values
-from hub.budget.usage_aside import Aside, Unfit
-from hub.budget.usage_aside import columns as noted
+from hub.budget.usage_aside import Aside, Illegible, Unfit, legible
 from hub.budget.usage_ask import Dialect, Statement
 from hub.refusal import StoreDown
 from hub.store.sqlite import Database
@@ -235,15 +234,14 @@ def _put(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> lis
     return unfit
 
 
-def _recover(connection: sqlite3.Connection, but: Collection[str]) -> tuple[list[Usage], list[Unfit]]:
+def _recover(connection: sqlite3.Connection, but: Collection[str]) -> tuple[list[Usage], list[Unfit | Illegible]]:
     """What does not fit stays where it is."""
-    open_ = connection.execute("SELECT id, row FROM usage_open ORDER BY id").fetchall()
-    found = [noted(row) for call, row in open_ if call not in but]
-    unfit = _put(connection, found)
+    found, illegible = legible(connection.execute("SELECT id, row FROM usage_open ORDER BY id").fetchall(), but)
+    unfit = _put(connection, list(found.values()))
     kept = {one.row for one in unfit}
-    connection.executemany(_FORGET, [(one[0],) for one in found])
+    connection.executemany(_FORGET, [(call,) for call in found])
     connection.executemany(_NOTE, [(one.id, one.text) for one in unfit])
-    return [row_of(one) for one in found if one not in kept], unfit
+    return [row_of(one) for one in found.values() if one not in kept], [*unfit, *illegible]
 
 
 def _summed(connection: sqlite3.Connection, ask: Ask, number: int) -> list[Sum]:

@@ -46,14 +46,18 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         await made.close()
 
 
-async def kept(place: InSqlite | InPostgres) -> dict[str, list[Any]]:
+async def texts(place: InSqlite | InPostgres) -> dict[str, str]:
     """The rows aside, by their ids."""
     query = "SELECT id, row FROM usage_open"
     if isinstance(place, InSqlite):
         found = await place.database.read(lambda connection: connection.execute(query).fetchall())
     else:
         found = await place.postgres.read(lambda connection: connection.fetch(query))
-    return {name: json.loads(row) for name, row in found}
+    return {str(name): str(row) for name, row in found}
+
+
+async def kept(place: InSqlite | InPostgres) -> dict[str, list[Any]]:
+    return {name: json.loads(row) for name, row in (await texts(place)).items()}
 
 
 def again(place: InSqlite | InPostgres) -> Ledger:
@@ -152,3 +156,34 @@ async def test_a_start_tries_again_what_is_aside_where_budgets_are_counted_in_re
         assert place.stores[1].aside == 1, "said again of what does not fit yet"
     finally:
         await place.close()
+
+
+async def test_a_row_that_was_mended_wrongly_keeps_no_hub_from_starting(place: InSqlite | InPostgres) -> None:
+    """Operators are told to mend rows by hand. What is no row is told of, and stays as it is."""
+    for n in range(7):
+        place.store.put(replace(GOOD, id=f"b{n}", cost=1 << 63), holds=False)
+    await place.store.settled()
+    good = [*(await kept(place))["b0"]]
+    good[16] = 7
+    wrong = ["[7", '{"id": 1}', "5", "null", *(json.dumps([*good[:at], bad, *good[at + 1 :]]) for at, bad in ((12, {"a": 1}), (19, "{no")))]
+    wrong.append(json.dumps(good[:-1]))
+    for n, text in enumerate(wrong):
+        await mend(place, f"b{n}", text)
+    started = again(place)
+    assert await started.recover() == []
+    assert started.aside == len(wrong)
+    assert await texts(place) == {f"b{n}": text for n, text in enumerate(wrong)}
+    await mend(place, "b0", json.dumps(good))
+    started = again(place)
+    assert [row.id for row in await started.recover()] == ["b0"]
+    assert set(await texts(place)) == {f"b{n}" for n in range(1, len(wrong))}
+    assert [row.cost for row in await started.find(None)] == [7]
+
+
+async def mend(place: InSqlite | InPostgres, name: str, text: str) -> None:
+    if isinstance(place, InSqlite):
+        await place.database.write(
+            lambda connection: connection.execute("UPDATE usage_open SET row = ? WHERE id = ?", (text, name)) and None
+        )
+    else:
+        await place.postgres.write(lambda connection: connection.execute("UPDATE usage_open SET row = $1 WHERE id = $2", text, name))
