@@ -54,10 +54,10 @@ class OverrideDesk:
         self._changed: Callable[[], None] | None = None
 
     def configure(self, budgets: tuple[BudgetSpec, ...], orgs: Collection[str]) -> None:
-        """The budgets, and the organisations there are beside `default`."""
+        """The budgets, and the organisations that are declared, if any are."""
         self._rules = rules_of(budgets)
         self._specs = {spec.name: spec for spec in budgets}
-        self._orgs = frozenset(orgs) | {"default"}
+        self._orgs = frozenset(orgs)
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Have `changed()` called when this process has changed what the store holds, so that others can be told to look."""

@@ -92,13 +92,20 @@ def _concerns(rule: Rule, org: str) -> bool:
     return rule.scope != "global" and rule.org in (ALL, org) and (rule.scope != "org" or glob(rule.match)(org))
 
 
+def _may_be(org: str, giver: Giver, declared: Collection[str]) -> bool:
+    """Whether there can be such an organisation: where none is declared keys may be of any, and whoever asks is of one that there is."""
+    if org in ("default", giver.org) or org in declared:
+        return True
+    return not declared and len(org) <= _MOST_WHO and org.isprintable()
+
+
 def _whose(rule: Rule, wish: Wish, giver: Giver, orgs: Collection[str]) -> tuple[str, str]:
     if rule.scope == "global":
         if wish.org not in ("", ALL) or wish.who != ALL:
             raise InvalidParams("this budget counts everybody together: leave `org` and `who` out")
         return ALL, ALL
     org = wish.org or giver.org or "default"
-    if org != ALL and (org not in orgs or not _concerns(rule, org)):
+    if org != ALL and not (_may_be(org, giver, orgs) and _concerns(rule, org)):
         raise InvalidParams(f"this budget counts nobody of the organisation {org}")
     if rule.scope == "org":
         if wish.who not in (ALL, org):

@@ -44,7 +44,7 @@ async def give(config: Path | None, budget: str, body: dict[str, Any]) -> dict[s
             if key is None or key.revoked:
                 raise Failed("no live key of the organisation has this name or id")
             wish = replace(wish, who=key.id)
-        one = vetted(rules, budget, wish, _OPERATOR, _now(), {"default", *loaded.config.orgs})
+        one = vetted(rules, budget, wish, _OPERATOR, _now(), loaded.config.orgs)
         change = await given(rooms.overrides, one)
         await _recorded(journal, change)
         await say_so(loaded)

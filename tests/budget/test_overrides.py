@@ -293,3 +293,21 @@ class AwayForReading:
 
     async def standing(self, since: int) -> tuple[int, list[Override]]:
         raise StoreDown("the database cannot be used at the moment")
+
+
+async def test_organisations_need_not_be_declared(in_sqlite: InSqlite):
+    """Where none is, keys may be of any; where some are, keys may have been made for others before."""
+    spec = usd(1000, "user", "user")
+    budgets = await in_sqlite.make(spec)
+    desk = OverrideDesk(rows_of(in_sqlite), budgets)
+    desk.configure((spec,), ())
+    for asked, giver in ((wish(1), ACME), (wish(2, org="acme"), HUB)):
+        assert (await desk.give("user", asked, giver)).org == "acme"
+    for org in ("a\0b", "x" * 257):
+        with pytest.raises(Refusal, match="nobody"):
+            await desk.give("user", wish(1, org=org), HUB)
+    desk.configure((spec,), ("evil",))
+    assert (await desk.give("user", wish(3), ACME)).org == "acme"
+    with pytest.raises(Refusal, match="nobody"):
+        await desk.give("user", wish(1, org="acme"), HUB)
+    assert (await budgets.standing(ANN, GPT))[0].cap == 1003
