@@ -129,7 +129,7 @@ async def give(rows: Rows, one: Override) -> Change:
 
 async def end(rows: Rows, name: str, giver: Giver, now: int) -> Change:
     """Take an override back. Raises `NotFound`."""
-    ended = await rows.end(giver.org, name, now, giver.by)
+    ended = await rows.end(giver.org, name, now, giver.by) if name.isprintable() else None  # of others, stores cannot even be asked
     if ended is None:
         raise NotFound("no override that stands, and that this key may take back, has this id")
     return Change(told(ended), ended.org, "admin.budget.restore", _record(ended))

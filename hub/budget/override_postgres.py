@@ -6,7 +6,7 @@ Changes are made one at a time, under one lock of the database. A commit whose a
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from hub.budget.override_rows import COLUMNS, row, values
+from hub.budget.override_rows import COLUMNS, room_beside, row, values
 from hub.budget.overrides import Override
 from hub.store.base import Ambiguous
 from hub.store.epochs import BUDGETS, bump_postgres
@@ -18,6 +18,7 @@ _LISTED = (
     f"SELECT {_NAMES} FROM budget_override WHERE ($1::text IS NULL OR org = $1) "  # noqa: S608 (constants)
     'AND ($2::bigint IS NULL OR ended = 0 AND until > $2) ORDER BY given DESC, id COLLATE "C" DESC LIMIT $3'
 )
+_COUNT = "SELECT count(*) FROM budget_override WHERE org = $1 AND ended = 0 AND until > $2"
 _INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"  # noqa: S608
 _BEFORE = (
     "UPDATE budget_override SET ended = $1, ended_by = $2 WHERE basis = $3 AND org = $4 AND who = $5 AND ended = 0 AND until > $1 "
@@ -57,6 +58,7 @@ class PostgresOverrides:
 
         async def give(connection: Connection) -> str:
             ended = await connection.fetchval(_BEFORE, one.given, one.by, one.basis, one.org, one.who)
+            room_beside(await connection.fetchval(_COUNT, one.org, one.given))
             await connection.execute(_INSERT, *values(one))
             await bump_postgres(connection, BUDGETS)
             before[0] = ended or ""

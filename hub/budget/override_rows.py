@@ -10,8 +10,12 @@ from msgspec import convert
 from msgspec.structs import astuple
 
 from hub.budget.overrides import Override
+from hub.refusal import InvalidParams
 
 COLUMNS = tuple(Override.__struct_fields__)
+
+MOST_STANDING = 1000
+"""Of one organisation, or for all, at a time. Every process has all that stand in memory, and reads them whenever one changes."""
 
 
 class Rows(Protocol):
@@ -26,12 +30,19 @@ class Rows(Protocol):
         ...
 
     async def give(self, one: Override) -> str:
-        """Keep one. Another for the same that stands ends with that; its id, empty where there was none."""
+        """Keep one. Another for the same that stands ends with that; its id, empty where there was none. Raises `InvalidParams` where as
+        many of the organisation stand as may."""
         ...
 
     async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
         """Take one of an organisation (None: of any) back; as it was then, None where none of this id stands."""
         ...
+
+
+def room_beside(standing: int) -> None:
+    """Whether one more may stand beside so many of its organisation. Raises `InvalidParams`."""
+    if standing >= MOST_STANDING:
+        raise InvalidParams(f"{MOST_STANDING} overrides of one organisation hold already: take one of them back")
 
 
 def values(one: Override) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from hub.budget.override_rows import COLUMNS, row, values
+from hub.budget.override_rows import COLUMNS, room_beside, row, values
 from hub.budget.overrides import Override
 from hub.store.epochs import BUDGETS, bump_sqlite
 from hub.store.sqlite import Database
@@ -13,6 +13,7 @@ _LISTED = (
     f"SELECT {_NAMES} FROM budget_override WHERE (?1 IS NULL OR org = ?1) AND (?2 IS NULL OR ended = 0 AND until > ?2) "  # noqa: S608
     "ORDER BY given DESC, id DESC LIMIT ?3"
 )
+_COUNT = "SELECT count(*) FROM budget_override WHERE org = ? AND ended = 0 AND until > ?"
 _INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (constants)
 _BEFORE = (
     "UPDATE budget_override SET ended = ?, ended_by = ? WHERE basis = ? AND org = ? AND who = ? AND ended = 0 AND until > ? RETURNING id"
@@ -56,6 +57,7 @@ def _standing(connection: sqlite3.Connection, since: int) -> tuple[int, list[Ove
 
 def _give(connection: sqlite3.Connection, one: Override) -> str:
     before = connection.execute(_BEFORE, (one.given, one.by, one.basis, one.org, one.who, one.given)).fetchall()
+    room_beside(int(connection.execute(_COUNT, (one.org, one.given)).fetchone()[0]))
     connection.execute(_INSERT, values(one))
     bump_sqlite(connection, BUDGETS)
     return before[0][0] if before else ""

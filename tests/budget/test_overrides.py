@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from hub.budget import override_rows
 from hub.budget.budgets import Budgets
 from hub.budget.budgets_memory import MemoryBudgets
 from hub.budget.counter import Counter
@@ -311,3 +312,30 @@ async def test_organisations_need_not_be_declared(in_sqlite: InSqlite):
     with pytest.raises(Refusal, match="nobody"):
         await desk.give("user", wish(1, org="acme"), HUB)
     assert (await budgets.standing(ANN, GPT))[0].cap == 1003
+
+
+async def test_only_so_many_of_an_organisation_stand_at_a_time(purse: Purse, monkeypatch: pytest.MonkeyPatch):
+    """Every process has them in memory, and one organisation's are everybody's to carry."""
+    monkeypatch.setattr(override_rows, "MOST_STANDING", 2)
+    spec = usd(1000, "user", "user")
+    budgets = await purse.make(spec)
+    desk = await desk_of(purse, budgets, spec)
+    first = (await desk.give("user", wish(1, who="ann"), ACME)).shown["id"]
+    await desk.give("user", wish(1, who="bob"), ACME)
+    with pytest.raises(Refusal, match="2 overrides"):
+        await desk.give("user", wish(1, who="eve"), ACME)
+    again = (await desk.give("user", wish(2, who="ann"), ACME)).shown
+    assert again["replaced"] == first
+    await desk.give("user", wish(1), HUB)
+    await desk.end(again["id"], ACME)
+    await desk.give("user", wish(1, "2030-03-17T13:00:00Z", who="eve"), ACME)
+    assert sorted(one["who"] for one in await desk.listed("acme", ended=False)) == ["bob", "eve"]
+    await purse.pass_(3601)
+    await budgets.standing(ANN, GPT)
+    await desk.give("user", wish(1, who="zoe"), ACME)  # the other's time is over
+
+
+async def test_an_id_that_no_store_can_be_asked_for_is_not_found(purse: Purse):
+    desk = await desk_of(purse, await purse.make(usd(1000)), usd(1000))
+    with pytest.raises(NotFound):
+        await desk.end("a\0b", HUB)
