@@ -131,19 +131,16 @@ class RedisBudgets:
         """What Redis says comes first: a row that is not there any more by then is in the ledger."""
         known = self._matches.of(told.caller, told.target)
         held = told.onto(Shared(self, told.call, known, told.target, told.most, told.tokens))
-        anew = False
         if known.tiers:
             tallies = tallies_of(known)
             held.record = record_of(tallies, told.most, told.tokens)
             held.until = self._spend.now() + OUTLIVES
             held.mark = self._spend.sent(self._least(held), tallies, held.until)
-            found, _, *rest = await self._tried(partial(self._spend.adopt, told.call, held.record, held.mark), tallies)
-            if found == 0:
+            found = await self._tried(partial(self._spend.adopt, told.call, held.record, held.mark), tallies)
+            if found[0] == 0:
                 return None
-            anew = rest == [1]
         if await self._store.find(None, limit=1, id=told.call):
-            if anew:
-                self._spend.refund(told.call)
+            self.refund(held)  # set aside just now, or before by who could not read the ledger then
             return None
         if held.record:
             self._live[told.call] = held
@@ -216,6 +213,8 @@ class RedisBudgets:
         row = _row(held, cost, tokens, facts, facts.status, time.time_ns() // 1000)
         if not held.record:
             self._store.put(row, holds=False)
+            if held.outlives:
+                self._ended(held)  # budgets may apply to it by now, and another process have set it aside
             return None
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._after(self._settle(held, row, first))

@@ -160,6 +160,42 @@ async def test_what_outlives_a_killed_process_stays_set_aside_until_it_is_adopte
     assert [(row.id, row.cost) for row in await purse.rows()] == [("sent", 250)]
 
 
+async def test_what_was_settled_is_not_set_aside_by_who_could_not_read_so_at_first(purse: InRedis, monkeypatch: pytest.MonkeyPatch):
+    one, late = await purse.make(usd(1000)), await purse.make(usd(1000))
+    sent = await reserve(one, "sent", 300)
+    sent.dispatching(40, Tokens(input=4))
+    sent.outlive()
+    told = outliving(sent)
+    await end(sent.settle(250, Tokens()))
+    await purse.rows()
+    await until(lambda: asyncio.to_thread(lambda: purse.server.ask("HLEN", "hub:{spend}:rows") == 0))
+
+    async def away(*_: object, **__: object) -> None:
+        raise StoreDown("away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(late._store, "find", away)
+        with pytest.raises(StoreDown):
+            await late.adopt(told)
+    assert await late.adopt(told) is None
+    assert [one.left for one in await late.standing(ANN, GPT)] == [750]
+    assert (await purse.counts(late))["b", ""] == (250, 0)
+
+
+async def test_what_one_process_set_nothing_aside_for_is_given_back_of_what_another_did(purse: InRedis):
+    one, other = await purse.make(), await purse.make(usd(1000))
+    sent = await reserve(one, "sent", 300)
+    sent.dispatching(40, Tokens(input=4))
+    sent.outlive()
+    mine = await other.adopt(outliving(sent))
+    assert mine is not None
+    assert (await purse.counts(other))["b", ""] == (0, 300)
+    await end(sent.settle(250, Tokens()))
+    mine.hand_over()
+    assert [one.left for one in await other.standing(ANN, GPT)] == [1000]
+    assert [(row.id, row.cost) for row in await purse.rows()] == [("sent", 250)]
+
+
 async def test_what_nobody_adopts_is_spent_at_least_in_the_end(purse: InRedis):
     dead, alive = await purse.make(usd(1000)), await purse.make(usd(1000))
     dead._keeper._task.cancel()
