@@ -25,6 +25,9 @@ from hub.store.base import LaterVersion, Locked
 BATCH = 512
 """Operations from which on a transaction takes no more."""
 
+LOOK = 1_000_000
+"""Steps of SQLite's machine, some milliseconds, from one look of a long read at whether the database is being closed to the next."""
+
 SURVEYORS = 2
 """Long reads under way at a time: a report, and what is counted of the past for a new budget."""
 
@@ -79,14 +82,15 @@ class Database:
         for name, source, run in (
             ("writer", self._writes, self._write_loop),
             ("reader", self._reads, self._read_loop),
-            *[("surveyor", self._surveys, self._read_loop)] * SURVEYORS,
+            *[("surveyor", self._surveys, self._survey_loop)] * SURVEYORS,
         ):
             thread = threading.Thread(target=run, args=(source,), name=f"hub-sqlite-{name}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     async def close(self) -> None:
-        """Finish what was queued, close the connections, release the lock. What is asked from now on is refused."""
+        """Finish what was queued, close the connections, release the lock. What is asked from now on is refused, and so are long reads that
+        are under way or have not begun."""
         self._serving = False
         self._hand_over()
         self._writes.put(None)
@@ -144,7 +148,7 @@ class Database:
 
     def _opened(self) -> asyncio.AbstractEventLoop:
         if self._loop is None or not self._serving:
-            raise StoreDown("the database is not open")
+            raise _closed()
         return self._loop
 
     def _hand_over(self) -> None:
@@ -164,20 +168,37 @@ class Database:
         connection.close()
 
     def _read_loop(self, source: "queue.SimpleQueue[_Item | None]") -> None:
+        connection = self._reading()
+        while (item := source.get()) is not None:
+            self._answer(connection, *item)
+        connection.close()
+
+    def _survey_loop(self, source: "queue.SimpleQueue[_Item | None]") -> None:
+        connection = self._reading()
+        connection.set_progress_handler(lambda: not self._serving, LOOK)
+        while (item := source.get()) is not None:
+            operation, future = item
+            if not self._serving:
+                self._settle([(future, None, _closed())])
+            elif not future.cancelled():
+                self._answer(connection, operation, future)
+        connection.close()
+
+    def _reading(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
         _prepare(connection)
         connection.execute("PRAGMA query_only=ON")
-        while (item := source.get()) is not None:
-            operation, future = item
-            try:
-                if not self._in_place():
-                    raise _gone()
-                result: Any = operation(connection)
-            except Exception as error:
-                self._settle([(future, None, _typed(error))])
-            else:
-                self._settle([(future, result, None)])
-        connection.close()
+        return connection
+
+    def _answer(self, connection: sqlite3.Connection, operation: Operation, future: asyncio.Future[Any]) -> None:
+        try:
+            if not self._in_place():
+                raise _gone()
+            result: Any = operation(connection)
+        except Exception as error:
+            self._settle([(future, None, _typed(error))])
+        else:
+            self._settle([(future, result, None)])
 
     def _in_place(self) -> bool:
         """Whether the file is still the one that was opened: SQLite goes on with one that was deleted, and all of it is lost at the end."""
@@ -255,6 +276,10 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 def _identity(path: Path) -> tuple[int, int]:
     found = os.stat(path)
     return found.st_dev, found.st_ino
+
+
+def _closed() -> StoreDown:
+    return StoreDown("the database is not open")
 
 
 def _gone() -> StoreDown:

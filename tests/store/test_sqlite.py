@@ -128,6 +128,23 @@ async def test_a_long_read_is_not_in_the_way_of_a_short_one_nor_of_another_long_
     assert await long[0] is True
 
 
+async def test_a_long_read_does_not_hold_up_the_end_and_what_waits_behind_it_is_not_begun(tmp_path: Path):
+    database, begun = Database(tmp_path / "hub.db"), threading.Semaphore(0)
+    database.open()
+
+    def endless(connection: sqlite3.Connection) -> object:
+        begun.release()
+        query = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+        return connection.execute(query).fetchall()
+
+    waiting = [database.survey(endless) for _ in range(SURVEYORS + 1)]
+    for _ in range(SURVEYORS):
+        assert await asyncio.to_thread(begun.acquire, timeout=30)
+    await asyncio.wait_for(database.close(), 30)
+    assert [type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)] == [StoreDown] * len(waiting)
+    assert not begun.acquire(blocking=False)
+
+
 async def test_the_reading_connection_cannot_write(database: Database):
     await database.write(table)
     with pytest.raises(StoreDown):
