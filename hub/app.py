@@ -337,6 +337,7 @@ class Hub:
         """Nobody is let in before what another hub counted meanwhile is counted here."""
         await self.limits.resume()
         await self.budgets.resume()
+        self.background.resume()
         await self.identity.unbar()
 
     def _revoked(self, key_id: str) -> None:

@@ -11,6 +11,8 @@ MAX_EVENT = 32 * 1024 * 1024
 _MOST_ITEMS = 512
 RUNNING = frozenset({"queued", "in_progress"})
 """What the status of an answer says that is still being made."""
+OVER = frozenset({"completed", "incomplete", "failed", "cancelled"})
+"""And of one that is not. Another word, or none, says neither."""
 
 
 class _Item(Struct):

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar, cast
 
@@ -20,7 +21,7 @@ from msgspec import Struct
 
 from hub.budget.budgets import Budgets
 from hub.call import Caller, Target, Tokens
-from hub.llm.announced import RUNNING, announced
+from hub.llm.announced import OVER, announced
 from hub.llm.background_rows import Row, Rows
 from hub.llm.due import Due, again
 from hub.llm.needs import BYTES_A_TOKEN
@@ -41,6 +42,9 @@ LONGEST = 24 * 3600.0
 
 PATIENCE = 60.0
 """Seconds for one look."""
+
+AT_ONCE = 4
+"""Looks at one provider under way: however many answers are waited for, or taken over at once, calls do not stand behind them."""
 
 LEASE, EVERY = 6.0, 2.0
 """Seconds until what its process says nothing of is taken over; and between the times that it says so, and that others look."""
@@ -68,6 +72,8 @@ class Background:
         self._alone = alone
         self._waiting: dict[str, _Waiting] = {}
         self._adopting: dict[str, asyncio.Task[_Waiting | None]] = {}
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
+        """By provider."""
         self._keeper: asyncio.Task[None] | None = None
         self._doing: set[asyncio.Task[Any]] = set()
         """What goes on to its end whoever waits for it."""
@@ -78,6 +84,12 @@ class Background:
 
     def start(self) -> None:
         self._keeper = asyncio.create_task(self._keep(), name="background-responses")
+
+    def resume(self) -> None:
+        """Another process may have taken calls in the place of this one, and be gone: look again at what nobody looks after."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            self.start()
 
     def tend(self, caller: Caller, response: str, target: Target, due: Due) -> Awaitable[None]:
         """The call has ended, and its answer is still being made. When what is returned is done, other processes can settle it too, if
@@ -93,7 +105,7 @@ class Background:
     async def seen(self, caller: Caller, response: str, body: bytes) -> dict[str, Any] | None:
         """The provider answered with the response. Where that is what its call waits for, it is settled: what is on record of it."""
         said = announced(body)
-        if said is None or said.status in RUNNING:
+        if said is None or said.status not in OVER:
             return None
         found = await self._find(caller, response, elsewhere=said.background)
         return None if found is None else await self._seen(found, body)
@@ -116,7 +128,8 @@ class Background:
 
     async def close(self) -> None:
         """Hand on what this process waits for. What nobody could settle is spent at what it cost at least."""
-        tasks = [self._keeper, *self._adopting.values(), *(one.task for one in self._waiting.values())]
+        keeper, self._keeper = self._keeper, None
+        tasks = [keeper, *self._adopting.values(), *(one.task for one in self._waiting.values())]
         running = [task for task in tasks if task is not None]
         for task in running:
             task.cancel()
@@ -165,7 +178,8 @@ class Background:
                 continue
             if one.doubt:
                 await self._write(one)
-            await self._look(one)
+            async with self._turns[one.row.provider]:
+                await self._look(one)
 
     async def _look(self, one: _Waiting) -> None:
         """What cannot be seen now is looked for again."""
@@ -189,7 +203,7 @@ class Background:
 
     async def _seen(self, one: _Waiting, body: bytes) -> dict[str, Any] | None:
         said = announced(body)
-        if said is None or said.status in RUNNING:
+        if said is None or said.status not in OVER:
             return None
         tokens = usage_of(body, "responses")
         return await self._end(one, tokens, "ok" if said.status in ("completed", "incomplete") else "error", _said(body))

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from hub.call import Call, Caller, Emit, Target, Tokens, Usage
 from hub.llm.amount import Amount
-from hub.llm.announced import RUNNING, Announced, announced, last_of
+from hub.llm.announced import OVER, RUNNING, Announced, announced, last_of
 from hub.llm.attribution import attributed
 from hub.llm.carry import Carrier, Passing, Stream, Translating, carrier
 from hub.llm.catalogue import Catalogue
@@ -232,9 +232,14 @@ class _Run:
             if self._background and self._response:
                 self._later(self._response)  # the provider goes on with it
             raise
-        if keep is not None and (said := last_of(stream.last)) is not None:
+        said = last_of(stream.last) if keep is not None else None
+        if said is not None:
             await self._keep(said, whole=True)
-        return msgspec.structs.replace(reply, facts=facts_of(attempts.tried, self._left, stream.tokens))
+        facts = facts_of(attempts.tried, self._left, stream.tokens)
+        if self._background and self._response and stream.tokens is None and (said is None or said.status not in OVER):
+            await self._later(self._response)  # it is only the stream that has ended
+            facts["background"] = True
+        return msgspec.structs.replace(reply, facts=facts)
 
     async def _keep(self, said: Announced, *, whole: bool = False) -> None:
         """Write whose a stored answer is; nothing where the provider says that it does not store it."""

@@ -1,5 +1,6 @@
 """Answers made in the background: asked for until they are there, and paid once, as they were used, whoever sees first that they are done."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -12,7 +13,7 @@ import pytest
 from tests.support import provider as scripted
 from tests.support.hub import Hub, wait_for
 from tests.support.journal import receipt_stands, verified
-from tests.support.responses import Shelf
+from tests.support.responses import Shelf, events
 
 INPUT, OUTPUT = 250, 2000
 """Nano-dollars a token of gpt-5-mini."""
@@ -132,6 +133,24 @@ def test_cancelled_deleted_streamed_and_left(hub: Hub, shelf: Shelf) -> None:
         assert len(rows(hub)) == 4
         shelf.finish(list(shelf.kept)[-1])
         assert wait_for(lambda: rows(hub)[4:])[0]["cost"] == EACH
+
+
+def test_a_stream_that_fails_before_its_answer_is_over_leaves_it_to_be_settled(hub: Hub, shelf: Shelf, behind: scripted.Provider) -> None:
+    def answer(asked: scripted.Asked) -> scripted.Reply:
+        found = shelf.answer(asked)
+        if asked.method != "POST":
+            return found
+        failed = {"type": "error", "code": "server_error", "message": "lost", "param": None, "sequence_number": 1}
+        return scripted.stream([*events(list(shelf.kept.values())[-1]), scripted.named(failed)])
+
+    behind.always = answer
+    with client(hub) as asking:
+        with contextlib.suppress(openai.APIError):
+            list(begin(asking, stream=True))
+        shelf.finish(list(shelf.kept)[-1])
+        [row] = wait_for(lambda: rows(hub))
+        assert (row["cost"], row["status"]) == (EACH, "ok")
+        assert asking.responses.retrieve(list(shelf.kept)[-1]).status == "completed"
 
 
 def test_a_hub_that_stops_or_dies_settles_it_when_it_is_back(hub: Hub, shelf: Shelf) -> None:

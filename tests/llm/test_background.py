@@ -1,6 +1,7 @@
 """What is looked after until it is there is settled once, whatever its provider says of it, and by whichever process."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ import pytest
 
 from hub.budget.budgets import Budgets
 from hub.call import Caller, Target, Tokens
+from hub.llm import background
 from hub.llm.background import Background
 from hub.llm.background_postgres import PostgresBackground
 from hub.llm.background_rows import Row, Rows
@@ -67,6 +69,17 @@ async def test_an_answer_that_cannot_be_read_whole_is_settled_all_the_same(rows:
     assert (tokens.input, tokens.output, status, said) == (3, 4, "ok", None)
 
 
+@pytest.mark.parametrize("body", [b'{"id":"r","status":"processing"}', b'{"id":"r","object":"response"}', b'{"id":"r","status":null}'])
+async def test_an_answer_that_does_not_say_that_it_is_over_is_waited_for(rows: Rows, body: bytes) -> None:
+    where, due = room(rows), Settled()
+    await tended(where, due)
+    assert await where.seen(ANN, "r", body) is None
+    assert await rows.calls() == ["c1"]
+    assert await where.seen(ANN, "r", DONE) == {"status": "ok"}
+    await where.close()
+    assert len(due.said) == 1
+
+
 async def test_of_two_answers_with_one_id_each_is_settled(rows: Rows) -> None:
     where, one, other = room(rows), Settled("c1"), Settled("c2")
     await tended(where, one)
@@ -118,6 +131,65 @@ async def test_a_database_that_is_away_keeps_it_waiting(rows: Rows, monkeypatch:
     assert due.said == []
     assert await where.seen(ANN, "r", DONE) == {"status": "ok"}
     await where.close()
+
+
+async def test_many_that_are_taken_over_at_once_are_asked_for_a_few_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way, most, asked, go = 0, 0, 0, asyncio.Event()
+
+    class Asking:
+        """An attempt that is answered when all may be."""
+
+        def __init__(self, *_: object, **__: object) -> None:
+            self.response, self.body = SimpleNamespace(status=200), DONE
+
+        async def __aenter__(self) -> "Asking":
+            nonlocal under_way, most, asked
+            under_way, asked = under_way + 1, asked + 1
+            most = max(most, under_way)
+            await go.wait()
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            nonlocal under_way
+            under_way -= 1
+
+    dues = {f"c{number}": Settled(f"c{number}") for number in range(50)}
+    for call in dues:
+        await rows.put(Row(call, "acme", "user:ann", f"r-{call}", "one", "m", time.time_ns() // 1000, call), 0)
+
+    async def again(_: object, kept: str) -> Settled:
+        return dues[kept]
+
+    monkeypatch.setattr(background, "Attempt", Asking)
+    monkeypatch.setattr(background, "again", again)
+    where = Background(lambda: {"one": cast("Any", SimpleNamespace(provider=None))}, rows, cast("Budgets", None), alone=True)
+    where.start()
+    await eventually(lambda: len(where._waiting) == len(dues) and asked >= 1)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go.set()
+    await eventually(lambda: all(due.said for due in dues.values()))
+    await where.close()
+    assert most == background.AT_ONCE
+    assert all(len(due.said) == 1 for due in dues.values())
+
+
+async def test_who_has_its_place_again_looks_after_what_another_took_in_it(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    due = Settled("c1")
+
+    async def again(*_: object) -> Settled:
+        return due
+
+    monkeypatch.setattr(background, "again", again)
+    where = room(rows)
+    where.resume()  # before it has begun there is nothing to look at again
+    where.start()
+    await eventually(lambda: where._keeper is not None and where._keeper.done())
+    await rows.put(Row("c1", "acme", "user:ann", "r", "one", "m", time.time_ns() // 1000, ""), LONG)
+    where.resume()
+    await eventually(lambda: where.seen(ANN, "r", DONE))
+    await where.close()
+    assert [status for _, status, _ in due.said] == ["ok"]
 
 
 async def test_rows_are_found_by_whose_they_are(rows: Rows) -> None:
