@@ -116,7 +116,7 @@ class Passed:
             return kept
         found = _ENDS[self._dialect].search(kept)
         at = found.start() if found else 0
-        self.last = kept[at:]
+        self.last = kept[at:] + relay.finish()
         return kept[:at]
 
     def finish(self) -> None:

@@ -1,7 +1,7 @@
 """What passes through in the same dialect: usage read on its way, nothing re-encoded. Pure.
 
-A chunk goes on as it came. Only events that can hold usage, an end or an error are looked into, told by a cheap search for their bytes.
-Where the hub asked a chat stream for usage and the client did not, the chunk that brings it is taken out.
+Events go on as they came, whole. Only those that can hold usage, an end or an error are looked into, told by a cheap search for their
+bytes. Where the hub asked a chat stream for usage and the client did not, the chunk that brings it is taken out.
 """
 
 import re
@@ -100,18 +100,18 @@ class Relay:
         self.fault: Fault | None = None
 
     def feed(self, chunk: bytes) -> bytes:
-        """What goes on to the client: the chunk itself, or (`strip`) the events it completed. Raises `hub.sse.Overflow`."""
+        """What goes on to the client: the events it completed. What stands between whole events, such as the receipt before the last one,
+        must not come into the middle of one. Raises `hub.sse.Overflow`."""
         probe = self._edge + chunk
         cut = _last_end(probe) - len(self._edge)
         self._edge = probe[-3:]
         if cut <= 0:
             self._hold(chunk)
-            return b"" if self._strip else chunk
+            return b""
         whole = b"".join([*self._held, chunk[:cut]])
         self._held, self._size = [], 0
         self._hold(chunk[cut:])
-        kept = self._look(whole)
-        return kept if self._strip else chunk
+        return self._look(whole)
 
     def finish(self) -> bytes:
         """The bytes ended: what was held goes on as it is."""
@@ -119,7 +119,7 @@ class Relay:
         self._held = []
         if rest.strip():
             self._look(rest + b"\n\n")
-        return rest if self._strip else b""
+        return rest
 
     def _hold(self, rest: bytes) -> None:
         if rest:

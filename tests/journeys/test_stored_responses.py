@@ -1,6 +1,8 @@
 """Stored responses through the hub, with the official SDK: they stay with the provider that keeps them, and with who made them."""
 
+import time
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 import httpx2 as httpx
@@ -201,6 +203,23 @@ def test_a_conversation_stays_where_its_first_turn_was_kept(hub: Hub, behind: Be
         with pytest.raises(openai.BadRequestError, match="kept by a provider"):
             asking.responses.create(model="wise", input="Other.", previous_response_id=last)
     assert used == {0, 1}, "both deployments are in use"
+
+
+def test_items_of_a_stream_whose_end_came_in_pieces_can_be_named(hub: Hub, behind: Behind) -> None:
+    def in_pieces(shelf: Shelf, asked: scripted.Asked) -> scripted.Reply:
+        *before, last = shelf.answer(asked).parts
+        assert isinstance(last, bytes)
+        return scripted.stream([*before, last[: len(last) // 2], lambda: time.sleep(0.2), last[len(last) // 2 :]])
+
+    for provider, shelf in zip(behind.providers, behind.shelves, strict=True):
+        provider.script.append(partial(in_pieces, shelf))
+    with client(hub) as asking:
+        events = list(asking.responses.create(model="fast", input="First.", stream=True))
+        for provider in behind.providers:
+            provider.script.clear()
+        item = events[-1].response.output[0].id  # type: ignore[union-attr]
+        reference: Any = [{"type": "item_reference", "id": item}, {"role": "user", "content": "Again."}]
+        assert asking.responses.create(model="fast", input=reference).output_text == "Turn 1."
 
 
 def test_where_the_one_that_keeps_it_is_away_nobody_else_is_asked(hub: Hub, behind: Behind) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hub.call import Caller, Target
 from hub.llm import stored as room
 from hub.llm.announced import Announced, Announcement, announced, last_of
+from hub.llm.carry import Passed
 from hub.llm.head import read
 from hub.llm.references import MOST, Reference, references
 from hub.llm.stored import Stored
@@ -157,6 +158,20 @@ def test_no_byte_of_an_id_goes_on_before_it_is_heard(cuts: list[int], comment: b
     assert last is not None
     assert (announcement.said.id, announcement.said.store, announcement.said.status) == (last.id, True, "in_progress")
     assert last.items == (f"msg_{last.id}",)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 400), max_size=40))
+def test_the_items_of_a_stream_are_heard_in_whatever_pieces_its_end_comes(cuts: list[int]) -> None:
+    parts = Shelf().answer(Asked("/v1/responses", {}, json.dumps({"model": "m", "input": "x", "stream": True}).encode())).parts
+    raw = b"".join(part for part in parts if isinstance(part, bytes))
+    stream, at = Passed("responses", strip=False), 0
+    for cut in [*cuts, len(raw)]:
+        stream.feed(raw[at : at + cut])
+        at += cut
+    last = last_of(stream.last)
+    assert last is not None
+    assert (last.status, last.items) == ("completed", (f"msg_{last.id}",))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"id": 1}', b'{"id": ""}', b'{"object": "response"}'])
