@@ -190,7 +190,7 @@ async def test_every_table_with_an_organisation_is_bound_by_row_level_security(s
         "SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = 'public' AND relkind = 'r'"
         " AND NOT (relrowsecurity AND relforcerowsecurity) ORDER BY 1"
     )
-    assert open_ones.split() == ["hub_migration", "journal_boot", "journal_meta"], "which hold nothing of any organisation"
+    assert open_ones.split() == ["hub_migration", "journal_boot", "journal_meta", "usage_rolled"], "which hold nothing of any organisation"
 
 
 async def test_many_organisations_cost_a_poll_one_number(store: PostgresStore):

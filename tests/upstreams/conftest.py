@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -59,7 +60,7 @@ class Kit:
 
 @pytest.fixture(scope="session")
 def guard():
-    one = Guard("test-upstreams")
+    one = Guard(f"test-upstreams-{os.getpid()}")  # its end is that of all who bear the name: not of those of the process beside this one
     one.start()
     yield one
     one.close()
