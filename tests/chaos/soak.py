@@ -176,7 +176,7 @@ async def models(folder: Path, total: int) -> list[Row]:
         spent, counted = modelled.ledger(hub.database), modelled.counted(found)
         code = hub.stop()
     rows = [
-        *flat(*samples, 0),
+        *flat(*samples, DESCRIPTORS),  # connections to providers are kept, as many as were ever needed at once: one for each line at most
         Row("the ledger has every call", spent._asdict(), spent.rows == done and not spent.failed and spent.cost == done * modelled.COST),
         Row("counters and records say the same", counted._asdict(), counted == spent),
         Row("the whole log verifies", {"records": len(found.records), "calls/s, client included": round(done / seconds)}, True),
