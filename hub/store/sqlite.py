@@ -48,7 +48,8 @@ class Database:
         """What this turn of the loop gave so far, and what of it is to stand behind the rest."""
         self._reads: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._surveys: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
+        self._writers: list[threading.Thread] = []
+        self._readers: list[threading.Thread] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._observe: Callable[[int, float], None] | None = None
         self._serving = False
@@ -79,28 +80,30 @@ class Database:
         self._file = _identity(self.path)
         self._loop = asyncio.get_running_loop()
         self._serving = True
-        for name, source, run in (
-            ("writer", self._writes, self._write_loop),
-            ("reader", self._reads, self._read_loop),
-            *[("surveyor", self._surveys, self._survey_loop)] * SURVEYORS,
-        ):
-            thread = threading.Thread(target=run, args=(source,), name=f"hub-sqlite-{name}", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        self._writers = [_started("writer", self._write_loop, self._writes)]
+        surveyors = [_started("surveyor", self._survey_loop, self._surveys) for _ in range(SURVEYORS)]
+        self._readers = [_started("reader", self._read_loop, self._reads), *surveyors]
 
     async def close(self) -> None:
         """Finish what was queued, close the connections, release the lock. What is asked from now on is refused, and so are long reads that
-        are under way or have not begun."""
+        are under way or have not begun.
+
+        The writer's connection is closed last and alone: SQLite carries what the log beside the file holds into the file, and takes the
+        log away, only where nobody else has the file open.
+        """
         self._serving = False
         self._hand_over()
-        self._writes.put(None)
         self._reads.put(None)
         for _ in range(SURVEYORS):
             self._surveys.put(None)
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
-        self._threads.clear()
+        await self._joined(self._readers)
+        self._writes.put(None)
+        await self._joined(self._writers)
         self._unlock()
+
+    async def _joined(self, threads: list[threading.Thread]) -> None:
+        while threads:
+            await asyncio.to_thread(threads.pop().join)
 
     def _lock(self) -> None:
         self._lock_file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -276,6 +279,12 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 def _identity(path: Path) -> tuple[int, int]:
     found = os.stat(path)
     return found.st_dev, found.st_ino
+
+
+def _started(name: str, run: "Callable[[queue.SimpleQueue[Any]], None]", source: "queue.SimpleQueue[Any]") -> threading.Thread:
+    thread = threading.Thread(target=run, args=(source,), name=f"hub-sqlite-{name}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _closed() -> StoreDown:

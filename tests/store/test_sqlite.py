@@ -166,6 +166,18 @@ async def test_close_finishes_what_was_queued(tmp_path: Path):
     await database.close()
 
 
+async def test_what_was_closed_is_one_file(tmp_path: Path):
+    """Connections that are closed at the same time each find the other, and none takes the log away: by chance, hence many times."""
+    for n in range(150):
+        database = Database(tmp_path / f"{n}.db")
+        database.open()
+        await database.write(table)
+        await database.write(put(n))
+        assert await database.read(everything) == [n]
+        await database.close()
+    assert not [*tmp_path.glob("*-wal"), *tmp_path.glob("*-shm")]
+
+
 async def test_a_closed_database_refuses_at_once(tmp_path: Path):
     database = Database(tmp_path / "hub.db")
     with pytest.raises(StoreDown):
