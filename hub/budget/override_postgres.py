@@ -1,16 +1,10 @@
-"""Overrides of budgets in PostgreSQL, changed by whichever process is asked and seen by all of them.
-
-Changes are made one at a time, under one lock of the database. A commit whose answer was lost is looked up before anything is said of it.
-"""
-
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+"""Overrides of budgets in PostgreSQL, changed by whichever process is asked and seen by all of them."""
 
 from hub.budget.override_rows import COLUMNS, room_beside, row, values
 from hub.budget.overrides import Override
-from hub.store.base import Ambiguous
 from hub.store.epochs import BUDGETS, bump_postgres
 from hub.store.postgres import Connection, Postgres
+from hub.store.postgres_turns import Turns
 
 _NAMES = ", ".join(COLUMNS)
 _STANDING = f"SELECT {_NAMES} FROM budget_override WHERE ended = 0 AND until > $1"  # noqa: S608 (constants)
@@ -30,10 +24,6 @@ _END = (
     f"RETURNING {_NAMES}"
 )
 _ONE = f"SELECT {_NAMES} FROM budget_override WHERE id = $1"  # noqa: S608 (constants)
-_LOCK = "SELECT pg_advisory_xact_lock(3, 1)"
-"""Taken first by every change. The pairs of numbers are a space of their own: (3, …) is that of budgets."""
-
-T = TypeVar("T")
 
 
 class PostgresOverrides:
@@ -41,6 +31,7 @@ class PostgresOverrides:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._turns = Turns(postgres, 3, 1)
 
     async def standing(self, since: int) -> tuple[int, list[Override]]:
         async def read(connection: Connection) -> tuple[int, list[Override]]:
@@ -67,7 +58,7 @@ class PostgresOverrides:
         async def stands(connection: Connection) -> str | None:
             return None if await connection.fetchrow(_ONE, one.id) is None else before[0]
 
-        return await self._changed(give, stands)
+        return await self._turns.change(give, stands)
 
     async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
         async def end(connection: Connection) -> tuple[Override | None]:
@@ -82,19 +73,4 @@ class PostgresOverrides:
             one = None if found is None else row(tuple(found))
             return (one,) if one is not None and (one.ended, one.ended_by) == (now, by) else None
 
-        return (await self._changed(end, ended))[0]
-
-    async def _changed(self, change: "Callable[[Connection], Awaitable[T]]", look_up: "Callable[[Connection], Awaitable[T | None]]") -> T:
-        """Make a change; where the answer to its commit was lost, `look_up` says what it did, or None where it did nothing."""
-        try:
-            return await self._postgres.write(lambda connection: _alone(connection, change))
-        except Ambiguous:
-            done = await self._postgres.write(lambda connection: _alone(connection, look_up))
-            if done is None:
-                raise
-            return done
-
-
-async def _alone(connection: Connection, run: "Callable[[Connection], Awaitable[T]]") -> T:
-    await connection.execute(_LOCK)
-    return await run(connection)
+        return (await self._turns.change(end, ended))[0]

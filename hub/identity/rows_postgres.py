@@ -1,24 +1,17 @@
-"""Keys in PostgreSQL, changed by whichever process is asked and seen by all of them.
-
-Changes are made one at a time, under one lock of the database: they are rare, and first starts, names and epochs need no further care.
-A commit whose answer was lost is looked up before anything is said of it.
-"""
+"""Keys in PostgreSQL, changed by whichever process is asked and seen by all of them."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from hub.identity.entry import KeyInfo, moment
 from hub.identity.rows import COLUMNS, Changes, Row, meant, row, shadows, values
-from hub.store.base import Ambiguous
 from hub.store.epochs import bump_postgres
 from hub.store.postgres import Postgres
 from hub.store.postgres_link import Connection
+from hub.store.postgres_turns import Turns
 
 _SELECT = f"SELECT {COLUMNS} FROM api_key"  # noqa: S608 (constants)
 _INSERT = f"INSERT INTO api_key ({COLUMNS}, epoch) VALUES ({', '.join(f'${n}' for n in range(1, 17))})"  # noqa: S608 (constants)
-_LOCK = "SELECT pg_advisory_xact_lock(1, 1)"
-"""Taken first by every change. The pairs of numbers are a space of their own: (1, …) is identity's."""
 
 _OF = " WHERE ($1::text IS NULL OR org = $1)"
 """Said in each question, whether or not row-level security says it again: a superuser's connection is not bound by that."""
@@ -27,9 +20,6 @@ _GRAVES = "SELECT id, revoked FROM key_tombstone"
 _SINCE = " AS it JOIN unnest($1::text[], $2::bigint[]) AS known (org, since) ON it.org = known.org AND it.epoch > known.since"
 _ROWS_SINCE = f"SELECT {', '.join('it.' + name for name in COLUMNS.split(', '))} FROM api_key{_SINCE}"  # noqa: S608 (constants)
 _GRAVES_SINCE = f"SELECT it.id FROM key_tombstone{_SINCE}"  # noqa: S608 (constants)
-
-T = TypeVar("T")
-_Run = Callable[[Connection], Awaitable[T]]
 
 
 class _Taken(Exception):
@@ -41,6 +31,7 @@ class PostgresKeys:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._turns = Turns(postgres, 1, 1)
 
     async def changes(self, known: dict[str, int], clock: Callable[[], float]) -> Changes:
         at = clock()  # what is seen is of the moment in which the transaction begins, which is before its first answer
@@ -54,33 +45,17 @@ class PostgresKeys:
 
     async def add(self, rows: Sequence[Row], *, first: bool = False) -> bool:
         try:
-            return await self._changed(lambda connection: _add(connection, rows, first), lambda connection: _stand(connection, rows))
+            return await self._turns.change(lambda connection: _add(connection, rows, first), lambda connection: _stand(connection, rows))
         except _Taken:
             return False
 
     async def revoke(self, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
         mine = meant(declared, org, name_or_id)
-        return await self._changed(
+        return await self._turns.change(
             lambda connection: _revoke(connection, org, name_or_id, mine, at),
             lambda connection: _revoked(connection, org, name_or_id, mine, at),
             org or "*",
         )
-
-    async def _changed(self, change: "_Run[T]", look_up: "_Run[T | None]", org: str = "*") -> T:
-        """Make a change; where the answer to its commit was lost, `look_up` says what it did, or None where it did nothing."""
-        try:
-            return await self._postgres.write(lambda connection: _alone(connection, change), org=org)
-        except Ambiguous:
-            done = await self._postgres.write(lambda connection: _alone(connection, look_up), org=org)
-            if done is None:
-                raise
-            return done
-
-
-async def _alone(connection: Connection, run: "_Run[T]") -> T:
-    """Run it with no other change under way: also none whose commit was sent and not answered."""
-    await connection.execute(_LOCK)
-    return await run(connection)
 
 
 async def _changes(connection: Connection, known: dict[str, int], at: float) -> Changes:

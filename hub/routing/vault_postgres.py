@@ -1,16 +1,12 @@
-"""The vault in PostgreSQL, changed by whichever process is asked and seen by all of them.
+"""The vault in PostgreSQL, changed by whichever process is asked and seen by all of them."""
 
-Changes are made one at a time, under one lock of the database. A commit whose answer was lost is looked up before anything is said of it.
-"""
-
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
 
 from hub.routing.vault_rows import COLUMNS, Row, row, values
-from hub.store.base import Ambiguous
 from hub.store.epochs import VAULT, bump_postgres
 from hub.store.postgres import Postgres
 from hub.store.postgres_link import Connection
+from hub.store.postgres_turns import Turns
 
 _SELECT = (
     f"SELECT {COLUMNS} FROM vault_secret WHERE sealed != ''::bytea "  # noqa: S608 (constants)
@@ -23,11 +19,6 @@ _VALUE = "SELECT sealed FROM vault_secret WHERE org = $1 AND name = $2 AND versi
 _EXPIRE = "UPDATE vault_secret SET expires = $4 WHERE org = $1 AND name = $2 AND version = $3"
 _EMPTY = "UPDATE vault_secret SET kek = '', wrapped = '', sealed = '' WHERE org = $1 AND name = $2 AND version = $3"
 _WRAP = "UPDATE vault_secret SET kek = $4, wrapped = $5, sealed = $6 WHERE org = $1 AND name = $2 AND version = $3"
-_LOCK = "SELECT pg_advisory_xact_lock(2, 1)"
-"""Taken first by every change. The pairs of numbers are a space of their own: (2, …) is routing's."""
-
-T = TypeVar("T")
-_Run = Callable[[Connection], Awaitable[T]]
 
 
 class PostgresVault:
@@ -35,6 +26,7 @@ class PostgresVault:
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._turns = Turns(postgres, 2, 1)
 
     async def all(self) -> tuple[int, list[Row]]:
         return await self._postgres.read(_all)
@@ -50,7 +42,7 @@ class PostgresVault:
             found = await connection.fetchval(_VALUE, *made[0].key)
             return made[0] if found == made[0].envelope.sealed else None
 
-        return await self._changed(put, stands)
+        return await self._turns.change(put, stands)
 
     async def remove(self, org: str, name: str) -> int:
         removed = [0]
@@ -63,7 +55,7 @@ class PostgresVault:
             found = await connection.fetchrow(_NEWEST, org, name)
             return removed[0] if found is None or not found["live"] else None
 
-        return await self._changed(remove, gone)
+        return await self._turns.change(remove, gone)
 
     async def rewrite(self, change: Callable[[Row], Row | None]) -> int:
         count = [0]
@@ -75,22 +67,7 @@ class PostgresVault:
         async def done(connection: Connection) -> int | None:
             return count[0] if all(change(found) is None for found in (await _all(connection))[1]) else None
 
-        return await self._changed(rewrite, done)
-
-    async def _changed(self, change: "_Run[T]", look_up: "_Run[T | None]") -> T:
-        """Make a change; where the answer to its commit was lost, `look_up` says what it did, or None where it did nothing."""
-        try:
-            return await self._postgres.write(lambda connection: _alone(connection, change))
-        except Ambiguous:
-            done = await self._postgres.write(lambda connection: _alone(connection, look_up))
-            if done is None:
-                raise
-            return done
-
-
-async def _alone(connection: Connection, run: "_Run[T]") -> T:
-    await connection.execute(_LOCK)
-    return await run(connection)
+        return await self._turns.change(rewrite, done)
 
 
 async def _all(connection: Connection) -> tuple[int, list[Row]]:
