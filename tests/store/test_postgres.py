@@ -182,12 +182,28 @@ async def test_a_query_without_a_tenant_sees_nothing_and_one_with_a_tenant_sees_
             0,
         ]
     assert await store.read(lambda c: c.fetchval("SELECT name FROM journal_org"), org="b") == "b"
-    assert await store.write(lambda c: c.execute("DELETE FROM journal_record"), org="a") == "DELETE 1"
-    for wrong in ("INSERT INTO journal_record VALUES (2, 5, 'x', 0, '', '')", "UPDATE journal_org SET name = 'b' WHERE name = 'a'"):
+    assert await store.write(lambda c: c.execute("DELETE FROM journal_checkpoint"), org="a") == "DELETE 1"
+    for wrong in ("INSERT INTO journal_record VALUES (1, 5, 'x', 0, '', '')", "INSERT INTO journal_checkpoint VALUES (2, 2, '')"):
         with pytest.raises(StoreDown, match="cannot be used") as raised:
             await store.write(lambda c, wrong=wrong: c.execute(wrong), org="a")
         assert "row-level security" in raised.value.detail
     await bare.close()
+
+
+async def test_a_record_cannot_be_changed_or_removed_by_the_role_that_wrote_it(store: Postgres):
+    async def fill(c):
+        await c.execute("INSERT INTO journal_org (name, id, origin, vkey, range) VALUES ('a', 'a', 'a', '', '')")
+        await c.execute("INSERT INTO journal_record SELECT number, 0, 'x', 0, '', '' FROM journal_org")
+        await c.execute("INSERT INTO journal_salt SELECT number, 0, repeat('s', 32)::bytea FROM journal_org")
+
+    await store.write(fill)
+    for org in ("a", "*"):
+        for table in ("journal_org", "journal_record", "journal_salt"):
+            assert await store.write(lambda c, table=table: c.execute(f"DELETE FROM {table}"), org=org) == "DELETE 0"
+        assert await store.write(lambda c: c.execute("UPDATE journal_record SET leaf = 'other'"), org=org) == "UPDATE 0"
+    assert await store.write(lambda c: c.execute("UPDATE journal_org SET size = 0"), org="a") == "UPDATE 0"
+    assert await store.write(lambda c: c.execute("UPDATE journal_salt SET salts = ''"), org="a") == "UPDATE 0"
+    assert await store.write(lambda c: c.execute("UPDATE journal_salt SET salts = decode(repeat('00', 32), 'hex')")) == "UPDATE 1"
 
 
 async def test_every_table_with_an_organisation_forces_row_level_security(store: Postgres):
