@@ -129,6 +129,8 @@ class Call(Struct, frozen=True):
     """When the head of its request had come, in monotonic seconds; as `session`."""
     admitted: float = 0.0
     """When its caller was known; as `arrived`."""
+    org: str = ""
+    """Its caller's, for what keeps organisations apart further on."""
 
     target: Target | None = None
     arguments: Any = None

@@ -79,15 +79,15 @@ class Entry(Struct):
         _check_members(self.message.values)
         match call.method:
             case "tools/call":
-                return self._tool(call)
+                return self._tool(call, caller.org)
             case "prompts/get":
-                return self._prompt(call)
+                return self._prompt(call, caller.org)
             case "resources/read":
-                return self._resource(call)
+                return self._resource(call, caller.org)
             case _:
                 return self._list(call)
 
-    def _tool(self, call: Call) -> Plan:
+    def _tool(self, call: Call, org: str) -> Plan:
         name = _text(self.message.values, "name")
         route = self.door.view.resolve("tool", name)
         if route is None:
@@ -97,9 +97,9 @@ class Entry(Struct):
             raise InvalidParams("arguments must be an object")
         if self.modern and route.headers:
             modern.check_params(self.exchange, route.headers, arguments)
-        return self._sent(call, route, name, arguments, inspect=route.check)
+        return self._sent(call, org, route, name, arguments, inspect=route.check)
 
-    def _prompt(self, call: Call) -> Plan:
+    def _prompt(self, call: Call, org: str) -> Plan:
         name = _text(self.message.values, "name")
         route = self.door.view.resolve("prompt", name)
         if route is None:
@@ -107,14 +107,14 @@ class Entry(Struct):
         arguments = self.message.values.get("arguments", {})
         if not isinstance(arguments, dict) or not all(isinstance(value, str) for value in cast("dict[str, Any]", arguments).values()):
             raise InvalidParams("arguments must be an object of strings")
-        return self._sent(call, route, name, arguments)
+        return self._sent(call, org, route, name, arguments)
 
-    def _resource(self, call: Call) -> Plan:
+    def _resource(self, call: Call, org: str) -> Plan:
         uri = _text(self.message.values, "uri")
         route = self.door.view.resolve("resource", uri)
         if route is None:
             raise InvalidParams("resource not found", data={"uri": uri[:1024]})
-        return self._sent(call, route, uri, {})
+        return self._sent(call, org, route, uri, {})
 
     def _list(self, call: Call) -> Plan:
         async def answer(caller: Caller) -> Reply:
@@ -123,14 +123,16 @@ class Entry(Struct):
 
         return Plan(call, answer=answer)
 
-    def _sent(self, call: Call, route: Route, name: str, arguments: Any, inspect: Callable[[Any], None] | None = None) -> Plan:
+    def _sent(self, call: Call, org: str, route: Route, name: str, arguments: Any, inspect: Callable[[Any], None] | None = None) -> Plan:
         slices = members(self.message.params)
         committed = bytes(slices.get("arguments", b"")) or (name.encode() if call.method == "resources/read" else b"{}")
         payload = call.payload
         if call.method != "resources/read" and route.target.name != name:
             slices["name"] = Raw(msgspec.json.encode(route.target.name))
             payload = msgspec.json.encode(slices)
-        shaped = msgspec.structs.replace(call, name=name, target=route.target, arguments=arguments, committed=committed, payload=payload)
+        shaped = msgspec.structs.replace(
+            call, name=name, org=org, target=route.target, arguments=arguments, committed=committed, payload=payload
+        )
         return Plan(shaped, dispatch=self._dispatch(route.target.upstream), inspect=inspect)
 
     def _dispatch(self, upstream: str) -> Callable[[Call, Emit], Awaitable[Reply]]:

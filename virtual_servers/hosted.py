@@ -270,7 +270,7 @@ class Hosted:
 
     async def send(self, call: Call, emit: Emit) -> Reply:
         """As `McpUpstream.send`; how many calls may be under way, and the breaker, are of all workers."""
-        answer = await self._asked(lambda i: Ask(i, self._handle, call.method, call.payload, call.deadline, call.trace), emit)
+        answer = await self._asked(lambda i: Ask(i, self._handle, call.method, call.payload, call.deadline, call.org, call.trace), emit)
         assert isinstance(answer, Answered)
         self.era = answer.era
         return Reply(answer.result, answer.error, answer.is_error, Usage(answer.bytes_in, answer.bytes_out))

@@ -40,6 +40,7 @@ class Ask(Message, frozen=True, tag=3):
     method: str
     params: bytes
     deadline: float
+    org: str
     trace: Trace | None
 
 

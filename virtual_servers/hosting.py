@@ -223,7 +223,7 @@ class Customer:
 
     async def _send(self, ask: Ask) -> ToWorker:
         upstream = (await self._server(ask.handle)).upstream
-        call = Call("", "", ask.method, "", ask.params, _NOBODY, ask.deadline, trace=ask.trace)
+        call = Call("", "", ask.method, "", ask.params, _NOBODY, ask.deadline, org=ask.org, trace=ask.trace)
 
         async def emit(chunk: Chunk) -> None:
             await self._line.room()

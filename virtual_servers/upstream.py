@@ -16,9 +16,9 @@ from hub.call import Call, Chunk, Emit, Reply, Usage, timestamp
 from hub.config.mcp import UpstreamSpec
 from hub.egress import Egress
 from hub.refusal import InvalidParams, Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
-from hub.routing.breaker import Breaker
 from hub.routing.bulkhead import Bulkhead, Busy
 from virtual_servers import rpc
+from virtual_servers.breakers import Breakers
 from virtual_servers.catalog import KINDS, Catalogue, Tables, fetch
 from virtual_servers.discretion import Discretion
 from virtual_servers.eras import MODERN, NEWEST_OLDER
@@ -75,7 +75,7 @@ class McpUpstream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ids = itertools.count(1)
         self._gate = Bulkhead(spec.concurrency)
-        self._breaker = Breaker(spec.breaker)
+        self._breakers = Breakers(spec.breaker)
         self._modern = rpc.modern_members()
         self._outgoing = {modern: Outgoing(modern=modern) for modern in (True, False)}
         self._tables: Tables = {}
@@ -99,7 +99,7 @@ class McpUpstream:
         of the server is a `Reply` with `error`. Cancelling it cancels the call at the server.
         """
         now = time.monotonic()
-        wait = self._breaker.admit(now)
+        wait = self._breakers.admit(call.org, now)
         if wait:
             raise UpstreamDown("the server failed repeatedly and is left alone for a while", retry_after=wait)
         until = now + self.spec.max_timeout
@@ -116,19 +116,19 @@ class McpUpstream:
             finally:
                 self._gate.leave()
         except Busy:
-            self._breaker.abandon()
+            self._breakers.abandon(call.org)
             raise
         except Unavailable as problem:
             self._error = self._said(problem)
-            self._breaker.fail(time.monotonic())
+            self._breakers.fail(call.org, problem, time.monotonic())
             raise
         except BaseException:
-            self._breaker.abandon()
+            self._breakers.abandon(call.org)
             raise
         finally:
             self._running -= 1
             self._used = time.monotonic()
-        self._breaker.succeed()
+        self._breakers.succeed(call.org)
         self._failures = 0
         return reply
 
@@ -183,7 +183,7 @@ class McpUpstream:
             "starts": self._starts,
             "running": self._running,
             "error": self._error,
-            "breaker": self._breaker.state(time.monotonic()),
+            "breaker": self._breakers.state(time.monotonic()),
             "stderr": self._discreet((stdio.stderr if stdio is not None else self._stderr).decode("utf-8", "replace"))[-SHOWN:],
         }
 

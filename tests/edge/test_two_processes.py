@@ -116,11 +116,13 @@ async def test_a_call_over_http_asks_redis_once_about_limits_of_caller_and_tool(
 
     await called(4)  # from then on the server knows the script
     await eventually(lambda: redis_server.ask("KEYS", "hub:{*}:flying:*") == [])
-    asked, freed = done("evalsha"), done("zrem")
-    await called(20)
-    assert done("evalsha") == asked + 20
-    await eventually(lambda: redis_server.ask("KEYS", "hub:{*}:flying:*") == [])
-    assert done("zrem") == freed + 20 * len(limits)
+    found: list[tuple[int, int]] = []
+    while (20, 20 * len(limits)) not in found:  # hubs ask something of their own now and then, never for each call
+        assert len(found) < 5, found
+        asked, freed = done("evalsha"), done("zrem")
+        await called(20)
+        await eventually(lambda: redis_server.ask("KEYS", "hub:{*}:flying:*") == [])
+        found.append((done("evalsha") - asked, done("zrem") - freed))
     for hub in pair:
         rewrite(hub, before)
     await eventually(lambda: pair[0].status()["config"] == pair[1].status()["config"] == hash_)

@@ -42,13 +42,15 @@ class Kit:
     async def emit(self, chunk):
         self.chunks.append(chunk)
 
-    async def call(self, upstream, name, arguments=None, *, meta=None, method="tools/call", payload=None, deadline=20.0, trace=None):
+    async def call(
+        self, upstream, name, arguments=None, *, meta=None, method="tools/call", payload=None, deadline=20.0, trace=None, org=""
+    ):
         if payload is None:
             params = {"name": name, "arguments": arguments or {}}
             payload = json.dumps({**params, "_meta": meta} if meta is not None else params).encode()
         call = Call(
             id="c", kind="mcp.tools.call", method=method, door="d", payload=payload, credential=Credential(),
-            deadline=time.monotonic() + deadline, trace=trace,
+            deadline=time.monotonic() + deadline, trace=trace, org=org,
         )  # fmt: skip
         return await upstream.send(call, self.emit)
 

@@ -111,6 +111,19 @@ async def test_one_process_serves_both_and_everybody_gets_their_own(made, guard,
     assert notes.read_text().count("notifications/cancelled") == 1
 
 
+async def test_whose_calls_come_to_nothing_is_known_over_the_line(made: list[Hosting], guard: Guard):
+    spec = raw("older", timeout=3.0, breaker=Breaker(failures=2, open_for=60.0))
+    _, one, other = await two(made, guard, raw=spec)
+    mine, theirs = one.use(spec), other.use(spec)
+    hangs, answers = asked(b'{"name":"slow","arguments":{"steps":1,"pause":30}}'), asked(b'{"name":"echo","arguments":{"text":"a"}}')
+    for server, worker in ((mine, one), (theirs, other)):
+        with pytest.raises(UpstreamTimeout):
+            await server.send(msgspec.structs.replace(hangs, org="careless"), worker.emit)
+    with pytest.raises(UpstreamDown, match="left alone"):
+        await mine.send(msgspec.structs.replace(answers, org="careless"), one.emit)
+    assert (await mine.send(msgspec.structs.replace(answers, org="careful"), one.emit)).result
+
+
 async def look(worker: Worker, server: Hosted, member: str, wanted: object) -> bool:
     await worker.host.look()
     return server.status()[member] == wanted
@@ -219,7 +232,7 @@ async def test_a_worker_that_does_not_read_is_cut_and_delays_nobody(made, guard,
     ours, theirs = socket.socketpair()
     await host.connect(ours)
     theirs.setblocking(True)
-    use, ask = Use(1, "raw", mine.digest), Ask(1, 1, "tools/call", b'{"name":"any","arguments":{"size":4000000}}', 0.0, None)
+    use, ask = Use(1, "raw", mine.digest), Ask(1, 1, "tools/call", b'{"name":"any","arguments":{"size":4000000}}', 0.0, "", None)
     for message in (use, ask):
         data = msgspec.msgpack.encode(message)
         theirs.sendall(len(data).to_bytes(4) + data)
@@ -239,7 +252,7 @@ async def test_a_line_that_is_read_slowly_stays_and_one_that_is_not_read_ends(mo
         end.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: line, sock=ours)
-    line.send(Ask(1, 1, "m", bytes(16_000_000), 0.0, None))
+    line.send(Ask(1, 1, "m", bytes(16_000_000), 0.0, "", None))
     assert line.full
     for _ in range(8):
         await loop.sock_recv(theirs, 100_000)
@@ -254,7 +267,7 @@ async def test_what_is_cancelled_before_it_began_is_not_begun(made, guard):
     spec = raw("older")
     _, one, _ = await two(made, guard, raw=spec)
     server = one.use(spec)
-    one.host.tell(Ask(900, 1, "tools/call", b'{"name":"exit"}', 0.0, None))
+    one.host.tell(Ask(900, 1, "tools/call", b'{"name":"exit"}', 0.0, "", None))
     one.host.tell(Cancel(900))
     one.host.tell(Cancel(901))
     assert await one.call(server, "echo")
@@ -291,7 +304,7 @@ async def test_when_the_host_is_gone_calls_fail_as_at_a_dead_server_and_the_next
 REQUESTS = st.one_of(
     st.builds(Use, st.integers(0, 2**40), st.text(), st.binary(max_size=40)),
     st.builds(Cancel, st.integers(0, 2**63 - 1)),
-    st.builds(Ask, st.integers(1, 9), st.integers(1, 9), st.text(), st.binary(), st.floats(0, 1e9), st.none()),
+    st.builds(Ask, st.integers(1, 9), st.integers(1, 9), st.text(), st.binary(), st.floats(0, 1e9), st.text(), st.none()),
 )
 
 

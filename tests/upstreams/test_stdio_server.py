@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hub.config.mcp import Stdio
+from hub.config.mcp import Breaker, Stdio
 from hub.refusal import UpstreamDown, UpstreamFault, UpstreamTimeout
 
 
@@ -259,6 +259,20 @@ async def test_the_breaker_opens_and_lets_one_try(kit, quick_breaker, until):
     await until(lambda: upstream.status()["breaker"] == "half-open")
     answers = await asyncio.gather(*(kit.call(upstream, "echo") for _ in range(5)), return_exceptions=True)
     assert sorted(type(answer).__name__ for answer in answers) == ["UpstreamDown"] * 4 + ["UpstreamTimeout"]
+
+
+async def test_calls_of_one_organisation_that_come_to_nothing_do_not_keep_the_others_out(kit):
+    upstream = kit.stdio("older", timeout=3.0, breaker=Breaker(failures=2, open_for=60.0))
+    asked = [kit.call(upstream, "slow", {"steps": 1, "pause": 30}, org="careless") for _ in range(2)]
+    assert [type(answer) for answer in await asyncio.gather(*asked, return_exceptions=True)] == [UpstreamTimeout] * 2
+    with pytest.raises(UpstreamDown, match="left alone") as caught:
+        await kit.call(upstream, "echo", {"text": "a"}, org="careless")
+    assert 50 < caught.value.retry_after <= 60
+    assert upstream.status()["breaker"] == "open"
+    for _ in range(3):
+        assert (await kit.call(upstream, "echo", {"text": "b"}, org="careful")).result
+    with pytest.raises(UpstreamDown):
+        await kit.call(upstream, "echo", {"text": "a"}, org="careless")
 
 
 async def test_no_more_calls_than_allowed_are_under_way(kit):
