@@ -22,6 +22,7 @@ from hub.llm.delivery import Served
 from hub.llm.due import Due
 from hub.llm.endpoints import Kind
 from hub.llm.head import MOST_OUTPUT, Head
+from hub.llm.needs import BYTES_A_TOKEN, prompt_tokens
 from hub.llm.providers import Place
 from hub.llm.standing import Standing
 from hub.llm.unpriced import Unpriced
@@ -149,11 +150,12 @@ class Charge:
         facts = dict(reply.facts or {})
         if reply.error:
             spent, tokens = 0, Tokens()
-        elif tokens is None and reply.is_error and self._amount is not None:
-            spent, tokens, status = self._cut(held)
+        elif tokens is None:
+            broken = reply.is_error and self._amount is not None
+            spent, tokens, status = self._cut(held) if broken else self._unsaid(held, reply)
             facts |= _told(spent, tokens, status)
         else:
-            spent = None if price is None or tokens is None else cost(price, tokens)
+            spent = None if price is None else cost(price, tokens)
         settling = held.settle(spent, tokens, self._facts(status, microseconds))
         if settling is not None:
             await settling
@@ -219,8 +221,19 @@ class Charge:
         came = min(self._amount.tokens, held.tokens.output)
         status = "estimated" if seen is None or came > seen.output else "error"
         tokens = msgspec.structs.replace(known, output=max(known.output, came))
+        return self._spent(tokens), tokens, status
+
+    def _unsaid(self, held: Reservation, reply: Served) -> tuple[int | None, Tokens, str]:
+        """What an answer cost whose provider does not say what it consumed: both directions are estimated from their bytes."""
+        came = self._amount.tokens if self._amount is not None else -(-len(reply.result) // BYTES_A_TOKEN)
+        read = held.tokens.input if self._kept else prompt_tokens(self._head)
+        tokens = Tokens(input=min(read, held.tokens.input), output=min(came, held.tokens.output))
+        return self._spent(tokens), tokens, "estimated"
+
+    def _spent(self, tokens: Tokens) -> int | None:
+        """What estimated usage costs; never more than was set aside."""
         spent = None if self._price is None else cost(self._price, tokens)
-        return spent if spent is None or self.estimate is None else min(spent, self.estimate), tokens, status
+        return spent if spent is None or self.estimate is None else min(spent, self.estimate)
 
     @property
     def caller(self) -> Caller:
@@ -250,10 +263,15 @@ class Charge:
         if self._kind in _SILENT:
             return Tokens(input=taken)
         known = self._book.facts(listed, target.name) if listed else None
-        if self._kind == "responses" and any(head.value(name) not in _ABSENT for name in _KEPT):
+        if self._kept:
             taken = max(taken, (known.window if known is not None else 0) or WINDOW)
         cap = head.max_tokens if head.max_tokens is not None else (known.max_output if known is not None else 0) or OUTPUT
         return Tokens(input=taken, output=min(cap * head.texts, MOST_OUTPUT))
+
+    @property
+    def _kept(self) -> bool:
+        """Whether the model reads what only the provider has."""
+        return self._kind == "responses" and any(self._head.value(name) not in _ABSENT for name in _KEPT)
 
     def _service(self) -> str:
         if "service_tier" not in self._head.spans:

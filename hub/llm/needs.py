@@ -25,10 +25,14 @@ _TALKS = frozenset({"chat", "responses", "messages"})
 
 def question(head: Head, kind: Kind, caller: Caller, door: str, route: Route) -> Question:
     """Only what matters to this route is looked for."""
-    prompt = head.prompt_bytes // BYTES_A_TOKEN + head.media * TOKENS_A_MEDIUM
     needs = _needs(head) if route.needs and kind in _TALKS else _NOTHING
     sticky = _whose(head, caller, door, route.sticky) if route.strategy == "weighted" else ""
-    return Question(prompt, head.max_tokens or 0, needs, head.stream, sticky)
+    return Question(prompt_tokens(head), head.max_tokens or 0, needs, head.stream, sticky)
+
+
+def prompt_tokens(head: Head) -> int:
+    """About as many as the request is."""
+    return head.prompt_bytes // BYTES_A_TOKEN + head.media * TOKENS_A_MEDIUM
 
 
 def _needs(head: Head) -> frozenset[Need]:

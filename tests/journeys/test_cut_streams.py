@@ -143,6 +143,29 @@ def test_a_provider_that_dies_is_paid_for_what_it_said_in_each_dialect(hub: Hub,
     assert outcome(hub)["outcome"]["status"] == "error"
 
 
+def test_a_provider_that_never_says_what_it_consumed_is_paid_for_what_went_both_ways(hub: Hub, behind: scripted.Provider) -> None:
+    behind.script.append(scripted.stream([*chat_events(7), b"data: [DONE]\n\n"]))
+    whole = scripted.chat_whole("m")
+    del whole["usage"]
+    behind.script.append(scripted.whole(whole))
+    behind.script.append(
+        scripted.whole({"object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}]})
+    )
+    with client(hub) as asking:
+        list(asking.chat.completions.create(model="fast", messages=TALK, max_tokens=64, stream=True))
+        asking.chat.completions.create(model="fast", messages=TALK, max_tokens=4096)
+        asking.embeddings.create(model="fast", input="forty bytes of text that are to be found", encoding_format="float")
+    streamed, answered, embedded = wait_for(lambda: found if len(found := rows(hub)) == 3 else None)
+    assert [row["status"] for row in (streamed, answered, embedded)] == ["estimated"] * 3
+    assert streamed["output"] == 3 * 7
+    assert answered["output"] == -(-len(json.dumps(whole)) // 4)
+    assert embedded["output"] == 0
+    for row in (streamed, answered, embedded):
+        assert 9 < row["input"] < 60, "a quarter of the request's bytes"
+        assert row["cost"] == row["input"] * INPUT + row["output"] * OUTPUT
+    assert [one["estimated"] for one in records(hub.database) if one["kind"].endswith(".outcome")] == [True] * 3
+
+
 def test_what_the_provider_reported_counts_where_it_did(hub: Hub, behind: scripted.Provider) -> None:
     usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 40, "total_tokens": 49}}
     behind.script.append(scripted.stream([*chat_events(2), b"data: " + json.dumps(usage).encode() + b"\n\n", scripted.cut]))
