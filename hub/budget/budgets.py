@@ -79,7 +79,7 @@ class Reservation:
 
     __slots__ = (
         *("_ended", "caller", "facts", "id", "least", "least_tokens", "left", "most", "outlives", "over", "sent", "spender", "target"),
-        "tokens",
+        *("then", "tokens"),
     )
 
     def __init__(self, call_id: str, caller: Caller, spender: Spender, target: Target, most: int | None, tokens: Tokens) -> None:
@@ -96,6 +96,8 @@ class Reservation:
         self.left: tuple[Left, ...] = ()
         self.sent = False
         self.outlives = False
+        self.then: Callable[[], None] | None = None
+        """Called when it was settled or refunded here: of one that outlives its process, which others are to be told of."""
         self._ended = False
 
     @property
@@ -129,6 +131,13 @@ class Reservation:
 
     def hand_over(self) -> None:
         """Another process settles it, or has: nothing is spent or given back by this one."""
+        raise NotImplementedError
+
+    async def lasting(self) -> bool:
+        """Wait until what was settled is in the ledger to stay, whatever becomes of this process.
+
+        False where it did not get so far, as of a process that is about to stop. Raises `StoreDown` where nobody can know at the moment.
+        """
         raise NotImplementedError
 
     def __enter__(self) -> "Reservation":

@@ -182,6 +182,10 @@ class MemoryBudgets:
         held.left = tuple(left)
         self._store.put(Usage(held.id, now, *held.names, cost, tokens, facts), holds=held.noted)
 
+    async def written(self) -> None:
+        """What was settled so far is durable. Raises `StoreDown`."""
+        await self._store.settled()
+
     def refund(self, held: "Held") -> None:
         self._live.pop(held.id, None)
         self._let_go(held)
@@ -300,12 +304,20 @@ class Held(Reservation):
         if not self._ended:
             self._ended = True
             self._budgets.settle(self, cost, tokens, self.facts if facts is None else facts)
+            if self.then is not None:
+                self.then()
         return None
 
     def refund(self) -> None:
         if not self._ended:
             self._ended = True
             self._budgets.refund(self)
+            if self.then is not None:
+                self.then()
+
+    async def lasting(self) -> bool:
+        await self._budgets.written()
+        return True
 
     def hand_over(self) -> None:
         if not self._ended:

@@ -217,7 +217,7 @@ class RedisBudgets:
                 self._ended(held)  # budgets may apply to it by now, and another process have set it aside
             return None
         first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._after(self._settle(held, row, first))
+        held.settling = self._after(self._settle(held, row, first))
         return first
 
     def outlive(self, held: "Shared") -> None:
@@ -237,10 +237,20 @@ class RedisBudgets:
         if not self._spend.refund(held.id):
             self._after(self._refund(held))
 
-    def _after(self, work: Coroutine[Any, Any, None]) -> None:
+    async def lasting(self, held: "Shared") -> bool:
+        """Wait until Redis has what a call cost, and the ledger too. Raises `StoreDown`."""
+        if held.settling is not None:
+            await asyncio.wait((held.settling,))
+            if not held.counted:
+                return False
+        await self._store.settled()
+        return True
+
+    def _after(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
     async def _refund(self, held: "Shared") -> None:
         """Redis was away."""
@@ -249,7 +259,7 @@ class RedisBudgets:
             self._after(self._refund(held))
 
     async def _settle(self, held: "Shared", row: Usage, first: "asyncio.Future[None]") -> None:
-        """Until Redis has it. Where that cannot be, the ledger has it all the same."""
+        """Until Redis has it. Where that cannot be, the ledger has it all the same; of what outlives this process another counts it."""
         tallies: tuple[Tally, ...] = ()
         reply, tried = [-9], False
         try:
@@ -267,8 +277,11 @@ class RedisBudgets:
             logger.exception("what a call cost could not be counted")
         finally:
             self._live.pop(held.id, None)
+            held.counted = reply[0] >= 0
             if reply[0] == 1:
                 self._settled(held, row, reply, tallies)
+            elif held.outlives:  # if it is counted, another process was first
+                pass
             elif reply[0] < 0:
                 self._store.put(row, holds=False)
             elif not tried:  # where it was tried before, that was it
@@ -334,13 +347,16 @@ class RedisBudgets:
 class Shared(Reservation):
     """A reservation in Redis; `record` is what it set aside there, empty where that is nothing."""
 
-    __slots__ = ("_budgets", "mark", "record", "until")
+    __slots__ = ("_budgets", "counted", "mark", "record", "settling", "until")
 
     def __init__(self, budgets: RedisBudgets, call_id: str, known: Known, target: Target, most: int | None, tokens: Tokens) -> None:
         super().__init__(call_id, known.caller, known.spender, target, most, tokens)
         self._budgets = budgets
         self.record = b""
         self.mark = b""
+        self.settling: asyncio.Task[None] | None = None
+        self.counted = False
+        """Whether Redis has what it cost, of this process or another, by the end of `settling`."""
         self.until = 0
         """When it is ended though nobody looks after it (microseconds since 1970), where that is not with its lease."""
 
@@ -354,12 +370,20 @@ class Shared(Reservation):
         if self._ended:
             return None
         self._ended = True
-        return self._budgets.settle(self, cost, tokens, self.facts if facts is None else facts)
+        waiting = self._budgets.settle(self, cost, tokens, self.facts if facts is None else facts)
+        if self.then is not None:
+            self.then()
+        return waiting
 
     def refund(self) -> None:
         if not self._ended:
             self._ended = True
             self._budgets.refund(self)
+            if self.then is not None:
+                self.then()
+
+    async def lasting(self) -> bool:
+        return await self._budgets.lasting(self)
 
     def outlive(self) -> None:
         if self.record and not self._ended:

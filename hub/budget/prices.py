@@ -13,6 +13,10 @@ from hub.call import Tokens
 PER = 1_000_000
 """What rates count by."""
 
+MOST = 1 << 50
+"""Nano-dollars (a million US dollars) that a call is taken to cost at most, whatever a provider reports: 64 bits hold the sum of thousands
+of such, and budgets, of which Redis counts below 2^53, have it exact."""
+
 _HALF = PER // 2
 
 
@@ -59,7 +63,7 @@ FREE = Price(Rates(0, 0), search=0)
 
 
 def cost(price: Price, tokens: Tokens) -> int:
-    """Nano-dollars of one call: every count times its rate, added up, then rounded once, halves upwards.
+    """Nano-dollars of one call: every count times its rate, added up, then rounded once, halves upwards; at most `MOST`.
 
     The size of the whole input says which rates hold. Where parts of one side add up to more than the side has (a token may be
     both audio and read from the cache), the dearer part counts first, and no token is counted twice.
@@ -76,7 +80,7 @@ def cost(price: Price, tokens: Tokens) -> int:
         total += _side(tokens.output, rates.output or 0, ((tokens.reasoning, rates.reasoning), (tokens.audio_out, rates.audio_out)))
     else:
         total += tokens.output * (rates.output or 0)
-    return (total + _HALF) // PER
+    return min((total + _HALF) // PER, MOST)
 
 
 def bound(price: Price, input_upper: int, output_cap: int, requests: int = 0) -> int:

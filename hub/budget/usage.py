@@ -135,7 +135,8 @@ class Ledger(Protocol):
         ...
 
     async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
-        """The rows of a statement of `hub.budget.usage_sql`, of one organisation (None: of all)."""
+        """The rows of a statement of `hub.budget.usage_sql`, of one organisation (None: of all). Raises `OverflowError` for a sum beyond 64
+        bits, where the store cannot make it."""
         ...
 
     async def passed(self, row: AlertRow) -> None:

@@ -16,7 +16,7 @@ COLUMNS = ("hour", *BY_HOUR, *CALLS)
 """Of a row in the store."""
 
 MADE, WIDE = 1, 2
-"""States of an hour: its sums are kept; it has too many groups for that."""
+"""States of an hour: its sums are kept; it has too many groups for that, or too large sums."""
 
 TOGETHER = 500
 """Rows that are written at a time: neither the store nor the loop has much to do for them."""
@@ -27,7 +27,8 @@ FIRST = Statement("SELECT min(at) FROM usage", ())
 
 
 class Hour(Struct, frozen=True):
-    """An hour that was added up, in the `turn` in which it was begun. `rows` as `COLUMNS` without the hour; None: they are too many."""
+    """An hour that was added up, in the `turn` in which it was begun. `rows` as `COLUMNS` without the hour; None: they are too many, or
+    their sums too large."""
 
     hour: int
     turn: int

@@ -1,7 +1,8 @@
 """Reading the usage ledger: a page, every row in pages, and what rows come to. It asks in parts, so that nobody waits long behind it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -9,7 +10,7 @@ from msgspec.structs import replace
 
 from hub.budget.usage import Usage, row_of
 from hub.budget.usage_ask import TAG, Dialect, Place, Question, Statement, Total
-from hub.budget.usage_sql import HOUR, PART, Walk, hour_totals, made_hours, still_made
+from hub.budget.usage_sql import HOUR, PART, Walk, hour_totals, made_hours, still_made, whole
 from hub.refusal import InvalidRequest
 
 GROUPS = 10_000
@@ -30,7 +31,8 @@ class Reader(Protocol):
     def dialect(self) -> Dialect: ...
 
     async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
-        """The rows of a statement on the ledger, of one organisation (None: of all). Raises `StoreDown`."""
+        """The rows of a statement on the ledger, of one organisation (None: of all). Raises `StoreDown`, and `OverflowError` for a sum that
+        this store cannot make."""
         ...
 
 
@@ -75,7 +77,8 @@ async def totals(reader: Reader, question: Question, by: Sequence[str], *, hours
         beside = replace(question, since=span.since, until=span.until)
         walk = Walk(beside, reader.dialect)
         async for start, end in _parts(reader, walk, beside, span.until):
-            await _take(found, by, await reader.select(walk.totals(by, start, end), question.org))
+            made = partial(walk.totals, by, start, end)
+            await _take(found, by, await _summed(reader, question, by, made))
     return sorted(found.values(), key=lambda one: one.group)
 
 
@@ -110,9 +113,18 @@ async def _spans(reader: Reader, question: Question, by: Sequence[str]) -> list[
 
 async def _kept(reader: Reader, question: Question, by: Sequence[str], span: _Span) -> list[Sequence[Any]] | None:
     """The sums of hours, unless one of them was begun anew before they were read: then what was there may be half of it."""
-    found = await reader.select(hour_totals(reader.dialect, question, by, span.since, span.until), question.org)
+    made = partial(hour_totals, reader.dialect, question, by, span.since, span.until)
+    found = await _summed(reader, question, by, made)
     [[hours, turns]] = await reader.select(still_made(reader.dialect, span.since, span.until), question.org)
     return found if (int(hours), int(turns)) == (span.hours, span.turns) else None
+
+
+async def _summed(reader: Reader, question: Question, by: Sequence[str], made: Callable[..., Statement]) -> list[Sequence[Any]]:
+    """The sums of a statement, however large they are."""
+    try:
+        return await reader.select(made(), question.org)
+    except OverflowError:
+        return [whole(row, len(by)) for row in await reader.select(made(halves=True), question.org)]
 
 
 async def _parts(reader: Reader, walk: Walk, question: Question, before: int) -> AsyncGenerator[tuple[int, int]]:

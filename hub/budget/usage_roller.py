@@ -24,6 +24,9 @@ FEW = 500
 TOGETHER = 24
 """Hours that are begun at a time."""
 
+MOST = (1 << 63) - 1
+"""What either store holds; an hour with a larger sum is read row by row."""
+
 AGAIN = 20.0
 """Seconds between looks for something to do."""
 
@@ -110,7 +113,8 @@ class Roller:
         for hour in hours:
             made = rows[hour]
             worth = len(made) <= FEW or 2 * len(made) <= calls[hour]
-            await self._hours.keep(Hour(hour, turns[hour], made if worth else None))
+            fits = all(one <= MOST for row in made for one in row if isinstance(one, int))
+            await self._hours.keep(Hour(hour, turns[hour], made if worth and fits else None))
 
 
 def _hour(at: int) -> int:

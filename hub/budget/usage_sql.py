@@ -28,8 +28,13 @@ _INDEXED = ("key", "spender", "app", "team", "project", "model")
 """Columns with an index of their own, the narrowest first. All but `key` stand there behind the organisation."""
 
 _PARTIAL = frozenset({"spender", "app", "team", "project"})
-_SUMS = ("count(*)", "sum(CASE WHEN cost IS NULL THEN 1 ELSE 0 END)", "sum(coalesce(cost, 0))", *(f"sum({name})" for name in TOKENS))
-_HOUR_SUMS = ", ".join(("sum(calls)", "sum(calls * unpriced)", "sum(cost)", *(f"sum({name})" for name in TOKENS)))
+_SUMMED = ("1", "CASE WHEN cost IS NULL THEN 1 ELSE 0 END", "coalesce(cost, 0)", *TOKENS)
+_HOUR_SUMMED = ("calls", "calls * unpriced", "cost", *TOKENS)
+"""What rows, and rows of hours, are added up by: as in `Total`."""
+
+_HALF = 32
+"""Bits."""
+
 _NAMES = ", ".join(COLUMNS)
 
 
@@ -79,14 +84,15 @@ class Walk:
         where_text = " AND ".join(where)
         return text.done(f"SELECT {_NAMES} FROM usage WHERE {where_text} ORDER BY {self._order}, {ident} DESC LIMIT {int(limit)}")  # noqa: S608
 
-    def totals(self, by: Sequence[str], since: int, before: int) -> Statement:
-        """What rows with `since <= at < before` come to, in groups: their values first, then the sums as in `Total`."""
+    def totals(self, by: Sequence[str], since: int, before: int, *, halves: bool = False) -> Statement:
+        """What rows with `since <= at < before` come to, in groups: their values first, then the sums as in `Total`, or as `halves` of
+        them (`whole`)."""
         text = _Text(self._dialect)
         groups = [_group(text, name) for name in by]
         where = " AND ".join([self._on_the_way(text, since, before), *self._asked(text)])
         numbers = ", ".join(str(number) for number in range(1, len(groups) + 1))
         grouped = f" GROUP BY {numbers}" if groups else ""
-        return text.done(f"SELECT {', '.join([*groups, *_SUMS])} FROM usage WHERE {where}{grouped}")  # noqa: S608 (no values)
+        return text.done(f"SELECT {', '.join([*groups, _sums(_SUMMED, halves)])} FROM usage WHERE {where}{grouped}")  # noqa: S608 (no values)
 
     def _on_the_way(self, text: _Text, since: int, before: int) -> str:
         """The rows of the span, as the index has them.
@@ -141,7 +147,7 @@ def still_made(dialect: Dialect, since: int, until: int) -> Statement:
     return text.done(f"SELECT count(*), coalesce(sum(turn), 0) FROM usage_rolled WHERE {where}")  # noqa: S608 (no values)
 
 
-def hour_totals(dialect: Dialect, question: Question, by: Sequence[str], since: int, until: int) -> Statement:
+def hour_totals(dialect: Dialect, question: Question, by: Sequence[str], since: int, until: int, *, halves: bool = False) -> Statement:
     """As `Walk.totals`, of hours that are kept: `since` and `until` are whole ones. Not by tags."""
     text = _Text(dialect)
     groups = [f"hour - hour % {BUCKETS[name]}" if name in BUCKETS else name for name in by]
@@ -151,7 +157,21 @@ def hour_totals(dialect: Dialect, question: Question, by: Sequence[str], since: 
     where += [f"{name} IN ({', '.join(text.given(one) for one in values)})" for name, values in question.equal]
     where += [f"unpriced = {int(question.unpriced)}"] if question.unpriced is not None else []
     grouped = f" GROUP BY {', '.join(str(number) for number in range(1, len(groups) + 1))}" if groups else ""
-    return text.done(f"SELECT {', '.join([*groups, _HOUR_SUMS])} FROM usage_hour WHERE {' AND '.join(where)}{grouped}")  # noqa: S608
+    sums = _sums(_HOUR_SUMMED, halves)
+    return text.done(f"SELECT {', '.join([*groups, sums])} FROM usage_hour WHERE {' AND '.join(where)}{grouped}")  # noqa: S608
+
+
+def whole(row: Sequence[Any], groups: int) -> list[Any]:
+    """A row of sums in halves as one of sums, behind so many `groups`."""
+    halves = row[groups:]
+    return [*row[:groups], *((int(high or 0) << _HALF) + int(low or 0) for high, low in zip(halves[::2], halves[1::2], strict=True))]
+
+
+def _sums(summed: Sequence[str], halves: bool) -> str:
+    """SQLite adds up to 64 bits, and fails beyond: in halves nothing comes to so much."""
+    if not halves:
+        return ", ".join(f"sum({one})" for one in summed)
+    return ", ".join(f"sum(({one}) >> {_HALF}), sum(({one}) & {(1 << _HALF) - 1})" for one in summed)
 
 
 def _index(question: Question) -> tuple[str, tuple[str, ...]] | None:

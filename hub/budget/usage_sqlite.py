@@ -103,7 +103,7 @@ class SqliteUsage:
         return await self._database.survey(lambda connection: [row_of(found) for found in connection.execute(query, given)])
 
     async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
-        return await self._database.survey(lambda connection: connection.execute(statement.text, statement.values).fetchall())
+        return await self._database.survey(lambda connection: selected(connection, statement))
 
     async def passed(self, row: AlertRow) -> None:
         given = (row.counter, row.who, row.start, row.percent, row.body, time.time_ns() // 1000)
@@ -217,6 +217,16 @@ class _Writing:
     def close(self) -> None:
         with self._lock:
             self._begun = True
+
+
+def selected(connection: sqlite3.Connection, statement: Statement) -> list[Sequence[Any]]:
+    """The rows of a statement. Raises `OverflowError` for a sum beyond 64 bits."""
+    try:
+        return connection.execute(statement.text, statement.values).fetchall()
+    except sqlite3.OperationalError as error:
+        if str(error) == "integer overflow":  # it has no code of its own
+            raise OverflowError("a sum is beyond 64 bits") from None
+        raise
 
 
 def _newest(connection: sqlite3.Connection) -> int:

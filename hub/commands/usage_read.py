@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from hub.budget.usage_ask import Dialect, Statement
 from hub.budget.usage_read import Reader
+from hub.budget.usage_sqlite import selected
 from hub.call import Caller
 from hub.commands import api
 from hub.commands.output import Failed
@@ -55,4 +56,4 @@ class _InSqlite:
         self._connection = connection
 
     async def select(self, statement: Statement, org: str | None) -> list[Sequence[Any]]:
-        return self._connection.execute(statement.text, statement.values).fetchall()
+        return selected(self._connection, statement)

@@ -3,30 +3,34 @@
 What a call set aside stays so until its answer is seen to be complete: by its client, who asks for it, or by this room, which asks the
 provider from time to time. One that is never seen complete is spent at what was set aside.
 
-Each has a row in the database (`hub.llm.background_rows`), so that any process of the hub can settle it: who deletes the row does. The
-process that took the call looks after it, and says so again and again; one that stops hands it on, and what nobody looks after another
+Each has a row in the database (`hub.llm.background_rows`), so that any process of the hub can settle it, whenever another dies::
+
+    put ─► end ─► settle ─► lasting ─► drop
+           how it ended is written once; who wrote it settles it, and the row goes when the ledger has it
+
+The process that took the call looks after it, and says so again and again; one that stops hands it on, and what nobody looks after another
 process takes over, or the same one when it is started again.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-import orjson
-from msgspec import Struct
+from msgspec import MsgspecError, Struct
+from msgspec.structs import replace
 
 from hub.budget.budgets import Budgets
 from hub.call import Caller, Target, Tokens
-from hub.llm.announced import OVER, announced
+from hub.entropy import take
+from hub.llm.announced import announced
+from hub.llm.background_ended import LOST, Ended, ended, read
+from hub.llm.background_keeper import EVERY, LEASE, Keeper
 from hub.llm.background_rows import Row, Rows
 from hub.llm.due import Due, again
-from hub.llm.needs import BYTES_A_TOKEN
 from hub.llm.providers import Place
-from hub.llm.relay import usage_of
 from hub.refusal import Refusal
 from hub.routing.provider import Attempt
 from hub.telemetry.logs import fields
@@ -46,20 +50,21 @@ PATIENCE = 60.0
 AT_ONCE = 4
 """Looks at one provider under way: however many answers are waited for, or taken over at once, calls do not stand behind them."""
 
-LEASE, EVERY = 6.0, 2.0
-"""Seconds until what its process says nothing of is taken over; and between the times that it says so, and that others look."""
-
-_LEASE = round(LEASE * 1_000_000)
+STOPPING = 3.0
+"""Seconds that what is being settled has, where the process is about to stop, until it is left to another."""
 
 
 class _Waiting(Struct, eq=False):
-    """An answer this process waits for. `doubt`: it is not sure that its row is there."""
+    """An answer this process waits for. `doubt`: it is not sure that its row is there. `ending`: how it ended is being written, or is."""
 
     row: Row
     due: Due
+    by: str
     doubt: bool
     ending: bool = False
     task: "asyncio.Task[None] | None" = None
+    last: "asyncio.Task[None] | None" = None
+    """Sees to it that it stays settled."""
 
 
 class Background:
@@ -69,12 +74,11 @@ class Background:
         self._places = places
         self._rows = rows
         self._budgets = budgets
-        self._alone = alone
         self._waiting: dict[str, _Waiting] = {}
         self._adopting: dict[str, asyncio.Task[_Waiting | None]] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         """By provider."""
-        self._keeper: asyncio.Task[None] | None = None
+        self._keeper = Keeper(rows, self._kept, self._lost, self._adopt, alone=alone)
         self._doing: set[asyncio.Task[Any]] = set()
         """What goes on to its end whoever waits for it."""
 
@@ -83,37 +87,46 @@ class Background:
         return await self._rows.calls()
 
     def start(self) -> None:
-        self._keeper = asyncio.create_task(self._keep(), name="background-responses")
+        self._keeper.start()
 
     def resume(self) -> None:
         """Another process may have taken calls in the place of this one, and be gone: look again at what nobody looks after."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            self.start()
+        self._keeper.resume()
 
     def tend(self, caller: Caller, response: str, target: Target, due: Due) -> Awaitable[None]:
         """The call has ended, and its answer is still being made. When what is returned is done, other processes can settle it too, if
         the database answers; nobody need wait for it."""
-        for one in self._named(caller.org, caller.subject, response):  # nobody can see any more what the first one used
-            self._do(self._end(one, None, "unknown", None))
-        at = time.time_ns() // 1000
-        row = Row(due.held.id, caller.org, caller.subject, response, target.upstream, target.name, at, due.kept())
-        one = self._waiting[row.call] = _Waiting(row, due, doubt=True)
-        one.task = asyncio.create_task(self._tend(one, FIRST), name="background-response")
-        return asyncio.shield(self._do(self._write(one)))
+        one = self._waiting.get(due.held.id)
+        written: asyncio.Task[None] | None = None
+        if one is None and not due.held.ended:
+            one, written = self._begun(caller, response, target, due)
+        elif one is not None and one.doubt:
+            written = self._do(self._write(one))
+        if one is not None and one.task is None and not one.ending:
+            one.task = asyncio.create_task(self._tend(one, FIRST), name="background-response")
+        return _nothing() if written is None else asyncio.shield(written)
 
-    async def seen(self, caller: Caller, response: str, body: bytes) -> dict[str, Any] | None:
-        """The provider answered with the response. Where that is what its call waits for, it is settled: what is on record of it."""
-        said = announced(body)
-        if said is None or said.status not in OVER:
+    def follow(self, caller: Caller, response: str, target: Target, due: Due) -> Awaitable[None]:
+        """The answer has begun to stream to its client, and is settled by its call; but by others should this process die. As `tend`."""
+        one, written = self._begun(caller, response, target, due)
+        due.held.then = lambda: self._over(one)
+        return asyncio.shield(written)
+
+    async def seen(self, caller: Caller, response: str, body: bytes, *, plain: bool = True) -> dict[str, Any] | None:
+        """The provider answered with the response. Where that is what its call waits for, it is settled: what is on record of it.
+
+        Not `plain`: its client has said what is to be in it. Where the usage is not, nothing is known of that by it.
+        """
+        how, said = ended(body), announced(body)
+        if how is None or said is None or (how.tokens is None and not plain):
             return None
         found = await self._find(caller, response, elsewhere=said.background)
-        return None if found is None else await self._seen(found, body)
+        return None if found is None else await self._end(found, how)
 
-    async def told(self, caller: Caller, response: str, tokens: Tokens | None) -> dict[str, Any] | None:
+    async def told(self, caller: Caller, response: str, tokens: Tokens | None, *, failed: bool = False) -> dict[str, Any] | None:
         """The same of a stream that came to its end."""
         found = None if tokens is None else await self._find(caller, response)
-        return None if found is None else await self._end(found, tokens, "ok", None)
+        return None if found is None else await self._end(found, Ended("error" if failed else "ok", tokens))
 
     async def look(self, caller: Caller, response: str) -> None:
         """Ask the provider now, if anybody waits for it: it is about to be deleted."""
@@ -124,18 +137,23 @@ class Background:
     async def gone(self, caller: Caller, response: str) -> dict[str, Any] | None:
         """It was deleted, and nobody can see any more what it used."""
         found = await self._find(caller, response)
-        return None if found is None else await self._end(found, None, "unknown", None)
+        return None if found is None else await self._end(found, LOST)
 
     async def close(self) -> None:
         """Hand on what this process waits for. What nobody could settle is spent at what it cost at least."""
-        keeper, self._keeper = self._keeper, None
-        tasks = [keeper, *self._adopting.values(), *(one.task for one in self._waiting.values())]
-        running = [task for task in tasks if task is not None]
-        for task in running:
+        tasks = [*self._adopting.values(), *(one.task for one in self._waiting.values() if one.task is not None)]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*running, *self._doing, return_exceptions=True)
+        await asyncio.gather(self._keeper.close(), *tasks, *self._doing, return_exceptions=True)
+        last = [one.last for one in self._waiting.values() if one.last is not None]
+        if last:
+            _, late = await asyncio.wait(last, timeout=STOPPING)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         for one in self._waiting.values():
-            if one.doubt:
+            one.due.held.then = None
+            if one.doubt and not one.due.held.ended:
                 one.due.close()
         left = [call for call, one in self._waiting.items() if not one.doubt]
         self._waiting.clear()
@@ -143,6 +161,15 @@ class Background:
             await self._rows.renew(left, 0)
 
     # What this process waits for
+
+    def _begun(self, caller: Caller, response: str, target: Target, due: Due) -> tuple[_Waiting, "asyncio.Task[None]"]:
+        """Wait for it, and have its row written."""
+        for one in self._named(caller.org, caller.subject, response):  # nobody can see any more what the first one used
+            self._do(self._end(one, LOST))
+        at = time.time_ns() // 1000
+        row = Row(due.held.id, caller.org, caller.subject, response, target.upstream, target.name, at, due.kept())
+        one = self._waiting[row.call] = _Waiting(row, due, take(8).hex(), doubt=True)
+        return one, self._do(self._write(one))
 
     def _named(self, org: str, subject: str, response: str) -> list[_Waiting]:
         whose = (org, subject, response)
@@ -154,7 +181,8 @@ class Background:
         if here or not elsewhere:
             return here[-1] if here else None
         try:
-            found = [await self._adopt(row, FIRST) for row in await self._rows.find(caller.org, caller.subject, response)]
+            rows = await self._rows.find(caller.org, caller.subject, response)
+            found = [await self._adopt(row, FIRST) for row in rows if not row.ended]
         except Refusal:
             return None  # the process that waits for it finds out by itself
         return next((one for one in found if one is not None), None)
@@ -162,7 +190,7 @@ class Background:
     async def _write(self, one: _Waiting) -> None:
         """Have other processes know of it. What fails is tried again when the provider is next asked."""
         try:
-            await self._rows.put(one.row, _LEASE)
+            await self._rows.put(one.row, LEASE)
             one.due.held.outlive()
             one.doubt = False
         except Refusal:
@@ -174,7 +202,7 @@ class Background:
             await asyncio.sleep(pause)
             pause = min(max(FIRST, pause * SLOWER), LAST)
             if time.time() > until:
-                await self._end(one, None, "unknown", None)
+                await self._end(one, LOST)
                 continue
             if one.doubt:
                 await self._write(one)
@@ -196,39 +224,63 @@ class Background:
         except Exception:
             log.exception("a background response could not be looked for", extra=fields(response=response))
             return
-        if status == 200:
-            await self._seen(one, body)
-        elif status == 404:
-            await self._end(one, None, "unknown", None)
+        how = ended(body) if status == 200 else LOST if status == 404 else None
+        if how is not None:
+            await self._end(one, how)
 
-    async def _seen(self, one: _Waiting, body: bytes) -> dict[str, Any] | None:
-        said = announced(body)
-        if said is None or said.status not in OVER:
-            return None
-        tokens = usage_of(body, "responses")
-        return await self._end(one, tokens, "ok" if said.status in ("completed", "incomplete") else "error", _said(body))
+    # How it ends
 
-    async def _end(self, one: _Waiting, tokens: Tokens | None, status: str, said: int | None) -> dict[str, Any] | None:
+    async def _end(self, one: _Waiting, how: Ended) -> dict[str, Any] | None:
         """Settle it, unless another process has, or is about to: what is on record of it. Where the database is away it goes on waiting."""
         if one.ending or one.row.call not in self._waiting:
             return None
         one.ending = True
-        return await asyncio.shield(self._do(self._ended(one, tokens, status, said)))
+        return await asyncio.shield(self._do(self._ended(one, replace(how, by=one.by))))
 
-    async def _ended(self, one: _Waiting, tokens: Tokens | None, status: str, said: int | None) -> dict[str, Any] | None:
+    async def _ended(self, one: _Waiting, how: Ended) -> dict[str, Any] | None:
         try:
-            mine = await self._rows.take(one.row.call) or one.doubt
+            written = await self._rows.end(one.row.call, how.text())
+            stands = how if written is None and one.doubt else read(written or "")
         except Refusal:
-            one.ending, one.doubt = False, True  # it may be gone by now
+            one.ending = False
             return None
-        self._let_go(one)
-        if mine:
-            return one.due.settle(tokens, status, said)
-        one.due.held.hand_over()
-        return None
+        except MsgspecError:  # another process of a later version has found out
+            stands = None
+        if stands is None or stands.by != one.by:
+            self._let_go(one)
+            return None
+        return self._settle(one, stands)  # what stands there may be of before, of which no answer came
+
+    def _settle(self, one: _Waiting, how: Ended) -> dict[str, Any]:
+        said = one.due.settle(how.tokens, how.status, how.said)
+        self._over(one)
+        return said
+
+    def _over(self, one: _Waiting) -> None:
+        """It is settled here: see to it that it stays so, and nobody else need know of it."""
+        one.ending = True
+        if one.last is None and self._waiting.get(one.row.call) is one:
+            one.last = asyncio.create_task(self._last(one), name="background-settled")
+        if one.task is not None:
+            one.task.cancel()
+
+    async def _last(self, one: _Waiting) -> None:
+        call = one.row.call
+        while True:
+            try:
+                if await one.due.lasting():
+                    await self._rows.drop(call)
+                else:
+                    await self._rows.renew([call], 0)
+                break
+            except Refusal:
+                await asyncio.sleep(EVERY)
+        self._waiting.pop(call, None)
 
     def _let_go(self, one: _Waiting) -> None:
+        """Another process has it."""
         self._waiting.pop(one.row.call, None)
+        one.due.held.hand_over()
         if one.task is not None:
             one.task.cancel()
 
@@ -241,7 +293,7 @@ class Background:
     # What other processes wait for, or did
 
     async def _adopt(self, row: Row, pause: float = 0.0) -> _Waiting | None:
-        """Wait for it here. None where it is settled. Raises `StoreDown`."""
+        """Wait for it here. None where there is nothing to wait for. Raises `StoreDown`."""
         here = self._waiting.get(row.call)
         if here is not None:
             return here
@@ -252,57 +304,31 @@ class Background:
         return await asyncio.shield(task)
 
     async def _adopted(self, row: Row, pause: float) -> _Waiting | None:
-        due = await again(self._budgets, row.body)
-        if due is None:
-            await self._rows.take(row.call)
+        try:
+            how, due = read(row.ended), await again(self._budgets, row.body)
+        except MsgspecError:
+            self._keeper.leave(row)
             return None
-        one = self._waiting[row.call] = _Waiting(row, due, doubt=False)
+        if due is None:
+            await self._rows.drop(row.call)
+            return None
+        one = self._waiting[row.call] = _Waiting(row, due, take(8).hex(), doubt=False)
+        if how is not None:  # who found out has died before the ledger had it
+            self._settle(one, how)
+            return one
         one.task = asyncio.create_task(self._tend(one, pause), name="background-response")
         return one
 
-    async def _keep(self) -> None:
-        """Say what is looked after here, and take over what nobody does. Who is alone has to look once."""
-        while True:
-            with contextlib.suppress(Refusal):
-                mine = [call for call, one in self._waiting.items() if not one.doubt]
-                self._lost(mine, await self._rows.renew(mine, _LEASE) if mine else [])
-                for row in await self._rows.claim(_LEASE, every=self._alone):
-                    await self._take_over(row)
-                if self._alone:
-                    return
-            await asyncio.sleep(EVERY)
+    def _kept(self) -> list[str]:
+        return [call for call, one in self._waiting.items() if not one.doubt]
 
-    def _lost(self, mine: list[str], there: list[str]) -> None:
-        """Let go what other processes have settled meanwhile."""
-        for call in set(mine).difference(there):
+    def _lost(self, there: dict[str, str], mine: list[str]) -> None:
+        """Let go what other processes have settled meanwhile, or are about to."""
+        for call in mine:
             one = self._waiting.get(call)
-            if one is not None and not one.ending and not one.doubt:
+            if one is not None and not one.ending and not one.doubt and there.get(call) != "":
                 self._let_go(one)
-                one.due.held.hand_over()
-
-    async def _take_over(self, row: Row) -> None:
-        try:
-            await self._adopt(row)
-        except Refusal:
-            raise
-        except Exception:
-            log.exception("a background response could not be taken over", extra=fields(response=row.response))
 
 
-def _said(body: bytes) -> int | None:
-    """Tokens that the output of a response is taken for: its texts and arguments. None where it cannot be read."""
-    size = 0
-    try:
-        items: list[Any] = list(cast("dict[str, Any]", orjson.loads(body)).get("output") or [])
-    except orjson.JSONDecodeError:  # what `announced` skips unread need not be JSON, or UTF-8
-        return None
-    while items:
-        item = items.pop()
-        if not isinstance(item, dict):
-            continue
-        members = cast("dict[str, Any]", item)
-        size += sum(len(value.encode()) for name in ("text", "arguments", "refusal") if isinstance(value := members.get(name), str))
-        for name in ("content", "summary"):
-            if isinstance(more := members.get(name), list):
-                items += cast("list[Any]", more)
-    return -(-size // BYTES_A_TOKEN)
+async def _nothing() -> None:
+    return

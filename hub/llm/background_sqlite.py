@@ -1,7 +1,7 @@
 """Answers that are being made in the background, in SQLite."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -9,11 +9,19 @@ from hub.llm.background_rows import COLUMNS, Row
 from hub.store.sqlite import Database
 
 _NAMES = ", ".join(COLUMNS)
-_PUT = f"INSERT OR REPLACE INTO background_response ({_NAMES}, until) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"  # noqa: S608 (constants)
-_TAKE = "DELETE FROM background_response WHERE call = ? RETURNING call"
+_PUT = (
+    f"INSERT INTO background_response ({_NAMES}, until) VALUES ({', '.join('?' * (len(COLUMNS) + 1))}) "  # noqa: S608 (constants)
+    "ON CONFLICT (call) DO UPDATE SET until = excluded.until"
+)
+_END = "UPDATE background_response SET ended = CASE WHEN ended = '' THEN ? ELSE ended END WHERE call = ? RETURNING ended"
+_DROP = "DELETE FROM background_response WHERE call = ?"
 _FIND = f"SELECT {_NAMES} FROM background_response WHERE org = ? AND subject = ? AND response = ?"  # noqa: S608 (constants)
-_RENEW = "UPDATE background_response SET until = ? WHERE call IN (SELECT value FROM json_each(?)) RETURNING call"
-_CLAIM = f"UPDATE background_response SET until = ?1 WHERE until < ?2 OR ?3 RETURNING {_NAMES}"  # noqa: S608 (constants)
+_RENEW = "UPDATE background_response SET until = ? WHERE call IN (SELECT value FROM json_each(?)) RETURNING call, ended"
+_FREE = "UPDATE background_response SET until = 0"
+_CLAIM = (
+    "UPDATE background_response SET until = ? WHERE call IN (SELECT call FROM background_response "  # noqa: S608 (constants)
+    f"WHERE until < ? AND call NOT IN (SELECT value FROM json_each(?)) ORDER BY until LIMIT ?) RETURNING {_NAMES}"
+)
 
 
 class SqliteBackground:
@@ -26,8 +34,12 @@ class SqliteBackground:
         given = (*msgspec.structs.astuple(row), _now() + lease)
         await self._database.write(lambda connection: connection.execute(_PUT, given) and None)
 
-    async def take(self, call: str) -> bool:
-        return await self._database.write(lambda connection: connection.execute(_TAKE, (call,)).fetchone() is not None)
+    async def end(self, call: str, ended: str) -> str | None:
+        found = await self._database.write(lambda connection: connection.execute(_END, (ended, call)).fetchall())
+        return found[0][0] if found else None
+
+    async def drop(self, call: str) -> None:
+        await self._database.write(lambda connection: connection.execute(_DROP, (call,)) and None)
 
     async def find(self, org: str, subject: str, response: str) -> list[Row]:
         given = (org, subject, response)
@@ -38,13 +50,20 @@ class SqliteBackground:
             lambda connection: [call for (call,) in connection.execute("SELECT call FROM background_response")]
         )
 
-    async def renew(self, calls: Sequence[str], lease: int) -> list[str]:
-        given = (_now() + lease if lease else 0, msgspec.json.encode(calls).decode())
-        return await self._database.write(lambda connection: [call for (call,) in connection.execute(_RENEW, given).fetchall()])
+    async def renew(self, calls: Sequence[str], lease: int) -> dict[str, str]:
+        given = (_now() + lease if lease else 0, _json(calls))
+        return await self._database.write(lambda connection: dict(connection.execute(_RENEW, given).fetchall()))
 
-    async def claim(self, lease: int, *, every: bool) -> list[Row]:
-        given = (_now() + lease, _now(), every)
+    async def free(self) -> None:
+        await self._database.write(lambda connection: connection.execute(_FREE) and None)
+
+    async def claim(self, lease: int, most: int, but: Collection[str] = ()) -> list[Row]:
+        given = (_now() + lease, _now(), _json(list(but)), most)
         return await self._database.write(lambda connection: [Row(*found) for found in connection.execute(_CLAIM, given).fetchall()])
+
+
+def _json(calls: Sequence[str]) -> str:
+    return msgspec.json.encode(calls).decode()
 
 
 def _now() -> int:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hub.budget.budgets import Budgets, Left, Reservation, instant, shown
 from hub.budget.price_book import PriceBook, Quote
-from hub.budget.prices import Price, bound, cost
+from hub.budget.prices import MOST, Price, bound, cost
 from hub.budget.usage import Facts
 from hub.call import Call, Caller, Reply, Target, Tokens
 from hub.config.values import Dollars
@@ -38,9 +38,6 @@ WINDOW = 128_000
 
 FRAME = 512
 """Tokens that a provider may add to what it was sent: roles, the form of tools, its own instructions."""
-
-MOST = 1 << 50
-"""Nano-dollars (a million US dollars) that a call is taken to cost at most: budgets, of which Redis counts below 2^53, have it exact."""
 
 _SILENT = frozenset({"embeddings", "moderations", "count_tokens"})
 """Kinds of calls that write nothing."""
@@ -172,11 +169,15 @@ class Charge:
             facts["budgets"] = [_standing(left) for left in held.left]
         return msgspec.structs.replace(reply, usage=usage, facts=facts)
 
+    def due(self) -> Due:
+        """What another process is to settle it by, should this one die."""
+        assert self._held is not None
+        return Due(self._held, self._price, self._facts("ok", 0))
+
     def defer(self) -> Due:
         """The answer is still being made when the call ends: what was set aside is handed over, to be settled later."""
-        held, self._held = self._held, None
-        assert held is not None
-        return Due(held, self._price, self._facts("ok", 0))
+        due, self._held = self.due(), None
+        return due
 
     def asking(self) -> None:
         """From now on it may have been sent."""

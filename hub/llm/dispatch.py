@@ -245,8 +245,11 @@ class _Run:
         """Write whose a stored answer is; nothing where the provider says that it does not store it."""
         if said.store is False and not self._background:
             return
-        charge = self._charge
-        await self._errand.rooms.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
+        charge, rooms = self._charge, self._errand.rooms
+        if self._background and not whole and said.status not in OVER:  # others are to know of it, should this process die
+            self._response = said.id
+            await rooms.background.follow(charge.caller, said.id, charge.target, charge.due())
+        await rooms.stored.keep(charge.caller, charge.target, charge.door, said, whole=whole)
         self._response = said.id
 
     def _later(self, response: str) -> Awaitable[None]:

@@ -42,6 +42,10 @@ class Due(Struct, frozen=True):
         """All that `again` needs."""
         return msgspec.json.encode(_Kept(outliving(self.held), self.facts, self.price)).decode()
 
+    async def lasting(self) -> bool:
+        """See to it that what was settled stays so: `Reservation.lasting`."""
+        return await self.held.lasting()
+
     def close(self) -> None:
         """Nobody waits for it any longer: it is spent at what it cost at least."""
         with self.held:
@@ -58,7 +62,10 @@ _decoder = msgspec.json.Decoder(_Kept)
 
 
 async def again(budgets: Budgets, kept: str) -> Due | None:
-    """Of what was kept by a process that may be dead; None where it is settled already. Raises `StoreDown`."""
+    """Of what was kept by a process that may be dead; None where it is settled already.
+
+    Raises `StoreDown`, and `msgspec.MsgspecError` for what a later version has kept.
+    """
     found = _decoder.decode(kept)
     held = await budgets.adopt(found.told)
     return None if held is None else Due(held, found.price, found.facts)

@@ -127,7 +127,7 @@ class _Asking:
                 if attempt.streams:
                     stream = Passed("responses", strip=False)
                     reply = await streamed(attempt, stream, emit, "responses", recall.rooms.keep_alive)
-                    settled = await background.told(self._caller, self._row.response, stream.tokens)
+                    settled = await background.told(self._caller, self._row.response, stream.tokens, failed=stream.failed)
                     return replace(reply, usage=Usage(0, reply.usage.bytes_out), facts=self._facts(attempts, settled))
                 return await self._whole(attempt, attempts)
         except Refusal as refusal:
@@ -149,7 +149,7 @@ class _Asking:
             return Served(error=body or b"{}", usage=usage, facts=self._facts(attempts, None), status=status, headers=headers)
         settled = None
         if recall.wish.kind in ("get", "cancel"):
-            settled = await recall.rooms.background.seen(self._caller, row.response, body)
+            settled = await recall.rooms.background.seen(self._caller, row.response, body, plain="?" not in recall.wish.path)
         elif recall.wish.kind == "delete":
             settled = await recall.rooms.background.gone(self._caller, row.response)
             await recall.rooms.stored.forget(row)

@@ -68,6 +68,8 @@ class Anthropic(Struct):
 _NO_DETAILS = _Details()
 _MOST = (1 << 31) - 1
 """No call has more of anything."""
+_MOST_REQUESTS = 10_000
+"""Searches of one call: they are dear, so that an absurd number would be an absurd amount."""
 
 
 def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
@@ -80,7 +82,7 @@ def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
     if reasoning and usage.total_tokens == taken + given + reasoning:
         given += reasoning
     if inward is _NO_DETAILS and outward is _NO_DETAILS and usage.prompt_cache_hit_tokens is None and usage.cached_tokens is None:
-        return Tokens(taken, given, reasoning=min(reasoning, given), requests=max(requests, 0))
+        return Tokens(taken, given, reasoning=min(reasoning, given), requests=_searches(requests))
     return Tokens(
         input=taken,
         output=given,
@@ -90,7 +92,7 @@ def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
         image_in=min(_first(inward.image_tokens), taken),
         reasoning=min(reasoning, given),
         audio_out=min(_first(outward.audio_tokens), given),
-        requests=max(requests, 0),
+        requests=_searches(requests),
     )
 
 
@@ -107,7 +109,7 @@ def from_anthropic(usage: Anthropic) -> Tokens:
         cache_write=written - kept,
         cache_write_1h=kept,
         reasoning=min(_first(usage.output_tokens_details.thinking_tokens), given) if usage.output_tokens_details else 0,
-        requests=_first(usage.server_tool_use.web_search_requests) if usage.server_tool_use else 0,
+        requests=_searches(usage.server_tool_use.web_search_requests) if usage.server_tool_use else 0,
     )
 
 
@@ -169,6 +171,10 @@ def to_messages(tokens: Tokens) -> dict[str, Any]:
     if tokens.requests:
         found["server_tool_use"] = {"web_search_requests": tokens.requests, "web_fetch_requests": 0}
     return found
+
+
+def _searches(count: int | None) -> int:
+    return min(max(count or 0, 0), _MOST_REQUESTS)
 
 
 def _first(*counts: int | None) -> int:

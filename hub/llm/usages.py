@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from hashlib import sha256
 from typing import Any
 
-import orjson
+from msgspec import json as msgjson
 
 from hub.budget import usage_shown as shown
 from hub.budget.usage_ask import Place
@@ -46,7 +46,7 @@ class Usages:
             return Plan(call, dispatch=_File(self._ledger, wanted, summary=self._summary).dispatch)
 
         async def answer(_: Caller) -> Reply:
-            return Served(result=orjson.dumps(await _answer(self._ledger, self._path, wanted)), headers=_JSON)
+            return Served(result=msgjson.encode(await _answer(self._ledger, self._path, wanted)), headers=_JSON)
 
         return Plan(call, answer=answer)
 

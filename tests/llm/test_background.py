@@ -5,11 +5,12 @@ import time
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from hub.budget.budgets import Budgets
 from hub.call import Caller, Target, Tokens
-from hub.llm import background
+from hub.llm import background, background_keeper, background_postgres, background_sqlite
 from hub.llm.background import Background
 from hub.llm.background_postgres import PostgresBackground
 from hub.llm.background_rows import Row, Rows
@@ -29,11 +30,17 @@ class Settled:
 
     def __init__(self, call: str = "c1") -> None:
         self.said: list[tuple[Tokens | None, str, int | None]] = []
-        self.held: Any = SimpleNamespace(id=call, outlive=lambda: None, hand_over=lambda: self.said.append((None, "elsewhere", None)))
+        self.held: Any = SimpleNamespace(id=call, ended=False, then=None, outlive=lambda: None, hand_over=self._handed)
+
+    def _handed(self) -> None:
+        self.said.append((None, "elsewhere", None))
 
     def settle(self, tokens: Tokens | None, status: str, said: int | None = None) -> dict[str, Any]:
         self.said.append((tokens, status, said))
         return {"status": status}
+
+    async def lasting(self) -> bool:
+        return True
 
     def kept(self) -> str:
         return "{}"
@@ -47,8 +54,12 @@ def rows(store: Store) -> Rows:
     return SqliteBackground(store.database) if isinstance(store, SqliteStore) else PostgresBackground(store.postgres)
 
 
-def room(rows: Rows) -> Background:
-    return Background(dict, rows, cast("Budgets", None), alone=True)
+def room(rows: Rows, *, alone: bool = True) -> Background:
+    return Background(dict, rows, cast("Budgets", None), alone=alone)
+
+
+async def none_left(rows: Rows) -> bool:
+    return not await rows.calls()
 
 
 async def tended(where: Background, due: Settled, response: str = "r") -> None:
@@ -62,7 +73,7 @@ async def test_an_answer_that_cannot_be_read_whole_is_settled_all_the_same(rows:
     body = DONE.replace(b'"usage"', b'"x":' + odd + b',"usage"')
     assert await where.seen(ANN, "r", body) == {"status": "ok"}
     assert await where.seen(ANN, "r", body) is None
-    assert await rows.calls() == []
+    await eventually(lambda: none_left(rows))
     await where.close()
     [(tokens, status, said)] = due.said
     assert tokens is not None
@@ -105,7 +116,7 @@ async def test_of_two_processes_that_see_it_at_once_one_settles_it_and_the_other
 async def test_one_that_stops_hands_it_on_and_what_was_never_written_is_closed(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     where, written, lost = room(rows), Settled("c1"), Settled("c2")
     await tended(where, written)
-    assert await rows.claim(LONG, every=False) == []
+    assert await rows.claim(LONG, 9) == []
 
     async def away(*_: Any) -> None:
         raise StoreDown("away")
@@ -114,8 +125,8 @@ async def test_one_that_stops_hands_it_on_and_what_was_never_written_is_closed(r
     await tended(where, lost, "other")
     await where.close()
     assert (written.said, lost.said) == ([], [(None, "closed", None)])
-    assert [row.call for row in await rows.claim(LONG, every=False)] == ["c1"]
-    assert await rows.claim(LONG, every=False) == [], "who claims it looks after it"
+    assert [row.call for row in await rows.claim(LONG, 9)] == ["c1"]
+    assert await rows.claim(LONG, 9) == [], "who claims it looks after it"
 
 
 async def test_a_database_that_is_away_keeps_it_waiting(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +137,7 @@ async def test_a_database_that_is_away_keeps_it_waiting(rows: Rows, monkeypatch:
         raise StoreDown("away")
 
     with monkeypatch.context() as broken:
-        broken.setattr(type(rows), "take", away)
+        broken.setattr(type(rows), "end", away)
         assert await where.seen(ANN, "r", DONE) is None
     assert due.said == []
     assert await where.seen(ANN, "r", DONE) == {"status": "ok"}
@@ -184,7 +195,7 @@ async def test_who_has_its_place_again_looks_after_what_another_took_in_it(rows:
     where = room(rows)
     where.resume()  # before it has begun there is nothing to look at again
     where.start()
-    await eventually(lambda: where._keeper is not None and where._keeper.done())
+    await eventually(lambda: all(task.done() for task in where._keeper._tasks))
     await rows.put(Row("c1", "acme", "user:ann", "r", "one", "m", time.time_ns() // 1000, ""), LONG)
     where.resume()
     await eventually(lambda: where.seen(ANN, "r", DONE))
@@ -199,7 +210,133 @@ async def test_rows_are_found_by_whose_they_are(rows: Rows) -> None:
     assert await rows.find("acme", "user:ann", "r") == [mine]
     assert await rows.find("other", "user:ann", "r") == []
     assert sorted(await rows.calls()) == ["c1", "c2"]
-    await rows.renew(["c2"], 0)
-    assert sorted(row.call for row in await rows.claim(LONG, every=False)) == ["c1", "c2"]
-    assert len(await rows.claim(LONG, every=True)) == 2
-    assert [await rows.take("c1"), await rows.take("c1"), await rows.take("c2")] == [True, False, True]
+    assert await rows.renew(["c2", "c3"], 0) == {"c2": ""}
+    assert await rows.claim(LONG, 9, {"c1", "c2"}) == []
+    claimed = [row.call for _ in range(2) for row in await rows.claim(LONG, 1)]
+    assert sorted(claimed) == ["c1", "c2"]
+    assert await rows.claim(LONG, 9) == []
+    await rows.free()
+    assert len(await rows.claim(LONG, 9)) == 2
+    assert [await rows.end("c1", "one"), await rows.end("c1", "other"), await rows.end("c3", "one")] == ["one", "one", None]
+    await rows.put(mine, LONG)
+    assert await rows.find("acme", "user:ann", "r") == [msgspec.structs.replace(mine, ended="one")], "written once"
+    assert await rows.renew(["c1", "c2"], LONG) == {"c1": "one", "c2": ""}
+    for call in ("c1", "c1", "c2"):
+        await rows.drop(call)
+    assert await rows.calls() == []
+
+
+async def test_an_answer_to_a_client_who_says_what_is_in_it_settles_nothing_without_its_usage(rows: Rows) -> None:
+    where, due = room(rows), Settled()
+    await tended(where, due)
+    assert await where.seen(ANN, "r", b'{"id":"r","status":"completed"}', plain=False) is None
+    assert await where.told(ANN, "r", None) is None
+    assert due.said == []
+    assert await where.seen(ANN, "r", DONE, plain=False) == {"status": "ok"}
+    await where.close()
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("ended", ["", '{"how":"later"}'])
+async def test_what_a_later_version_has_written_is_left_to_it_and_told_once(
+    rows: Rows, alone: bool, ended: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background_keeper, "EVERY", 0.01)
+    monkeypatch.setattr(background_keeper, "LEASE", 1)
+    where, due = room(rows, alone=alone), Settled("mine")
+    await rows.put(Row("later", "acme", "user:ann", "r", "one", "m", time.time_ns() // 1000, '{"told":{"of":"another kind"}}'), 0)
+    if ended:
+        await rows.end("later", ended)
+    await rows.put(Row("mine", "acme", "user:ann", "r2", "one", "m", time.time_ns() // 1000, "mine"), 0)
+    read = background.again
+
+    async def again(budgets: Budgets, kept: str) -> Any:
+        return due if kept == "mine" else await read(budgets, kept)
+
+    monkeypatch.setattr(background, "again", again)
+    where.start()
+    await eventually(lambda: "mine" in where._waiting and caplog.text.count("later version") == 1)
+    for _ in range(3):
+        assert await where.seen(ANN, "r", DONE) is None
+        await where.look(ANN, "r")
+        assert await where.gone(ANN, "r") is None
+    assert await where.seen(ANN, "r2", DONE) == {"status": "ok"}, "the others are settled"
+    await asyncio.sleep(0.1)  # some more looks
+    await where.close()
+    assert caplog.text.count("later version") == 1
+    assert "Traceback" not in caplog.text
+    assert [row.call for row in await rows.claim(LONG, 9)] == ["later"], "nobody looks after it but who can"
+
+
+async def test_what_a_dead_process_waited_for_is_taken_over_many_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than are claimed at a time, none of them twice, while what is looked after already is renewed."""
+    monkeypatch.setattr(background_keeper, "TOGETHER", 40)
+    monkeypatch.setattr(background_keeper, "EVERY", 0.02)
+    under_way, most, taken, renewed, crowd = 0, 0, [], 0, asyncio.Event()
+
+    async def again(_: object, kept: str) -> Settled:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if under_way == background_keeper.AT_ONCE:
+            crowd.set()
+        await crowd.wait()
+        await eventually(lambda: renewed > 1)
+        under_way -= 1
+        taken.append(kept)
+        return Settled(kept)
+
+    renew = type(rows).renew
+
+    async def renewing(self: Rows, calls: Any, lease: int) -> dict[str, str]:
+        nonlocal renewed
+        renewed += lease > 0
+        return await renew(self, calls, lease)
+
+    monkeypatch.setattr(background, "again", again)
+    monkeypatch.setattr(type(rows), "renew", renewing)
+    calls = [f"c{number:03}" for number in range(100)]
+    for call in calls:
+        await rows.put(Row(call, "acme", "user:ann", f"r-{call}", "one", "m", time.time_ns() // 1000, call), 0)
+    where = room(rows, alone=False)
+    await tended(where, Settled("mine"), "r-mine")
+    where.start()
+    await eventually(lambda: len(taken) == len(calls))
+    await where.close()
+    assert sorted(taken) == calls
+    assert most == background_keeper.AT_ONCE
+
+
+async def test_finding_and_claiming_go_by_an_index(store: Store, rows: Rows) -> None:
+    """However many rows there are."""
+    if isinstance(store, SqliteStore):
+        asked = [background_sqlite._FIND, background_sqlite._CLAIM]
+        plans = [
+            await store.database.read(
+                lambda connection, text=text: str(connection.execute(f"EXPLAIN QUERY PLAN {text}", (1,) * text.count("?")).fetchall())
+            )
+            for text in asked
+        ]
+    else:
+        find = background_postgres._FIND.replace("$1", "'a'").replace("$2", "'b'").replace("$3", "'c'")
+        claim = background_postgres._CLAIM.replace("$1", "1").replace("$2", "5").replace("$3", "'{}'")
+        off = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off"
+        plans = [await store.sql(f"{off}; EXPLAIN {text}") for text in (find, claim)]
+    assert "background_response_of" in plans[0]
+    assert "background_response_until" in plans[1]
+
+
+async def test_what_streams_to_its_client_is_settled_by_its_call_or_else_by_who_takes_it_over(rows: Rows) -> None:
+    where, mine, broken = room(rows), Settled("c1"), Settled("c2")
+    for due in (mine, broken):
+        await where.follow(ANN, f"r-{due.held.id}", TARGET, cast("Due", due))
+    assert sorted(await rows.calls()) == ["c1", "c2"]
+    mine.held.ended = True
+    mine.held.then()  # its call has settled it
+    await where.tend(ANN, "r-c2", TARGET, cast("Due", broken))
+    assert await where.seen(ANN, "r-c2", DONE) == {"status": "ok"}
+    assert await where.seen(ANN, "r-c1", DONE) is None
+    await where.tend(ANN, "r-c1", TARGET, cast("Due", mine))
+    await eventually(lambda: none_left(rows))
+    await where.close()
+    assert ([len(due.said) for due in (mine, broken)], await rows.calls()) == ([0, 1], [])
