@@ -1,9 +1,11 @@
 """Answers made in the background: asked for until they are there, and paid once, as they were used, whoever sees first that they are done."""
 
 import contextlib
+import json
 import os
 import signal
 import sqlite3
+import threading
 from collections.abc import Generator
 from typing import Any
 
@@ -63,6 +65,12 @@ def rows(hub: Hub) -> list[dict[str, Any]]:
     with sqlite3.connect(f"file:{hub.database}?mode=ro", uri=True) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute("SELECT * FROM usage ORDER BY number")]
+
+
+def kept(hub: Hub) -> list[Any]:
+    """What is waited for."""
+    with sqlite3.connect(f"file:{hub.database}?mode=ro", uri=True) as connection:
+        return connection.execute("SELECT call FROM background_response").fetchall()
 
 
 def begin(asking: openai.OpenAI, **more: Any) -> Any:
@@ -151,6 +159,85 @@ def test_a_stream_that_fails_before_its_answer_is_over_leaves_it_to_be_settled(h
         [row] = wait_for(lambda: rows(hub))
         assert (row["cost"], row["status"]) == (EACH, "ok")
         assert asking.responses.retrieve(list(shelf.kept)[-1]).status == "completed"
+
+
+def test_a_stream_whose_hub_is_killed_in_the_middle_is_settled_by_its_usage_when_it_is_back(
+    hub: Hub, shelf: Shelf, behind: scripted.Provider
+) -> None:
+    gate = threading.Event()
+
+    def answer(asked: scripted.Asked) -> scripted.Reply:
+        found = shelf.answer(asked)
+        return scripted.stream([*found.parts, scripted.wait(gate)]) if asked.method == "POST" else found
+
+    behind.always = answer
+    try:
+        with client(hub) as asking, begin(asking, stream=True) as stream:
+            response = next(iter(stream)).response.id
+            os.kill(hub.pid, signal.SIGKILL)
+            hub.await_end()
+    finally:
+        gate.set()
+    hub.start()
+    shelf.finish(response)
+    [row] = wait_for(lambda: rows(hub))
+    assert (row["cost"], row["status"]) == (EACH, "ok")
+    wait_for(lambda: kept(hub) == [])
+    with client(hub) as asking:
+        assert asking.responses.retrieve(response).status == "completed"
+
+
+def test_a_stream_that_comes_to_its_end_leaves_nothing_behind(hub: Hub, shelf: Shelf, behind: scripted.Provider) -> None:
+    def answer(asked: scripted.Asked) -> scripted.Reply:
+        found = shelf.answer(asked)
+        if asked.method == "POST" and asked.json.get("background"):
+            shelf.finish(list(shelf.kept)[-1])
+            return scripted.stream([found.parts[0], *events(list(shelf.kept.values())[-1])[1:]])
+        return found
+
+    behind.always = answer
+    with client(hub) as asking:
+        assert list(begin(asking, stream=True))[-1].type == "response.completed"
+        [row] = wait_for(lambda: rows(hub))
+        assert (row["cost"], row["status"]) == (EACH, "ok")
+        wait_for(lambda: kept(hub) == [])
+        raw = asking.responses.with_raw_response.create(model="fast", input="x")
+        left = receipt_stands(hub.database, raw.headers["hub-receipt"])["budgets"][0]["left"]
+        assert round((10 - float(left)) * 1e9) == 2 * EACH
+
+
+def test_what_a_client_asks_to_see_of_it_says_nothing_of_what_it_cost(hub: Hub, shelf: Shelf, behind: scripted.Provider) -> None:
+    def answer(asked: scripted.Asked) -> scripted.Reply:
+        found = shelf.answer(asked)
+        return scripted.whole({**json.loads(found.parts[0]), "usage": None, "output": []}) if "fields=" in asked.path else found
+
+    behind.always = answer
+    with client(hub) as asking:
+        made = begin(asking)
+        shelf.finish(made.id)
+        raw = asking.responses.with_raw_response.retrieve(made.id, extra_query={"fields": "id,status"})
+        assert raw.parse().status == "completed"
+        assert "settled" not in receipt_stands(hub.database, raw.headers["hub-receipt"])
+        [row] = wait_for(lambda: rows(hub))
+        assert (row["cost"], row["status"]) == (EACH, "ok")
+
+
+def test_what_a_later_version_left_is_answered_by_its_provider_and_left_to_it(hub: Hub, shelf: Shelf) -> None:
+    with client(hub) as asking:
+        made = begin(asking)
+    assert hub.stop() == 0
+    with sqlite3.connect(hub.database) as connection:
+        connection.execute("UPDATE background_response SET body = json_set(body, '$.told', 'as a later version says it')")
+    connection.close()
+    hub.start()
+    with client(hub) as asking:
+        assert asking.responses.retrieve(made.id).status == "queued"
+        shelf.finish(made.id)
+        for _ in range(2):
+            assert asking.responses.retrieve(made.id).status == "completed"
+        asking.responses.delete(made.id)
+    assert hub.log.read_text().count("left to a later version") == 1
+    assert (rows(hub), len(kept(hub))) == ([], 1)
 
 
 def test_a_hub_that_stops_or_dies_settles_it_when_it_is_back(hub: Hub, shelf: Shelf) -> None:

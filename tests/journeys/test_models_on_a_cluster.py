@@ -5,6 +5,7 @@ Stored responses, answers made in the background, budgets, dry runs and the usag
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +28,7 @@ MOST = 1000
 
 def config(url: str) -> dict[str, Any]:
     grants = [{"model": "*"}]
-    names = ("ann", "bob", "planner", "stopper", "killer")
+    names = ("ann", "bob", "planner", "stopper", "killer", "streamer", "counter")
     return {
         "keys": [{"name": "root", "roles": ["admin"]}, *({"name": name, "subject": f"user:{name}", "grants": grants} for name in names)],
         "providers": {"openai": {"wire": "openai", "base_url": f"{url}/v1", "like": "openai"}},
@@ -43,18 +44,33 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture(scope="module")
-def hub(
-    tmp_path_factory: pytest.TempPathFactory, shelf: Shelf, postgres_server: PostgresServer, redis_server: RedisServer
-) -> Generator[Cluster]:
+def behind(shelf: Shelf) -> Generator[scripted.Provider]:
+    with scripted.provider() as found:
+        found.always = shelf.answer
+        yield found
+
+
+@pytest.fixture(scope="module")
+def database_name(postgres_server: PostgresServer) -> Generator[str]:
+    """The name of the database."""
     database = postgres_server.create_database()
-    stores = {"postgres": postgres_server.url(database), "redis": redis_server.url}
-    with scripted.provider() as behind:
-        behind.always = shelf.answer
-        with cluster(tmp_path_factory.mktemp("models"), config(behind.url), **stores) as found:
-            wait_for(lambda: counts(found))
-            yield found
-        assert verified(found.database)["default"] > 0
+    yield database
     postgres_server.drop_database(database)
+
+
+@pytest.fixture(scope="module")
+def hub(
+    tmp_path_factory: pytest.TempPathFactory,
+    behind: scripted.Provider,
+    database_name: str,
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+) -> Generator[Cluster]:
+    stores = {"postgres": postgres_server.url(database_name), "redis": redis_server.url}
+    with cluster(tmp_path_factory.mktemp("models"), config(behind.url), **stores) as found:
+        wait_for(lambda: counts(found))
+        yield found
+    assert verified(found.database)["default"] > 0
 
 
 def client(hub: Cluster, key: str, at: Hub | None = None) -> openai.OpenAI:
@@ -85,11 +101,18 @@ def left(asking: openai.OpenAI) -> int:
     return round(float(raw["budgets"][0]["left"]) * 1e9)
 
 
+def free(asking: openai.OpenAI) -> int | None:
+    """The same where Redis has just begun; None: nobody can say yet."""
+    try:
+        return left(asking)
+    except openai.InternalServerError:
+        return None
+
+
 def counts(hub: Cluster) -> bool:
     """Whether budgets are counted yet: in the first seconds of Redis nobody knows what else is set aside."""
-    with suppress(openai.InternalServerError), client(hub, "planner") as asking:
-        return left(asking) > 0
-    return False
+    with client(hub, "planner") as asking:
+        return bool(free(asking))
 
 
 def test_what_one_stored_every_other_finds_for_who_made_it_alone(hub: Cluster, shelf: Shelf) -> None:
@@ -161,7 +184,7 @@ def test_who_is_asked_first_settles_it_whoever_took_the_call(hub: Cluster, shelf
     assert len(settling) == len(set(settling)), "once each"
 
 
-def test_what_a_replica_that_stops_waited_for_another_settles(hub: Cluster, shelf: Shelf) -> None:
+def test_what_a_replica_that_stops_database_name_another_settles(hub: Cluster, shelf: Shelf) -> None:
     one, _ = hub.replicas
     with client(hub, "stopper", one) as taking:
         made = [begin(taking) for _ in range(3)]
@@ -178,7 +201,7 @@ def test_what_a_replica_that_stops_waited_for_another_settles(hub: Cluster, shel
         wait_for(lambda: left(asking) == 10_000_000_000 - 3 * EACH)
 
 
-def test_what_a_killed_one_waited_for_another_settles(hub: Cluster, shelf: Shelf) -> None:
+def test_what_a_killed_one_database_name_another_settles(hub: Cluster, shelf: Shelf) -> None:
     _, two = hub.replicas
     with client(hub, "killer", two) as taking:
         made = [begin(taking) for _ in range(3)]
@@ -191,3 +214,62 @@ def test_what_a_killed_one_waited_for_another_settles(hub: Cluster, shelf: Shelf
     wait_for(lambda: [worker["state"] for worker in two.standing()["workers"]] == ["serving"] * WORKERS)
     with client(hub, "killer", two) as asking:
         wait_for(lambda: left(asking) == 10_000_000_000 - 3 * EACH)
+
+
+def test_what_a_killed_one_was_streaming_another_settles(hub: Cluster, shelf: Shelf, behind: scripted.Provider) -> None:
+    one, two = hub.replicas
+    gate = threading.Event()
+
+    def answer(asked: scripted.Asked) -> scripted.Reply:
+        found = shelf.answer(asked)
+        return scripted.stream([*found.parts, scripted.wait(gate)]) if found.streams and asked.method == "POST" else found
+
+    behind.always = answer
+    try:
+        with client(hub, "streamer", two) as taking:
+            stream = taking.responses.create(model="fast", input="Think.", background=True, max_output_tokens=MOST, stream=True)
+            made = next(iter(stream)).response.id
+            for pid in workers(two):
+                os.kill(pid, signal.SIGKILL)
+            stream.close()
+    finally:
+        gate.set()
+        behind.always = shelf.answer
+    shelf.finish(made)
+    [row] = wait_for(lambda: rows(hub, "streamer"))
+    assert (row["status"], row["cost_nano_usd"]) == ("ok", EACH)
+    with client(hub, "streamer", one) as asking:
+        wait_for(lambda: left(asking) == 10_000_000_000 - EACH)
+        assert asking.responses.retrieve(made).status == "completed"
+    wait_for(lambda: [worker["state"] for worker in two.standing()["workers"]] == ["serving"] * WORKERS)
+
+
+def test_what_one_had_begun_to_settle_that_dies_with_redis_another_settles(
+    hub: Cluster, shelf: Shelf, database_name: str, postgres_server: PostgresServer, redis_server: RedisServer
+) -> None:
+    """When it is written how the answer ended, and nobody has counted it; and then nobody can ask for it any more."""
+    one, two = hub.replicas
+    hub.balancer.replicas.remove(two.address)
+    with client(hub, "counter", two) as taking:
+        made = begin(taking)
+    redis_server.kill()
+    try:
+        shelf.finish(made.id)
+        wait_for(lambda: postgres_server.sql("SELECT count(*) FROM background_response WHERE ended <> ''", database_name) == "1")
+        pids = workers(two)
+        for pid in (two.pid, *pids):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        two.await_end()
+        shelf.kept.pop(made.id)
+    finally:
+        redis_server.restart()
+    paid = "SELECT count(*) FROM usage WHERE subject = 'user:counter' AND status = 'ok'"
+    wait_for(lambda: postgres_server.sql(paid, database_name) == "1")
+    wait_for(lambda: postgres_server.sql("SELECT count(*) FROM background_response", database_name) == "0")
+    two.start()
+    hub.balancer.replicas.append(two.address)
+    with client(hub, "counter", one) as asking:
+        wait_for(lambda: free(asking) == 10_000_000_000 - EACH)
+    [row] = rows(hub, "counter")
+    assert (row["status"], row["cost_nano_usd"]) == ("ok", EACH)
