@@ -68,7 +68,7 @@ class Anthropic(Struct):
 _NO_DETAILS = _Details()
 _MOST = (1 << 31) - 1
 """No call has more of anything."""
-_MOST_REQUESTS = 10_000
+MOST_REQUESTS = 10_000
 """Searches of one call: they are dear, so that an absurd number would be an absurd amount."""
 
 
@@ -174,7 +174,7 @@ def to_messages(tokens: Tokens) -> dict[str, Any]:
 
 
 def _searches(count: int | None) -> int:
-    return min(max(count or 0, 0), _MOST_REQUESTS)
+    return min(max(count or 0, 0), MOST_REQUESTS)
 
 
 def _first(*counts: int | None) -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import json
+from msgspec.structs import replace
 
 from hub.budget import usage_hours_postgres, usage_hours_sqlite, usage_read, usage_sql
 from hub.budget.usage import Facts, Usage
@@ -20,6 +22,7 @@ from hub.budget.usage_hours_sqlite import SqliteHours
 from hub.budget.usage_postgres import PostgresUsage
 from hub.budget.usage_read import totals
 from hub.budget.usage_roller import Roller
+from hub.budget.usage_shown import summed
 from hub.budget.usage_sql import BY_HOUR, HOUR
 from hub.call import Tokens
 from hub.store.postgres import Postgres
@@ -213,6 +216,29 @@ async def test_an_hour_with_too_many_groups_is_read_row_by_row(place: Place, mon
     ]
     assert await told(place, "SELECT count(*) FROM usage_hour") == [(0,)]
     assert (await totals(place.store, Question(), []))[0].calls == 120
+
+
+async def test_an_hour_whose_sums_are_beyond_64_bits_is_read_row_by_row_and_stops_no_other(place: Place):
+    absurd = [row(START + 2 * HOUR + n, 1) for n in range(6)]
+    most = (1 << 63) - 1
+    absurd = [replace(one, cost=most, tokens=Tokens(input=most, output=n)) for n, one in enumerate(absurd)]
+    near = [replace(row(START + hour * HOUR + 7, 1), cost=most - 10**16, tokens=Tokens(input=most - 500)) for hour in (3, 4)]
+    await put(place, *(row(START + n * 600_000_000, n) for n in range(36)), *absurd, *near)
+    roller = roller_of(place, START + 6 * HOUR)
+    await roller.open()
+    every = "SELECT hour, state, dirty FROM usage_rolled ORDER BY hour"
+    wanted = [(START + hour * HOUR, 2 if hour == 2 else 1, 0) for hour in range(6)]
+    async with asyncio.timeout(30):
+        while await told(place, every) != wanted:
+            await asyncio.sleep(0.02)
+    await roller.close()
+    for by in ([], ["hour"], ["day", "model"]):
+        kept, plain = [await totals(place.store, Question(), by, hours=hours) for hours in (True, False)]
+        assert kept == plain
+        assert sum(one.cost for one in kept) > 8 * (most - 10**16), "exact, however much it is"
+    assert kept[0].calls + kept[-1].calls == 36 + 8
+    shown = json.decode(json.encode([summed(one, ["day", "model"]) for one in kept]))
+    assert sum(one["tokens"]["input"] for one in shown) > 8 * (most - 500)
 
 
 async def test_hours_are_apart_by_organisation(database_url: str):

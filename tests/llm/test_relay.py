@@ -159,6 +159,22 @@ def test_a_whole_reply_tells_its_usage_without_being_built(dialect: Any) -> None
             "messages",
             Tokens(9, 1, requests=3),
         ),
+        *(
+            ({"usage": {"input_tokens": 9, "output_tokens": 1}, "tool_usage": {"web_search": {"num_requests": many}}}, "responses", most)
+            for many, most in (
+                (10_001, Tokens(9, 1, requests=10_000)),
+                (1 << 62, Tokens(9, 1, requests=10_000)),
+                (10**30, Tokens(9, 1, requests=10_000)),
+                (-5, Tokens(9, 1)),
+                (True, Tokens(9, 1)),
+                ("7", Tokens(9, 1)),
+            )
+        ),
+        (
+            {"usage": {"input_tokens": 9, "output_tokens": 1, "server_tool_use": {"web_search_requests": 1 << 62}}},
+            "messages",
+            Tokens(9, 1, requests=10_000),
+        ),
     ],
 )
 def test_every_providers_words_for_usage_are_understood(body: dict[str, Any], kind: Any, expected: Tokens | None) -> None:

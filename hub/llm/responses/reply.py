@@ -13,7 +13,7 @@ from hub.llm.responses.request_in import thought
 from hub.llm.responses.request_out import choice_member, form_member, tool_member
 from hub.llm.seals import marked
 from hub.llm.shared import effort
-from hub.llm.usage import OpenAI, from_openai, to_responses
+from hub.llm.usage import MOST_REQUESTS, OpenAI, from_openai, to_responses
 from hub.refusal import UpstreamFault
 
 _REASONS: dict[str, Stop] = {"max_output_tokens": "length", "content_filter": "filter"}
@@ -50,8 +50,9 @@ def usage_of(response: dict[str, Any]) -> Tokens | None:
     searches: Any = response.get("tool_usage")
     for name in ("web_search", "num_requests"):
         searches = cast("dict[str, Any]", searches).get(name) if isinstance(searches, dict) else None
+    counted = isinstance(searches, int | float) and not isinstance(searches, bool)  # what 64 bits cannot hold is read as a float
     try:
-        return from_openai(msgspec.convert(response["usage"], OpenAI), searches if isinstance(searches, int) else 0)
+        return from_openai(msgspec.convert(response["usage"], OpenAI), int(min(searches, MOST_REQUESTS)) if counted else 0)
     except msgspec.ValidationError:
         return None
 

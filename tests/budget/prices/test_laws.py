@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 import hub.budget
 from hub.budget.price_table import embedded
-from hub.budget.prices import FREE, PER, Long, Price, Rates, bound, cost, covers
+from hub.budget.prices import FREE, MOST, PER, Long, Price, Rates, bound, cost, covers
 from hub.call import Tokens
 
 IN, OUT = ("cache_read", "cache_write", "cache_write_1h", "audio_in", "image_in"), ("reasoning", "audio_out")
@@ -41,6 +41,16 @@ def tidy(draw: some.DrawFn) -> Tokens:
 def test_no_usage_within_it_costs_more_than_the_bound(price: Price, usage: Tokens, spare_in: int, spare_out: int, more: int) -> None:
     at_most = bound(price, usage.input + spare_in, usage.output + spare_out, usage.requests + more)
     assert 0 <= cost(price, usage) <= at_most
+
+
+@given(
+    some.builds(lambda one, search, call: Price(Rates(one, one, *[one] * 7), (), call, search), *[some.integers(0, 10**24)] * 3),
+    some.builds(Tokens, *[some.integers(0, 1 << 40)] * 10),
+)
+def test_whatever_a_provider_reports_and_an_operator_charges_the_sum_of_thousands_fits_64_bits(price: Price, usage: Tokens) -> None:
+    assert 0 <= cost(price, usage) <= MOST
+    assert 8000 * MOST < 1 << 63
+    assert MOST < 1 << 53
 
 
 @given(prices, usages, some.integers(1, 500))
