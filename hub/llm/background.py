@@ -74,6 +74,7 @@ class Background:
         self._places = places
         self._rows = rows
         self._budgets = budgets
+        self._alone = alone
         self._waiting: dict[str, _Waiting] = {}
         self._adopting: dict[str, asyncio.Task[_Waiting | None]] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
@@ -97,14 +98,15 @@ class Background:
         """The call has ended, and its answer is still being made. When what is returned is done, other processes can settle it too, if
         the database answers; nobody need wait for it."""
         one = self._waiting.get(due.held.id)
-        written: asyncio.Task[None] | None = None
-        if one is None and not due.held.ended:
-            one, written = self._begun(caller, response, target, due)
-        elif one is not None and one.doubt:
+        if one is not None:  # it was streaming
             written = self._do(self._write(one))
-        if one is not None and one.task is None and not one.ending:
+        elif due.held.ended:  # and was settled meanwhile
+            return _nothing()
+        else:
+            one, written = self._begun(caller, response, target, due)
+        if one.task is None and not one.ending:
             one.task = asyncio.create_task(self._tend(one, FIRST), name="background-response")
-        return _nothing() if written is None else asyncio.shield(written)
+        return asyncio.shield(written)
 
     def follow(self, caller: Caller, response: str, target: Target, due: Due) -> Awaitable[None]:
         """The answer has begun to stream to its client, and is settled by its call; but by others should this process die. As `tend`."""
@@ -189,6 +191,8 @@ class Background:
 
     async def _write(self, one: _Waiting) -> None:
         """Have other processes know of it. What fails is tried again when the provider is next asked."""
+        if not one.doubt:
+            return
         try:
             await self._rows.put(one.row, LEASE)
             one.due.held.outlive()
@@ -204,8 +208,7 @@ class Background:
             if time.time() > until:
                 await self._end(one, LOST)
                 continue
-            if one.doubt:
-                await self._write(one)
+            await self._write(one)
             async with self._turns[one.row.provider]:
                 await self._look(one)
 
@@ -246,10 +249,12 @@ class Background:
             return None
         except MsgspecError:  # another process of a later version has found out
             stands = None
-        if stands is None or stands.by != one.by:
-            self._let_go(one)
-            return None
-        return self._settle(one, stands)  # what stands there may be of before, of which no answer came
+        if stands is not None and stands.by == one.by:  # of before, perhaps, when no answer came
+            return self._settle(one, stands)
+        self._let_go(one)
+        if self._alone:  # who found out is no more
+            self._keeper.resume()
+        return None
 
     def _settle(self, one: _Waiting, how: Ended) -> dict[str, Any]:
         said = one.due.settle(how.tokens, how.status, how.said)
@@ -295,8 +300,10 @@ class Background:
     async def _adopt(self, row: Row, pause: float = 0.0) -> _Waiting | None:
         """Wait for it here. None where there is nothing to wait for. Raises `StoreDown`."""
         here = self._waiting.get(row.call)
-        if here is not None:
+        if here is not None and (here.ending or not row.ended):
             return here
+        if here is not None:
+            self._let_go(here)
         task = self._adopting.get(row.call)
         if task is None:
             task = self._adopting[row.call] = asyncio.create_task(self._adopted(row, pause))
@@ -330,5 +337,8 @@ class Background:
                 self._let_go(one)
 
 
-async def _nothing() -> None:
-    return
+def _nothing() -> "asyncio.Future[None]":
+    """Done already."""
+    done = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done

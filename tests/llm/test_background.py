@@ -12,6 +12,7 @@ from hub.budget.budgets import Budgets
 from hub.call import Caller, Target, Tokens
 from hub.llm import background, background_keeper, background_postgres, background_sqlite
 from hub.llm.background import Background
+from hub.llm.background_ended import Ended
 from hub.llm.background_postgres import PostgresBackground
 from hub.llm.background_rows import Row, Rows
 from hub.llm.background_sqlite import SqliteBackground
@@ -201,6 +202,48 @@ async def test_who_has_its_place_again_looks_after_what_another_took_in_it(rows:
     await eventually(lambda: where.seen(ANN, "r", DONE))
     await where.close()
     assert [status for _, status, _ in due.said] == ["ok"]
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_what_another_found_out_in_the_place_of_one_that_is_alone_is_settled_by_that(
+    rows: Rows, settled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had its place for a while, and is no more; `settled`: the ledger has what it settled."""
+    mine, anew = Settled("c1"), Settled("c1")
+
+    async def again(*_: object) -> Settled | None:
+        return None if settled else anew
+
+    monkeypatch.setattr(background, "again", again)
+    where = room(rows)
+    where.start()
+    await eventually(lambda: all(task.done() for task in where._keeper._tasks))
+    await tended(where, mine)
+    await rows.end("c1", Ended("error", Tokens(input=1), by="another").text())
+    assert await where.seen(ANN, "r", DONE) is None
+    await eventually(lambda: none_left(rows))
+    await where.close()
+    assert mine.said == [(None, "elsewhere", None)]
+    assert anew.said == ([] if settled else [(Tokens(input=1), "error", None)])
+
+
+async def test_what_was_found_out_and_not_heard_of_is_what_it_is_settled_by(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database kept it, and its answer was lost."""
+    where, due = room(rows), Settled()
+    await tended(where, due)
+    end = type(rows).end
+
+    async def unheard(self: Rows, call: str, ended: str) -> str | None:
+        await end(self, call, ended)
+        raise StoreDown("nobody knows")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rows), "end", unheard)
+        assert await where.seen(ANN, "r", DONE) is None
+    assert await where.gone(ANN, "r") == {"status": "ok"}, "by what was found out first"
+    await where.close()
+    [(tokens, status, _)] = due.said
+    assert (tokens and tokens.output, status) == (4, "ok")
 
 
 async def test_rows_are_found_by_whose_they_are(rows: Rows) -> None:
