@@ -79,6 +79,7 @@ class Background:
         self._adopting: dict[str, asyncio.Task[_Waiting | None]] = {}
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         """By provider."""
+        self._dropping = asyncio.Semaphore(AT_ONCE)
         self._keeper = Keeper(rows, self._kept, self._lost, self._adopt, alone=alone)
         self._doing: set[asyncio.Task[Any]] = set()
         """What goes on to its end whoever waits for it."""
@@ -274,7 +275,8 @@ class Background:
         while True:
             try:
                 if await one.due.lasting():
-                    await self._rows.drop(call)
+                    async with self._dropping:  # of many calls at once, when the ledger is back
+                        await self._rows.drop(call)
                 else:
                     await self._rows.renew([call], 0)
                 break

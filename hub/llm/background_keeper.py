@@ -17,8 +17,8 @@ LEASE, EVERY = 6_000_000, 2.0
 TOGETHER = 500
 """That are taken over at a time: what is claimed has to be looked after within its lease."""
 
-AT_ONCE = 16
-"""Of these under way: each asks the ledger, and Redis where there is one."""
+AT_ONCE = 8
+"""Of these under way: each asks the ledger, and Redis where there is one, and calls are not to stand behind them."""
 
 MOST_LEFT = 10_000
 """Rows that are remembered to be of a later version; beyond it all are looked at again."""
