@@ -196,6 +196,47 @@ async def test_what_one_process_set_nothing_aside_for_is_given_back_of_what_anot
     assert [(row.id, row.cost) for row in await purse.rows()] == [("sent", 250)]
 
 
+async def test_what_two_processes_settle_at_once_is_counted_once_and_either_knows_that_it_stays_so(
+    purse: InRedis, caplog: pytest.LogCaptureFixture
+):
+    one, other = await purse.make(usd(1000)), await purse.make(usd(1000))
+    for number in range(20):
+        sent = await reserve(one, f"sent{number}", 30)
+        sent.dispatching(4, Tokens(input=4))
+        sent.outlive()
+        mine = await other.adopt(outliving(sent))
+        assert mine is not None
+        for held in (sent, mine):
+            held.settle(25, Tokens())
+        assert await asyncio.gather(sent.lasting(), mine.lasting()) == [True, True]
+    assert [(row.cost, row.facts.status) for row in await purse.rows()] == [(25, "ok")] * 20
+    assert (await purse.counts(one))["b", ""] == (500, 0)
+    assert not caplog.records
+
+
+async def test_what_outlives_a_process_that_ends_while_redis_is_away_is_left_to_another(purse: InRedis, monkeypatch: pytest.MonkeyPatch):
+    one, other = await purse.make(usd(1000)), await purse.make(usd(1000))
+    sent = await reserve(one, "sent", 300)
+    sent.dispatching(40, Tokens(input=4))
+    sent.outlive()
+
+    async def away(*_: object) -> list[int]:
+        raise StoreDown("away")
+
+    monkeypatch.setattr(one._spend, "settle", away)
+    await end(sent.settle(250, Tokens()))
+    lasting = asyncio.create_task(sent.lasting())
+    await one.close()
+    assert not await lasting
+    assert await purse.rows() == []
+    mine = await other.adopt(outliving(sent))
+    assert mine is not None
+    mine.settle(250, Tokens())
+    assert await mine.lasting()
+    assert [(row.id, row.cost) for row in await purse.rows()] == [("sent", 250)]
+    assert (await purse.counts(other))["b", ""] == (250, 0)
+
+
 async def test_what_nobody_adopts_is_spent_at_least_in_the_end(purse: InRedis):
     dead, alive = await purse.make(usd(1000)), await purse.make(usd(1000))
     dead._keeper._task.cancel()
