@@ -57,6 +57,8 @@ class Refusal(Exception):
         """For the operator's log only."""
         self.facts: dict[str, Any] | None = None
         """What is known of the way to it, as `hub.call.Reply.facts`."""
+        self.recorded = False
+        """Whether a record says so already."""
 
 
 class Malformed(Refusal):
@@ -183,8 +185,10 @@ class UpstreamFault(Unavailable):
 class OutcomeUnrecorded(Refusal):
     code, status, rpc = "outcome_unrecorded", 503, -31500
 
-    def __init__(self) -> None:
-        super().__init__("the call was sent but its outcome could not be recorded: it may have taken effect, do not retry blindly")
+    def __init__(
+        self, message: str = "the call was sent but its outcome could not be recorded: it may have taken effect, do not retry blindly"
+    ) -> None:
+        super().__init__(message)
 
 
 class Internal(Refusal):

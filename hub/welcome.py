@@ -4,9 +4,12 @@ import os
 import sys
 from pathlib import Path
 
+from hub.audit.deed import Deed
 from hub.audit.journal import Journal
-from hub.audit.record import event
 from hub.identity.authenticate import Identity
+
+_ACTOR = {"kind": "hub", "id": "first-start", "sub": "hub"}
+"""Who makes the first keys, as records name him."""
 
 
 class Welcome:
@@ -35,13 +38,13 @@ class Welcome:
             self._folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if path is not None else -1
         try:
-            made = await self._identity.first_start()
+            async with Deed(self._journal, _ACTOR) as deed:
+                made = await self._identity.first_start(deed.begin)
+                if made is not None:
+                    await deed.done(*(created.record for created in made))
             if made is None:  # another hub was faster
                 self._say("\n".join(["", f"Countersign is at {self._url}", *self._addresses(), ""]))
                 return
-            for created in made:
-                record = event(created.kind, actor={"kind": "hub", "id": "first-start", "sub": "hub"}, change=created.record)
-                await self._journal.append(created.key.org, record)
             await self._identity.everywhere()  # what is shown can be used, whichever process is asked
             text = self._text(made[0].text, made[1].text)
             if path is None:

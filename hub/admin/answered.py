@@ -138,6 +138,7 @@ class OverrideShown(Struct, frozen=True):
     subject: str
     ended: str
     ended_by: str
+    giver: Annotated[str, Meta(description="The organisation whose administrator gave it; empty: an operator of the hub.")]
 
 
 class OverrideKept(OverrideShown, frozen=True, kw_only=True):

@@ -8,8 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hub.admin.answers import answer, read, scope_of
-from hub.audit.journal import OPERATOR
-from hub.budget.override_desk import Change, OverrideDesk
+from hub.budget.override_desk import OverrideDesk
 from hub.budget.override_vet import Giver, Wish
 from hub.budget.overrides import ALL
 from hub.call import Caller
@@ -49,17 +48,19 @@ class _Routes:
             if key is None or key.revoked:
                 raise InvalidParams("no live key of the organisation has this name or id")
             wish = replace(wish, who=key.id)
-        return await self._done(caller, 201, "override", await self._desk.give(budget, wish, _giver(caller)))
+        async with self._admin.deed(caller) as deed:
+            change = await self._desk.give(budget, wish, _giver(caller), deed.begin)
+            await self._admin.done(deed, change.record)
+        return answer(201, {"override": change.shown})
 
     async def end(self, request: Request, caller: Caller) -> Response:
-        return await self._done(caller, 200, "ended", await self._desk.end(request.path_params["override"], _giver(caller)))
+        async with self._admin.deed(caller) as deed:
+            change = await self._desk.end(request.path_params["override"], _giver(caller), deed.begin)
+            await self._admin.done(deed, change.record)
+        return answer(200, {"ended": change.shown})
 
     async def _counts_keys(self, budget: str, org: str | None) -> bool:
         return any(one["budget"] == budget and one["scope"] == "key" for one in await self._desk.budgets(org))
-
-    async def _done(self, caller: Caller, status: int, what: str, change: Change) -> Response:
-        await self._admin.recorded(caller, change.kind, OPERATOR if change.org == ALL else change.org, change.record)
-        return answer(status, {what: change.shown})
 
 
 def routes(admin: "Admin", desk: OverrideDesk, identity: Identity) -> list[Route]:

@@ -35,8 +35,9 @@ class _Routes:
         return answer(200, {"call": shown(row), "parts": parts})
 
     async def erase(self, request: Request, caller: Caller) -> Response:
-        row = await self._keeper.erase(scope_of(caller), request.path_params["call"])
-        await self._admin.recorded(caller, "admin.content.erase", row.org, {"call": row.id})
+        async with self._admin.deed(caller) as deed:
+            row = await self._keeper.erase(scope_of(caller), request.path_params["call"], deed.begin)
+            await self._admin.done(deed, {"call": row.id})
         return answer(200, {"erased": row.id})
 
 

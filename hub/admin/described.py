@@ -16,7 +16,17 @@ from hub.openapi.refusals import example, grouped, kinds
 from hub.openapi.shapes import BARE, named
 
 _SENT = frozenset(
-    {"invalid_request", "invalid_params", "unauthenticated", "denied", "not_found", "journal_unavailable", "store_unavailable", "internal"}
+    {
+        "invalid_request",
+        "invalid_params",
+        "unauthenticated",
+        "denied",
+        "not_found",
+        "journal_unavailable",
+        "store_unavailable",
+        "outcome_unrecorded",
+        "internal",
+    }
 )
 PROBLEMS = Errors(
     "problem",

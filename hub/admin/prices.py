@@ -10,9 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from hub.audit import record
-from hub.audit.journal import OPERATOR, Journal
-from hub.budget.price_desk import Decided, PriceDesk
+from hub.audit.deed import Deed
+from hub.budget.price_desk import PriceDesk
 from hub.budget.price_diff import written
 from hub.call import Caller
 from hub.identity.roles import Permission
@@ -40,9 +39,9 @@ class StagedDecision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Prices:
     """The table is the whole hub's: administrators of one organisation have no say in it (`hub.identity.roles.HUB_WIDE`)."""
 
-    def __init__(self, desk: PriceDesk, journal: Journal) -> None:
+    def __init__(self, desk: PriceDesk, deed: Callable[[Caller], Deed]) -> None:
         self._desk = desk
-        self._journal = journal
+        self._deed = deed
 
     def routes(self, guarded: Callable[..., Callable[[Request], Awaitable[Response]]]) -> list[Route]:
         def route(path: str, handler: _Handler, method: str, permission: Permission) -> Route:
@@ -64,8 +63,10 @@ class Prices:
         return _json(written(await self._desk.compare(body)))
 
     async def _stage(self, request: Request, caller: Caller) -> Response:
-        found, decided = await self._desk.stage(*await _table(request))
-        await self._recorded(caller, decided)
+        table, allow = await _table(request)
+        async with self._deed(caller) as deed:
+            found, decided = await self._desk.stage(table, allow, deed.begin)
+            await deed.done(decided.record)
         return _json(written(found))
 
     async def _confirm(self, request: Request, caller: Caller) -> Response:
@@ -76,13 +77,10 @@ class Prices:
 
     async def _decide(self, request: Request, caller: Caller, *, confirm: bool) -> Response:
         wanted = _decoded(await _body(request) or b"{}", StagedDecision)
-        decided = await self._desk.decide(confirm=confirm, table=wanted.table)
-        await self._recorded(caller, decided)
+        async with self._deed(caller) as deed:
+            decided = await self._desk.decide(confirm=confirm, table=wanted.table, before=deed.begin)
+            await deed.done(decided.record)
         return _json({"table": decided.record["table"], "decision": "confirmed" if confirm else "rejected"})
-
-    async def _recorded(self, caller: Caller, decided: Decided) -> None:
-        actor = {"kind": "admin", "id": caller.key_id, "sub": caller.subject}
-        await self._journal.append(OPERATOR, record.event(decided.kind, actor=actor, change=decided.record))
 
 
 async def _table(request: Request) -> tuple[bytes, tuple[str, ...]]:

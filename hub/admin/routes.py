@@ -1,7 +1,8 @@
 """Operators' routes: keys and status under `/admin/v1`, `/metrics`, `/health`. Errors are RFC 9457 problem documents.
 
 Each route but the health checks names the one permission it needs; which role has it, and how far it reaches, is in one table
-(`hub.identity.roles`). What is refused of a known caller is on record, once a second for each permission, code and key.
+(`hub.identity.roles`). What is refused of a known caller is on record, once a second for each permission, code and key. What is changed is
+on record before it is and after (`hub.audit.deed`).
 """
 
 import logging
@@ -20,6 +21,7 @@ from hub.admin import budgets, contents, document, vault
 from hub.admin.answers import answer, problem, read
 from hub.admin.prices import Prices
 from hub.audit import record
+from hub.audit.deed import Deed
 from hub.budget.override_desk import OverrideDesk
 from hub.budget.price_desk import PriceDesk
 from hub.call import Caller, Credential
@@ -28,7 +30,7 @@ from hub.identity.giving import Wanted, ended, given
 from hub.identity.roles import Permission, may, scope, why_not
 from hub.pipeline import authenticate
 from hub.plan import Steps
-from hub.refusal import Denied, Internal, InvalidParams, JournalDown, Refusal, Unauthenticated
+from hub.refusal import Denied, Internal, InvalidParams, JournalDown, OutcomeUnrecorded, Refusal, Unauthenticated
 from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE
 
@@ -70,7 +72,7 @@ class Admin:
             routes=[
                 Route("/health", self._health),
                 Route("/health/ready", self._readiness),
-                *Prices(prices, steps.journal).routes(self.guarded),
+                *Prices(prices, self.deed).routes(self.guarded),
                 Route("/metrics", self.guarded(self._metrics, "metrics:read")),
                 Route("/admin/v1/status", self.guarded(self._show_status, "status:read")),
                 Route("/admin/v1/keys", self.guarded(self._list_keys, "keys:read"), methods=["GET"]),
@@ -113,7 +115,7 @@ class Admin:
         """Put a refusal on record; what to answer. The same key refused the same again within a second is counted only."""
         journal = self._steps.journal
         self._steps.metrics.refused(refusal.code)
-        if isinstance(refusal, JournalDown):
+        if isinstance(refusal, JournalDown | OutcomeUnrecorded) or refusal.recorded:
             return refusal
         if journal.repeats(f"{caller.key_id}/{permission}/{refusal.code}"):
             journal.coalesce(refusal.code, caller.key_id)
@@ -153,21 +155,33 @@ class Admin:
         if mine is None:  # revoked since it was presented
             raise Unauthenticated
         wanted = given(caller, mine, await read(request, Wanted, "a key to create"))
-        made = await identity.create(**msgspec.structs.asdict(wanted))
-        await self.recorded(caller, made.kind, made.key.org, made.record)
+        async with self.deed(caller) as deed:
+            made = await identity.create(**msgspec.structs.asdict(wanted), before=deed.begin)
+            await self.done(deed, made.record)
         return answer(201, {"key": made.text, "info": made.key})
 
     async def _revoke_key(self, request: Request, caller: Caller) -> Response:
         identity, mine = self._steps.identity, scope(caller, "keys:write")
         meant = ended(caller, mine, await identity.find(mine.org, request.path_params["key"]))
-        change = await identity.revoke(mine.org, meant.id)  # by its id: a name may be another's by now
-        await self.recorded(caller, change.kind, change.key.org, change.record)
+        async with self.deed(caller) as deed:
+            change = await identity.revoke(mine.org, meant.id, deed.begin)  # by its id: a name may be another's by now
+            await self.done(deed, change.record)
         return answer(200, {"revoked": change.key})
 
+    def deed(self, caller: Caller) -> Deed:
+        """The records of a change that `caller` makes."""
+        return Deed(self._steps.journal, _actor(caller))
+
+    async def done(self, deed: Deed, fields: dict[str, Any]) -> None:
+        """A change that was made goes on record; and it is answered, also where it could not, when it holds in every process."""
+        try:
+            await deed.done(fields)
+        finally:
+            await self._steps.identity.everywhere()
+
     async def recorded(self, caller: Caller, kind: str, org: str, fields: dict[str, Any]) -> None:
-        """A change goes on record; and it is answered when it holds in every process."""
+        """What is about to be shown goes on record."""
         await self._steps.journal.append(org, record.event(kind, actor=_actor(caller), change=fields))
-        await self._steps.identity.everywhere()
 
 
 def _asked(request: Request) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Operators' routes to the vault, under `/admin/v1/vault`. Values go in and never come out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from hub.call import Caller
 from hub.capture.keeper import Keeper
 from hub.refusal import Denied
 from hub.routing.vault import Vault
-from hub.routing.vault_admin import OVERLAP, Change, with_days
+from hub.routing.vault_admin import OVERLAP, with_days
 
 if TYPE_CHECKING:
     from hub.admin.routes import Admin
@@ -44,20 +44,25 @@ class _Routes:
     async def put(self, request: Request, caller: Caller) -> Response:
         wanted = await read(request, NewValue, "a value to keep: `value`, and if wanted `org` and `overlap`", secret=True)
         org = _org(caller, wanted.org)
-        return await self._done(caller, "set", await self._vault.put(org, request.path_params["name"], wanted.value, wanted.overlap))
+        async with self._admin.deed(caller) as deed:
+            change = await self._vault.put(org, request.path_params["name"], wanted.value, wanted.overlap, deed.begin)
+            await self._admin.done(deed, change.record)
+        return answer(200, {"set": change.shown})
 
     async def remove(self, request: Request, caller: Caller) -> Response:
         org = _org(caller, request.query_params.get("org", ""))
-        return await self._done(caller, "removed", await self._vault.remove(org, request.path_params["name"]))
+        async with self._admin.deed(caller) as deed:
+            change = await self._vault.remove(org, request.path_params["name"], deed.begin)
+            await self._admin.done(deed, change.record)
+        return answer(200, {"removed": change.shown})
 
     async def rotate(self, request: Request, caller: Caller) -> Response:
-        days = await self._keeper.rotate()
-        return await self._done(caller, "rotated", with_days(await self._vault.rotate(), days))
-
-    async def _done(self, caller: Caller, what: str, change: Change) -> Response:
-        await self._admin.recorded(caller, change.kind, change.org, change.record)
-        shown: dict[str, Any] = {what: change.shown}
-        return answer(200, shown)
+        async with self._admin.deed(caller) as deed:
+            await deed.begin(self._vault.rotation())
+            days = await self._keeper.rotate()
+            change = with_days(await self._vault.rotate(), days)
+            await self._admin.done(deed, change.record)
+        return answer(200, {"rotated": change.shown})
 
 
 def routes(admin: "Admin", vault: Vault, keeper: Keeper) -> list[Route]:

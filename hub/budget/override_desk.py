@@ -2,7 +2,7 @@
 
 What changes in the store is taken over when the epochs of its keys are looked at (`hub.identity.authenticate`), so within a second in every
 process, and at once where the change was made here: a process that cannot look lets nobody in. Nothing here appends to the journal: each
-change returns what its `admin.*` record says, and the caller appends it.
+change says beforehand what it will be (`hub.change`), and returns what is then.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from msgspec import Struct
 
 from hub.budget.budgets import Budgets, instant, shown
 from hub.budget.override_rows import Rows
-from hub.budget.override_vet import Giver, Wish, told, vetted, visible
+from hub.budget.override_vet import Giver, Wish, endable, lowers, none_stands, told, vetted, visible, within
 from hub.budget.overrides import Override, Overrides
 from hub.budget.tiers import Rule, rules_of
 from hub.budget.window import MICROS
+from hub.change import Before, Planned, unannounced
 from hub.config.money import BudgetSpec
-from hub.refusal import NotFound, Refusal
+from hub.refusal import Refusal
 from hub.store.epochs import BUDGETS
 
 logger = logging.getLogger("hub.budget")
@@ -31,11 +32,9 @@ MOST_LISTED = 1000
 
 
 class Change(Struct, frozen=True):
-    """What was changed. `kind` and `record` are for the journal; `org` whose it is, `*` for all organisations."""
+    """What was changed. `record` is for the journal."""
 
     shown: dict[str, Any]
-    org: str
-    kind: str
     record: dict[str, Any]
 
 
@@ -48,6 +47,7 @@ class OverrideDesk:
         self._rules: tuple[Rule, ...] = ()
         self._specs: dict[str, BudgetSpec] = {}
         self._orgs: frozenset[str] = frozenset()
+        self._standing: list[Override] = []
         self._seen = -1
         self._away = False
         self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
@@ -79,22 +79,31 @@ class OverrideDesk:
             if not self._away:
                 logger.warning("overrides of budgets cannot be read; they stay as last known: %s", refusal.detail or refusal.message)
             self._away = True
+        except Exception:  # nobody thought of it: keys, which are looked at with them, must go on all the same
+            if not self._away:
+                logger.exception("overrides of budgets cannot be read; they stay as last known")
+            self._away = True
         else:
             self._away = False
 
-    async def give(self, budget: str, wish: Wish, giver: Giver) -> Change:
+    async def give(self, budget: str, wish: Wish, giver: Giver, before: Before = unannounced) -> Change:
         """Raises `NotFound`, `Denied`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`.
 
         Where the store goes away the moment after, it holds from the next look on: a change that stands is not answered as one that failed,
         which nobody would put on record.
         """
-        change = await give(self._rows, vetted(self._rules, budget, wish, giver, self._budgets.now(), self._orgs))
+        one = vetted(self._rules, budget, wish, giver, self._budgets.now(), self._orgs)
+        if giver.org is not None:
+            within(one, self._rules, self._known(one.given))
+        change = await give(self._rows, one, before)
         await self._announce()
         return change
 
-    async def end(self, name: str, giver: Giver) -> Change:
-        """Take one back. Raises `NotFound` where none of this id stands that the giver may know of."""
-        change = await end(self._rows, name, giver, self._budgets.now())
+    async def end(self, name: str, giver: Giver, before: Before = unannounced) -> Change:
+        """Take one back. Raises `NotFound` where none of this id stands that the giver may know of, `Denied` where he may not end it."""
+        now = self._budgets.now()
+        one = await named(self._rows, name, giver, now)
+        change = await end(self._rows, one, giver, now, before, closes=lowers(one, self._rules, self._known(now)))
         await self._announce()
         return change
 
@@ -108,6 +117,10 @@ class OverrideDesk:
         given = await self._rows.listed(org, since=self._budgets.now(), limit=MOST_LISTED)
         return shown_budgets(self._rules, self._specs, org, given)
 
+    def _known(self, now: int) -> list[Override]:
+        """Those that stand, as last taken over."""
+        return [one for one in self._standing if one.until > now]
+
     async def _announce(self) -> None:
         if self._changed is not None:
             self._changed()
@@ -116,23 +129,31 @@ class OverrideDesk:
     async def _refresh(self) -> None:
         async with self._turn:
             epoch, standing = await self._rows.standing(self._budgets.now() - SLACK)
+            self._standing = standing
             self._budgets.override(Overrides(sorted(standing, key=lambda one: one.given)))
             self._seen = epoch
 
 
-async def give(rows: Rows, one: Override) -> Change:
+async def give(rows: Rows, one: Override, before: Before = unannounced) -> Change:
     """Keep an override that was vetted."""
+    record = _record(one) | {"reason": one.reason}
+    await before(Planned(one.org, "admin.budget.override", record))
     replaced = await rows.give(one)
-    record = _record(one) | {"reason": one.reason, "replaced": replaced}
-    return Change({**told(one), "replaced": replaced}, one.org, "admin.budget.override", {k: v for k, v in record.items() if v != ""})
+    return Change({**told(one), "replaced": replaced}, record | ({"replaced": replaced} if replaced else {}))
 
 
-async def end(rows: Rows, name: str, giver: Giver, now: int) -> Change:
-    """Take an override back. Raises `NotFound`."""
-    ended = await rows.end(giver.org, name, now, giver.by) if name.isprintable() else None  # of others, stores cannot even be asked
+async def named(rows: Rows, name: str, giver: Giver, now: int) -> Override:
+    """The override of this id, which `giver` may end. Raises `NotFound`, `Denied`."""
+    return endable(await rows.find(name) if name.isprintable() else None, giver, now)  # of others, stores cannot even be asked
+
+
+async def end(rows: Rows, one: Override, giver: Giver, now: int, before: Before = unannounced, *, closes: bool = False) -> Change:
+    """Take an override back that is `named`; it `closes` something where less may be spent then. Raises `NotFound`."""
+    await before(Planned(one.org, "admin.budget.restore", _record(one), closes=closes))
+    ended = await rows.end(giver.org, one.id, now, giver.by)
     if ended is None:
-        raise NotFound("no override that stands, and that this key may take back, has this id")
-    return Change(told(ended), ended.org, "admin.budget.restore", _record(ended))
+        raise none_stands()
+    return Change(told(ended), _record(ended))
 
 
 def shown_budgets(rules: Collection[Rule], specs: Mapping[str, BudgetSpec], org: str | None, given: list[Override]) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Overrides of budgets in PostgreSQL, changed by whichever process is asked and seen by all of them."""
 
-from hub.budget.override_rows import COLUMNS, room_beside, row, values
+from hub.budget.override_rows import COLUMNS, in_place_of, room_beside, row, values
 from hub.budget.overrides import Override
 from hub.store.epochs import BUDGETS, bump_postgres
 from hub.store.postgres import Connection, Postgres
@@ -16,11 +16,11 @@ _COUNT = "SELECT count(*) FROM budget_override WHERE org = $1 AND ended = 0 AND 
 _INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"  # noqa: S608
 _BEFORE = (
     "UPDATE budget_override SET ended = $1, ended_by = $2 WHERE basis = $3 AND org = $4 AND who = $5 AND ended = 0 AND until > $1 "
-    "RETURNING id"
+    "RETURNING id, giver"
 )
 _END = (
     f"UPDATE budget_override SET ended = $1, ended_by = $2 WHERE id = $3 AND ended = 0 AND until > $1 "  # noqa: S608 (constants)
-    "AND ($4::text IS NULL OR (org = $4 AND scope <> 'org')) "
+    "AND ($4::text IS NULL OR (org = $4 AND scope <> 'org' AND giver <> '')) "
     f"RETURNING {_NAMES}"
 )
 _ONE = f"SELECT {_NAMES} FROM budget_override WHERE id = $1"  # noqa: S608 (constants)
@@ -48,17 +48,22 @@ class PostgresOverrides:
         before = [""]
 
         async def give(connection: Connection) -> str:
-            ended = await connection.fetchval(_BEFORE, one.given, one.by, one.basis, one.org, one.who)
+            ended = await connection.fetchrow(_BEFORE, one.given, one.by, one.basis, one.org, one.who)
+            in_place_of(None if ended is None else ended["giver"], one)
             room_beside(await connection.fetchval(_COUNT, one.org, one.given))
             await connection.execute(_INSERT, *values(one))
             await bump_postgres(connection, BUDGETS)
-            before[0] = ended or ""
+            before[0] = "" if ended is None else ended["id"]
             return before[0]
 
         async def stands(connection: Connection) -> str | None:
             return None if await connection.fetchrow(_ONE, one.id) is None else before[0]
 
         return await self._turns.change(give, stands)
+
+    async def find(self, name: str) -> Override | None:
+        found = await self._postgres.read(lambda connection: connection.fetchrow(_ONE, name))
+        return None if found is None else row(tuple(found))
 
     async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
         async def end(connection: Connection) -> tuple[Override | None]:

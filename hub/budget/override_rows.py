@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import convert
 from msgspec.structs import astuple
 
+from hub.budget.override_vet import not_yours
 from hub.budget.overrides import Override
 from hub.refusal import InvalidParams
 
@@ -31,11 +32,16 @@ class Rows(Protocol):
 
     async def give(self, one: Override) -> str:
         """Keep one. Another for the same that stands ends with that; its id, empty where there was none. Raises `InvalidParams` where as
-        many of the organisation stand as may."""
+        many of the organisation stand as may, `Denied` where the other is an operator's of the hub and this one is not."""
+        ...
+
+    async def find(self, name: str) -> Override | None:
+        """The one of this id, whatever has become of it."""
         ...
 
     async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
-        """Take one of an organisation (None: of any) back; as it was then, None where none of this id stands."""
+        """Take one back, where `org` is given one of that organisation that its administrators gave; as it was then, None where there is
+        none such of this id that stands."""
         ...
 
 
@@ -43,6 +49,12 @@ def room_beside(standing: int) -> None:
     """Whether one more may stand beside so many of its organisation. Raises `InvalidParams`."""
     if standing >= MOST_STANDING:
         raise InvalidParams(f"{MOST_STANDING} overrides of one organisation hold already: take one of them back")
+
+
+def in_place_of(before: str | None, one: Override) -> None:
+    """Whether `one` may take the place of another that `before` gave (None: there is no other). Raises `Denied`."""
+    if before == "" and one.giver:
+        raise not_yours()
 
 
 def values(one: Override) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from hub.budget.override_rows import COLUMNS, room_beside, row, values
+from hub.budget.override_rows import COLUMNS, in_place_of, room_beside, row, values
 from hub.budget.overrides import Override
 from hub.store.epochs import BUDGETS, bump_sqlite
 from hub.store.sqlite import Database
@@ -16,13 +16,15 @@ _LISTED = (
 _COUNT = "SELECT count(*) FROM budget_override WHERE org = ? AND ended = 0 AND until > ?"
 _INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (constants)
 _BEFORE = (
-    "UPDATE budget_override SET ended = ?, ended_by = ? WHERE basis = ? AND org = ? AND who = ? AND ended = 0 AND until > ? RETURNING id"
+    "UPDATE budget_override SET ended = ?, ended_by = ? WHERE basis = ? AND org = ? AND who = ? AND ended = 0 AND until > ? "
+    "RETURNING id, giver"
 )
 _END = (
     f"UPDATE budget_override SET ended = ?1, ended_by = ?2 WHERE id = ?3 AND ended = 0 AND until > ?1 "  # noqa: S608 (constants)
-    "AND (?4 IS NULL OR (org = ?4 AND scope <> 'org')) "
+    "AND (?4 IS NULL OR (org = ?4 AND scope <> 'org' AND giver <> '')) "
     f"RETURNING {_NAMES}"
 )
+_ONE = f"SELECT {_NAMES} FROM budget_override WHERE id = ?"  # noqa: S608 (constants)
 
 
 class SqliteOverrides:
@@ -40,6 +42,9 @@ class SqliteOverrides:
     async def give(self, one: Override) -> str:
         return await self._database.write(lambda connection: _give(connection, one))
 
+    async def find(self, name: str) -> Override | None:
+        return await self._database.read(lambda connection: _find(connection, name))
+
     async def end(self, org: str | None, name: str, now: int, by: str) -> Override | None:
         return await self._database.write(lambda connection: _end(connection, org, name, now, by))
 
@@ -55,8 +60,14 @@ def _standing(connection: sqlite3.Connection, since: int) -> tuple[int, list[Ove
     return found[0] if found else 0, [row(one) for one in connection.execute(_STANDING, (since,))]
 
 
+def _find(connection: sqlite3.Connection, name: str) -> Override | None:
+    found = connection.execute(_ONE, (name,)).fetchone()
+    return None if found is None else row(found)
+
+
 def _give(connection: sqlite3.Connection, one: Override) -> str:
     before = connection.execute(_BEFORE, (one.given, one.by, one.basis, one.org, one.who, one.given)).fetchall()
+    in_place_of(before[0][1] if before else None, one)
     room_beside(int(connection.execute(_COUNT, (one.org, one.given)).fetchone()[0]))
     connection.execute(_INSERT, values(one))
     bump_sqlite(connection, BUDGETS)

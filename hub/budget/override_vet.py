@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from hub.budget.budgets import instant, shown
-from hub.budget.overrides import ALL, MOST, Override
+from hub.budget.overrides import ALL, MOST, Override, Overrides
 from hub.budget.tiers import Rule
 from hub.budget.window import MICROS, span_of
 from hub.call import new_id
@@ -64,7 +64,45 @@ def vetted(rules: Iterable[Rule], budget: str, wish: Wish, giver: Giver, now: in
     if not reason or len(reason) > _MOST_REASON or not reason.isprintable():
         raise InvalidParams(f"a reason has 1 to {_MOST_REASON} characters on one line")
     names = (new_id(), org, rule.name, rule.basis, rule.scope, who)
-    return Override(*names, rule.unit, wish.mode, amount, now, until, reason, giver.by, giver.subject)
+    return Override(*names, rule.unit, wish.mode, amount, now, until, reason, giver.by, giver.subject, giver=giver.org or "")
+
+
+def within(one: Override, rules: Iterable[Rule], standing: Iterable[Override]) -> None:
+    """Whether an administrator of an organisation may give this beside those that stand. Raises `Denied` where it would take the place of
+    one that an operator of the hub gave, or give more than that does to one of those it is for."""
+    by_operators = {(each.org, each.who): each for each in standing if each.basis == one.basis and not each.giver}
+    if (one.org, one.who) in by_operators:
+        raise not_yours()
+    places = ((one.org, ALL), (ALL, ALL))
+    held = next((by_operators[at] for at in places if at in by_operators), None)
+    rule = next((rule for rule in rules if rule.basis == one.basis and not rule.limit), None)
+    if held is not None and rule is not None and one.cap(rule.cap) > held.cap(rule.cap):
+        raise Denied("an operator of the hub has overridden this budget: within that, less can be given, and not more")
+
+
+def not_yours() -> Denied:
+    """Of an override that an operator of the hub gave, to who is none."""
+    return Denied("an operator of the hub gave the override that holds: it is for operators to replace or end")
+
+
+def none_stands() -> NotFound:
+    return NotFound("no override that stands, and that this key may take back, has this id")
+
+
+def endable(one: Override | None, giver: Giver, now: int) -> Override:
+    """An override that stands and that `giver` may end. Raises `NotFound` of one he may not know of, `Denied`."""
+    known = one is not None and (giver.org is None or (one.org == giver.org and one.scope != "org"))
+    if one is None or not known or one.ended or one.until <= now:
+        raise none_stands()
+    if giver.org is not None and not one.giver:
+        raise not_yours()
+    return one
+
+
+def lowers(one: Override, rules: Iterable[Rule], standing: Iterable[Override]) -> bool:
+    """Whether less may be spent once it has ended."""
+    rule = next((rule for rule in rules if rule.basis == one.basis and not rule.limit), None)
+    return rule is not None and one.cap(rule.cap) > Overrides(standing).beneath(one, rule.cap)
 
 
 def told(one: Override) -> dict[str, object]:
@@ -85,6 +123,7 @@ def told(one: Override) -> dict[str, object]:
         "subject": one.subject,
         "ended": instant(one.ended) if one.ended else "",
         "ended_by": one.ended_by,
+        "giver": one.giver,
     }
 
 

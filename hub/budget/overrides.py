@@ -24,7 +24,8 @@ class Override(Struct, frozen=True):
 
     `amount` in nano-dollars, tokens or calls; times in microseconds since 1970. `basis` says what the budget counted when it was given
     (`hub.budget.tiers.Rule`): a budget that counts another thing since, under the same name, is another. `by` and `ended_by` are ids of
-    keys, `subject` whose key the first is. `ended`: when it was taken back or replaced; 0: it was not.
+    keys, `subject` whose key the first is. `ended`: when it was taken back or replaced; 0: it was not. `giver`: the organisation whose
+    administrator gave it; empty: an operator of the hub.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Override(Struct, frozen=True):
     subject: str
     ended: int = 0
     ended_by: str = ""
+    giver: str = ""
 
     def cap(self, configured: int) -> int:
         """What may be spent by it where so much is configured."""
@@ -54,6 +56,12 @@ class Overrides:
 
     def __init__(self, given: Iterable[Override] = ()) -> None:
         self._given = {(one.basis, one.org, one.who): one for one in given}
+
+    def beneath(self, one: Override, configured: int) -> int:
+        """What may be spent where `one` does not hold: by the next wider of these, or as it is configured."""
+        wider = ((one.basis, one.org, ALL), (one.basis, ALL, ALL))
+        found = next((self._given[at] for at in wider if at in self._given and self._given[at].id != one.id), None)
+        return configured if found is None else found.cap(configured)
 
     def __bool__(self) -> bool:
         return bool(self._given)

@@ -1,7 +1,7 @@
 """Changing the price table: an operator stages another one, reads what would change, and confirms or rejects it.
 
-Works on any open store: that of a serving hub, whose book follows what is in force, or one the command line has opened. Each change
-returns what its `admin.*` record says, and the caller appends it.
+Works on any open store: that of a serving hub, whose book follows what is in force, or one the command line has opened. Each change says
+beforehand what it will be (`hub.change`), and returns what is then.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from hub.budget.price_book import PriceBook
 from hub.budget.price_diff import Diff, diff
 from hub.budget.price_shelf import Kept, PriceShelf
 from hub.budget.price_table import BadTable, Table
+from hub.change import EVERYBODY, Before, Planned, unannounced
 from hub.refusal import InvalidRequest, NotFound, Refusal
 from hub.telemetry.logs import fields
 
@@ -28,9 +29,8 @@ EVERY = 5
 
 
 class Decided(Struct, frozen=True):
-    """A change of the price table. `kind` and `record` are for the journal."""
+    """A change of the price table. `record` is for the journal."""
 
-    kind: str
     record: dict[str, Any]
 
 
@@ -73,7 +73,7 @@ class PriceDesk:
         await self.look()
         return await asyncio.to_thread(_compared, self._book.table, body)  # some tenths of a second, which calls are not to wait for
 
-    async def stage(self, body: bytes, allow: Collection[str] = ()) -> tuple[Diff, Decided]:
+    async def stage(self, body: bytes, allow: Collection[str] = (), before: Before = unannounced) -> tuple[Diff, Decided]:
         """Keep a table until it is confirmed. `allow`: globs over `provider/model` whose changes are meant, however large.
 
         Raises `InvalidRequest` where it is no price table, where nothing would change, and where a change is not to be believed.
@@ -89,17 +89,22 @@ class PriceDesk:
                 f"{f' and {len(doubted) - 10} more' if len(doubted) > 10 else ''}: if that is meant, allow it by name"
             )
         packed = body if body.startswith(b"\x1f\x8b") else gzip.compress(body, mtime=0)
+        record = {"table": found.new, "in_force": found.old}
+        await before(Planned(EVERYBODY, "admin.prices.stage", record))
         await self._shelf.stage(found.new, packed)
-        return found, Decided("admin.prices.stage", {"table": found.new, "in_force": found.old})
+        return found, Decided(record)
 
-    async def decide(self, *, confirm: bool, table: str = "") -> Decided:
+    async def decide(self, *, confirm: bool, table: str = "", before: Before = unannounced) -> Decided:
         """Put what is staged in force, or reject it. `table`: the hash it must have. Raises `NotFound` where it is not staged."""
-        before, staged = self._book.hash, await self._shelf.staged()
-        if staged is None or (table and staged.hash != table) or not await self._shelf.decide(staged.hash, confirm=confirm):
-            raise NotFound("no such price table is staged")
+        staged = await self._shelf.staged()
+        if staged is None or (table and staged.hash != table):
+            raise _not_staged()
+        record = {"table": staged.hash, "in_force": self._book.hash}
+        await before(Planned(EVERYBODY, f"admin.prices.{'confirm' if confirm else 'reject'}", record))
+        if not await self._shelf.decide(staged.hash, confirm=confirm):
+            raise _not_staged()
         await self.look()
-        name = "confirm" if confirm else "reject"
-        return Decided(f"admin.prices.{name}", {"table": staged.hash, "in_force": before})
+        return Decided(record)
 
     async def _read(self, kept: Kept) -> Table:
         body = await self._shelf.body(kept.hash)
@@ -117,6 +122,10 @@ class PriceDesk:
                 log.debug("which price table is in force could not be seen", extra=fields(code=refusal.code))
             except BadTable as error:
                 log.error("a confirmed price table cannot be used", extra=fields(reason=str(error)))
+
+
+def _not_staged() -> NotFound:
+    return NotFound("no such price table is staged")
 
 
 def _compared(present: Table, body: bytes) -> Diff:

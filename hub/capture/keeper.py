@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from hub.call import Call, Caller
 from hub.capture.rows import Contents, DayKey, Part, Row
+from hub.change import Before, Planned, unannounced
 from hub.config.callers import Capture, Org
 from hub.refusal import InvalidRequest, NotFound, StoreDown
 from hub.store.envelope import SIZE, BrokenSeal, Envelope, rewrap, seal, unseal
@@ -143,7 +144,7 @@ class Keeper:
         """What was said in one call, opened. Raises `NotFound`, `StoreDown`."""
         found = await self._rows.call(org, call_id) if _possible(call_id) else []
         if not found:
-            raise NotFound("no content is kept of this call")
+            raise _nothing()
         opened = [Shown(row.part, row.size, row.cut, self._content(row, day)) for row, day in found]
         return found[0][0], opened
 
@@ -154,12 +155,16 @@ class Keeper:
             raise StoreDown("captured content cannot be opened", detail=f"{row.org}/{row.id}: it was changed, or is another's") from None
         return content.decode("utf-8", "replace")
 
-    async def erase(self, org: str | None, call_id: str) -> Row:
+    async def erase(self, org: str | None, call_id: str, before: Before = unannounced) -> Row:
         """Take away what is kept of one call; a part of it as it was. Raises `NotFound`, `StoreDown`."""
         found = await self._rows.call(org, call_id) if _possible(call_id) else []
-        if not found or not await self._rows.erase(org, call_id):
-            raise NotFound("no content is kept of this call")
-        return found[0][0]
+        if not found:
+            raise _nothing()
+        row = found[0][0]
+        await before(Planned(row.org, "admin.content.erase", {"call": row.id}))
+        if not await self._rows.erase(org, call_id):
+            raise _nothing()
+        return row
 
     async def rotate(self) -> int:
         """Wrap the keys of all days under the present key-encryption key; how many. Raises `InvalidRequest`, having changed nothing."""
@@ -190,6 +195,10 @@ class Keeper:
             except StoreDown as down:
                 log.warning("captured content could not be swept", extra=fields(detail=down.detail))
             await asyncio.sleep(SWEEP - (time.monotonic() - began))
+
+
+def _nothing() -> NotFound:
+    return NotFound("no content is kept of this call")
 
 
 def _possible(text: str) -> bool:

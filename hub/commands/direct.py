@@ -12,10 +12,10 @@ from msgspec import structs
 
 from hub import __version__
 from hub.audit.checkpoint import Signer
+from hub.audit.deed import Deed
 from hub.audit.journal import Journal
 from hub.audit.ledger import Ledger
 from hub.audit.ledger_sqlite import SqliteLedger
-from hub.audit.record import event
 from hub.budget.override_rows import Rows as OverrideRows
 from hub.budget.override_sqlite import SqliteOverrides
 from hub.budget.price_shelf import PriceShelf
@@ -145,21 +145,22 @@ async def create(config: Path | None, body: dict[str, Any]) -> dict[str, Any]:
         wanted = msgspec.convert({**body, "org": body["org"] or "default"}, Wanted)
     except msgspec.ValidationError as error:
         raise Failed(f"this does not fit: {error}", code=2) from None
-    async with _administered(config) as (admin, journal):
+    async with _administered(config) as (admin, journal), Deed(journal, ACTOR) as deed:
         made = await admin.create(
             **structs.asdict(wanted),
             taken=[name for key in declared_keys(config) for name in (key.name, key.id)],
             units=_units(config),
+            before=deed.begin,
         )
-        await journal.append(made.key.org, event(made.kind, actor=ACTOR, change=made.record))
+        await deed.done(made.record)
     return {"key": made.text, "info": msgspec.to_builtins(made.key)}
 
 
 async def revoke(config: Path | None, name_or_id: str) -> dict[str, Any]:
     """Revoke a stored or declared key, recorded in the journal."""
-    async with _administered(config) as (admin, journal):
-        gone = await admin.revoke(None, name_or_id, declared=declared_keys(config))
-        await journal.append(gone.key.org, event(gone.kind, actor=ACTOR, change=gone.record))
+    async with _administered(config) as (admin, journal), Deed(journal, ACTOR) as deed:
+        gone = await admin.revoke(None, name_or_id, declared=declared_keys(config), before=deed.begin)
+        await deed.done(gone.record)
     return {"revoked": msgspec.to_builtins(gone.key)}
 
 

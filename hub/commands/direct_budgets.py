@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from hub.audit.journal import OPERATOR, Journal
-from hub.audit.record import event
-from hub.budget.override_desk import MOST_LISTED, Change, end, shown_budgets
+from hub.audit.deed import Deed
+from hub.budget.override_desk import MOST_LISTED, end, named, shown_budgets
 from hub.budget.override_desk import give as given
 from hub.budget.override_vet import Giver, Wish, told, vetted
 from hub.budget.overrides import ALL, Override
@@ -45,8 +44,9 @@ async def give(config: Path | None, budget: str, body: dict[str, Any]) -> dict[s
                 raise Failed("no live key of the organisation has this name or id")
             wish = replace(wish, who=key.id)
         one = vetted(rules, budget, wish, _OPERATOR, _now(), loaded.config.orgs)
-        change = await given(rooms.overrides, one)
-        await _recorded(journal, change)
+        async with Deed(journal, ACTOR) as deed:
+            change = await given(rooms.overrides, one, deed.begin)
+            await deed.done(change.record)
         await say_so(loaded)
     return {"override": change.shown}
 
@@ -54,8 +54,11 @@ async def give(config: Path | None, budget: str, body: dict[str, Any]) -> dict[s
 async def restore(config: Path | None, name: str) -> dict[str, Any]:
     """As `DELETE /admin/v1/budgets/overrides/{override}` answers. Raises `Failed`, `Refusal`."""
     async with opened(config) as (rooms, journal):
-        change = await end(rooms.overrides, name, _OPERATOR, _now())
-        await _recorded(journal, change)
+        async with Deed(journal, ACTOR) as deed:
+            now = _now()
+            one = await named(rooms.overrides, name, _OPERATOR, now)
+            change = await end(rooms.overrides, one, _OPERATOR, now, deed.begin)
+            await deed.done(change.record)
         await say_so(located(config))
     return {"ended": change.shown}
 
@@ -83,11 +86,6 @@ async def _listed(config: Path | None, org: str | None, since: int | None) -> li
 
     async with connected(at) as postgres:
         return await PostgresOverrides(postgres).listed(org, since=since, limit=MOST_LISTED)
-
-
-async def _recorded(journal: Journal, change: Change) -> None:
-    org = OPERATOR if change.org == ALL else change.org
-    await journal.append(org, event(change.kind, actor=ACTOR, change=change.record))
 
 
 def _whole(config: Path | None) -> Loaded:

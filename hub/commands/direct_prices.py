@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from hub.audit.journal import OPERATOR, Journal
-from hub.audit.record import event
+from hub.audit.deed import Deed
+from hub.audit.journal import Journal
 from hub.budget.price_book import PriceBook
-from hub.budget.price_desk import Decided, PriceDesk
+from hub.budget.price_desk import PriceDesk
 from hub.budget.price_diff import written
 from hub.budget.price_table import BadTable
 from hub.commands.direct import ACTOR, opened
@@ -26,9 +26,9 @@ async def _desk(config: Path | None) -> AsyncGenerator[tuple[PriceDesk, Journal]
 
 async def stage(config: Path | None, content: bytes, allow: Collection[str]) -> dict[str, Any]:
     """Stage a table, recorded in the journal; what it changes."""
-    async with _desk(config) as (desk, journal):
-        found, decided = await desk.stage(content, allow)
-        await _record(journal, decided)
+    async with _desk(config) as (desk, journal), Deed(journal, ACTOR) as deed:
+        found, decided = await desk.stage(content, allow, deed.begin)
+        await deed.done(decided.record)
     return written(found)
 
 
@@ -36,10 +36,7 @@ async def decide(config: Path | None, table: str, *, confirm: bool) -> dict[str,
     """Confirm or reject what is staged, recorded in the journal."""
     async with _desk(config) as (desk, journal):
         await desk.look()
-        decided = await desk.decide(confirm=confirm, table=table)
-        await _record(journal, decided)
+        async with Deed(journal, ACTOR) as deed:
+            decided = await desk.decide(confirm=confirm, table=table, before=deed.begin)
+            await deed.done(decided.record)
     return {"table": decided.record["table"], "decision": "confirmed" if confirm else "rejected"}
-
-
-async def _record(journal: Journal, decided: Decided) -> None:
-    await journal.append(OPERATOR, event(decided.kind, actor=ACTOR, change=decided.record))

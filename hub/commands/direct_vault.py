@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from hub.audit.record import event
+from hub.audit.deed import Deed
 from hub.capture.keeper import Keeper
+from hub.change import Before
 from hub.commands.direct import ACTOR, opened, say_so, secrets_of
 from hub.commands.output import Failed
 from hub.commands.place import connected, located, reading
@@ -20,11 +21,11 @@ from hub.store.secrets import Secrets, UnusableSecret
 
 
 async def set_value(config: Path | None, org: str, name: str, value: str, overlap: float) -> dict[str, Any]:
-    return {"set": await _changed(config, lambda admin: admin.put(org, name, value, overlap))}
+    return {"set": await _changed(config, lambda admin, before: admin.put(org, name, value, overlap, before))}
 
 
 async def remove(config: Path | None, org: str, name: str) -> dict[str, Any]:
-    return {"removed": await _changed(config, lambda admin: admin.remove(org, name))}
+    return {"removed": await _changed(config, lambda admin, before: admin.remove(org, name, before))}
 
 
 async def rotate(config: Path | None) -> dict[str, Any]:
@@ -32,9 +33,12 @@ async def rotate(config: Path | None) -> dict[str, Any]:
     loaded = located(config)
     wrapping = _keks(secrets_of(loaded), loaded)
     async with opened(config) as (rooms, journal):
-        days = await Keeper(rooms.contents, wrapping).rotate()
-        made = with_days(await VaultAdmin(rooms.vault, wrapping).rotate(), days)
-        await journal.append(made.org, event(made.kind, actor=ACTOR, change=made.record))
+        admin = VaultAdmin(rooms.vault, wrapping)
+        async with Deed(journal, ACTOR) as deed:
+            await deed.begin(admin.rotation())
+            days = await Keeper(rooms.contents, wrapping).rotate()
+            made = with_days(await admin.rotate(), days)
+            await deed.done(made.record)
         await say_so(loaded)
     return {"rotated": made.shown}
 
@@ -55,12 +59,13 @@ async def listed(config: Path | None, org: str | None) -> dict[str, Any]:
     return {"secrets": msgspec.to_builtins(shown(rows, found, org))}
 
 
-async def _changed(config: Path | None, change: Callable[[VaultAdmin], Awaitable[Change]]) -> dict[str, Any]:
+async def _changed(config: Path | None, change: Callable[[VaultAdmin, Before], Awaitable[Change]]) -> dict[str, Any]:
     """Make a change, recorded in the journal."""
     loaded = located(config)
     async with opened(config) as (rooms, journal):
-        made = await change(VaultAdmin(rooms.vault, _keks(secrets_of(loaded), loaded)))
-        await journal.append(made.org, event(made.kind, actor=ACTOR, change=made.record))
+        async with Deed(journal, ACTOR) as deed:
+            made = await change(VaultAdmin(rooms.vault, _keks(secrets_of(loaded), loaded)), deed.begin)
+            await deed.done(made.record)
         await say_so(loaded)
     return made.shown
 

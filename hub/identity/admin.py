@@ -1,7 +1,7 @@
 """Making, listing and revoking keys. Works on any open store: that of the serving hub, or one the command line has opened.
 
 It knows neither the medium nor the live table: a serving hub notices a change by the epoch, within a poll (`hub.identity.authenticate`).
-Nothing here appends to the journal: each change returns what its `admin.*` record says, and the caller appends it.
+Nothing here appends to the journal: each change says beforehand what it will be (`hub.change`), and returns what is then.
 """
 
 import time
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from hub.call import Grant, timestamp
+from hub.change import Before, Planned, unannounced
 from hub.config.belonging import Units
 from hub.config.callers import GrantSpec, KeySpec, role_fault
 from hub.identity.entry import NO_UNITS, KeyInfo, info_of, moment, pepper_id, seal
@@ -19,12 +20,14 @@ from hub.identity.keys import MintedKey, mint, parse
 from hub.identity.rows import Keys, Row, possible
 from hub.refusal import InvalidRequest, NotFound
 
+CREATE, REVOKE = "admin.key.create", "admin.key.revoke"
+"""What records of these changes are called."""
+
 
 class Change(Struct, frozen=True):
-    """A key made or revoked. `kind` and `record` are for the journal: `admin.key.create` or `admin.key.revoke`, and its fields."""
+    """A key that was revoked. `record` is for the journal."""
 
     key: KeyInfo
-    kind: str
     record: dict[str, Any]
 
 
@@ -33,7 +36,6 @@ class Created(Struct, frozen=True):
 
     text: str
     key: KeyInfo
-    kind: str
     record: dict[str, Any]
     row: Row
 
@@ -62,7 +64,14 @@ class Admin:
         self._pepper = pepper
 
     async def create(
-        self, org: str, name: str, *, taken: Collection[str] = (), units: Units = NO_UNITS, **details: Unpack[Details]
+        self,
+        org: str,
+        name: str,
+        *,
+        taken: Collection[str] = (),
+        units: Units = NO_UNITS,
+        before: Before = unannounced,
+        **details: Unpack[Details],
     ) -> Created:
         """Make a key. `taken`: names and ids of declared keys, which no other is called by; `units`: what it may belong to.
 
@@ -74,10 +83,13 @@ class Admin:
             raise InvalidRequest("this key would have expired already")
         for _, sentence in units.faults(info):
             raise InvalidRequest(f"this key cannot be made: {sentence}")
-        row = self._sealed(info, minted)
-        if name in taken or not await self._keys.add([row]):
-            raise InvalidRequest(f"a live key is called {name!r} already")
-        return _created(minted, row)
+        if name in taken:
+            raise _named_already(name)
+        made = _created(minted, self._sealed(info, minted))
+        await before(Planned(org, CREATE, made.record))
+        if not await self._keys.add([made.row]):
+            raise _named_already(name)
+        return made
 
     async def list(self, org: str | None, *, declared: Sequence[KeyInfo] = ()) -> list[KeyInfo]:
         """Every key of an organisation (None: of all), also revoked and expired ones: stored, then declared."""
@@ -94,20 +106,24 @@ class Admin:
         live = [key for key in await self.list(org, declared=declared) if not key.revoked and name_or_id in (key.id, key.name)]
         return min(live, key=lambda key: (key.id != name_or_id, key.source == "declared"), default=None)
 
-    async def revoke(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = ()) -> Change:
+    async def revoke(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = (), before: Before = unannounced) -> Change:
         """Revoke a live key of an organisation (None: of any), stored or declared.
 
         A declared key leaves a tombstone by its id, so that it stays revoked while it stands in the file and if it comes back.
         Raises `NotFound` where no live key has this name or id; `StoreDown`.
         """
+        meant = await self.find(org, name_or_id, declared=declared)
+        if meant is None:
+            raise _nobody()
+        await before(Planned(meant.org, REVOKE, _record(meant), closes=True))
         at = timestamp()
-        found = await self._keys.revoke(org, name_or_id, declared, at) if possible(name_or_id) else None
+        found = await self._keys.revoke(org, meant.id, declared, at)  # by its id: a name may be another's by now
         if found is None:
-            raise NotFound("no live key has this name or id")
+            raise _nobody()
         key = msgspec.structs.replace(found, revoked=at)
-        return Change(key, "admin.key.revoke", _record(key))
+        return Change(key, _record(key))
 
-    async def first_start(self, *, taken: Collection[str] = ()) -> tuple[Created, Created] | None:
+    async def first_start(self, *, taken: Collection[str] = (), before: Before = unannounced) -> tuple[Created, Created] | None:
         """The hub's first keys, if none was ever made: an owner's, and one for every virtual server and model of `default`.
 
         One transaction: of several hubs that start at once on one database, one gets the keys and the others None.
@@ -117,10 +133,10 @@ class Admin:
             _checked(minted[0], "default", _free("admin", taken), {"roles": ("owner",)}),
             _checked(minted[1], "default", _free("first", taken), {"grants": (Grant(virtual_server="*", model="*"),)}),
         )
-        rows = (self._sealed(infos[0], minted[0]), self._sealed(infos[1], minted[1]))
-        if not await self._keys.add(rows, first=True):
-            return None
-        return _created(minted[0], rows[0]), _created(minted[1], rows[1])
+        owner, first = (_created(text, self._sealed(info, text)) for text, info in zip(minted, infos, strict=True))
+        for made in (owner, first):
+            await before(Planned(made.key.org, CREATE, made.record))
+        return (owner, first) if await self._keys.add((owner.row, first.row), first=True) else None
 
     def _sealed(self, info: KeyInfo, minted: MintedKey) -> Row:
         return Row(info, pepper_id(self._pepper), seal(self._pepper, minted.text.encode()))
@@ -164,7 +180,15 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _created(minted: MintedKey, row: Row) -> Created:
-    return Created(minted.text, row.info, "admin.key.create", _record(row.info), row)
+    return Created(minted.text, row.info, _record(row.info), row)
+
+
+def _named_already(name: str) -> InvalidRequest:
+    return InvalidRequest(f"a live key is called {name!r} already")
+
+
+def _nobody() -> NotFound:
+    return NotFound("no live key has this name or id")
 
 
 def _record(key: KeyInfo) -> dict[str, Any]:

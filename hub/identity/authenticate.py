@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Unpack
 
 from hub.call import Caller, Credential
+from hub.change import Before, unannounced
 from hub.config.belonging import Units
 from hub.config.callers import KeySpec
 from hub.identity.admin import Admin, Change, Created, Details, declared
@@ -224,10 +225,10 @@ class Identity:
             self._then.append(then)
         self._told.set()
 
-    async def create(self, org: str, name: str, **details: Unpack[Details]) -> Created:
+    async def create(self, org: str, name: str, *, before: Before = unannounced, **details: Unpack[Details]) -> Created:
         """See `Admin.create`; when it returns, this process knows the key."""
         taken = {name for info in self._infos for name in (info.name, info.id)}
-        made = await self.admin.create(org, name, taken=taken, units=self._units, **details)
+        made = await self.admin.create(org, name, taken=taken, units=self._units, before=before, **details)
         await self._take_up(made.row)
         return made
 
@@ -247,9 +248,9 @@ class Identity:
     def _live(self, key_id: str) -> Entry | None:
         return self._stored.get(key_id) or self._declared.get(key_id)
 
-    async def revoke(self, org: str | None, name_or_id: str) -> Change:
+    async def revoke(self, org: str | None, name_or_id: str, before: Before = unannounced) -> Change:
         """See `Admin.revoke`; when it returns, this process refuses the key and has cut its streams."""
-        change = await self.admin.revoke(org, name_or_id, declared=self._infos)
+        change = await self.admin.revoke(org, name_or_id, declared=self._infos, before=before)
         self.announce()
         async with self._turn:  # a poll under way may have been told that the key is good
             self._end(change.key.id, buried=change.key.source == "declared")
@@ -259,9 +260,9 @@ class Identity:
         """Whether a key was ever stored, by this process or another. Raises `StoreDown`."""
         return await self._keys.begun()
 
-    async def first_start(self) -> tuple[Created, Created] | None:
+    async def first_start(self, before: Before = unannounced) -> tuple[Created, Created] | None:
         """See `Admin.first_start`; when it returns, this process knows the keys."""
-        made = await self.admin.first_start(taken={info.name for info in self._infos})
+        made = await self.admin.first_start(taken={info.name for info in self._infos}, before=before)
         await self._take_up(*(created.row for created in made or ()))
         return made
 

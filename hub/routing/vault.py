@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from hub.change import Before, Planned, unannounced
 from hub.refusal import Refusal
 from hub.routing.vault_admin import OVERLAP, Change, SecretInfo, VaultAdmin, moment
 from hub.routing.vault_rows import Row
@@ -82,8 +83,10 @@ class Vault:
 
     async def follow(self, epochs: Mapping[str, int]) -> None:
         """Take over what has changed, if anything has. Never raises: what could not be read is read the next time."""
-        if epochs.get(VAULT, 0) == self._seen:
-            return
+        if epochs.get(VAULT, 0) != self._seen:
+            await self._follow()
+
+    async def _follow(self) -> None:
         try:
             await self.refresh()
         except Refusal as refusal:
@@ -91,6 +94,10 @@ class Vault:
                 logger.warning(
                     "the vault cannot be read; values stay as last known", extra=fields(detail=refusal.detail or refusal.message)
                 )
+            self._away = True
+        except Exception:  # nobody thought of it: keys, which are looked at with it, must go on all the same
+            if not self._away:
+                logger.exception("the vault cannot be read; values stay as last known")
             self._away = True
         else:
             self._away = False
@@ -102,12 +109,18 @@ class Vault:
             self._take_over(rows)
             self._seen = epoch
 
-    async def put(self, org: str, name: str, value: str, overlap: float = OVERLAP) -> Change:
-        """See `VaultAdmin.put`; when it returns, this process uses the value. So it is with the others."""
-        return await self._announced(await self._admin.put(org, name, value, overlap))
+    async def put(self, org: str, name: str, value: str, overlap: float = OVERLAP, before: Before = unannounced) -> Change:
+        """See `VaultAdmin.put`; when it returns, this process uses the value. So it is with the others.
 
-    async def remove(self, org: str, name: str) -> Change:
-        return await self._announced(await self._admin.remove(org, name))
+        Where the store goes away the moment after, it is used from the next look on: what stands is not answered as if it had failed.
+        """
+        return await self._announced(await self._admin.put(org, name, value, overlap, before))
+
+    async def remove(self, org: str, name: str, before: Before = unannounced) -> Change:
+        return await self._announced(await self._admin.remove(org, name, before))
+
+    def rotation(self) -> Planned:
+        return self._admin.rotation()
 
     async def rotate(self) -> Change:
         return await self._announced(await self._admin.rotate())
@@ -118,7 +131,7 @@ class Vault:
     async def _announced(self, change: Change) -> Change:
         if self._changed is not None:
             self._changed()
-        await self.refresh()
+        await self._follow()
         return change
 
     def _take_over(self, rows: list[Row]) -> None:

@@ -1,7 +1,7 @@
 """Setting, listing, removing and re-wrapping secrets. Works on any open store: that of the serving hub, or one the command line has opened.
 
-No value comes out of here: `listed` shows the last four characters of long ones. Nothing here appends to the journal: each change returns
-what its `admin.*` record says, and the caller appends it. It does not know who uses the values (`hub.routing.vault`).
+No value comes out of here: `listed` shows the last four characters of long ones. Nothing here appends to the journal: each change says
+beforehand what it will be (`hub.change`), and returns what is then. It does not know who uses the values (`hub.routing.vault`).
 """
 
 import re
@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from hub.call import timestamp
+from hub.change import Before, Planned, unannounced
 from hub.config.values import NAME
 from hub.refusal import InvalidRequest, NotFound
 from hub.routing.vault_rows import PURPOSE, Row, Rows
@@ -45,11 +46,9 @@ class SecretInfo(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """What was changed. `kind` and `record` are for the journal: `admin.vault.set`, and its fields."""
+    """What was changed. `record` is for the journal."""
 
     shown: dict[str, Any]
-    org: str
-    kind: str
     record: dict[str, Any]
 
 
@@ -60,7 +59,7 @@ class VaultAdmin:
         self._rows = rows
         self._keks = keks
 
-    async def put(self, org: str, name: str, value: str, overlap: float = OVERLAP) -> Change:
+    async def put(self, org: str, name: str, value: str, overlap: float = OVERLAP, before: Before = unannounced) -> Change:
         """Store a value as the newest version of a name. `overlap` in seconds. Raises `InvalidRequest`, `StoreDown`."""
         for what, text in (("organisation", org), ("name", name)):
             if not re.fullmatch(NAME, text) or "\n" in text:
@@ -75,24 +74,32 @@ class VaultAdmin:
             envelope = seal(self._keks.present, About(org, name, version, PURPOSE), value.encode())
             return Row(org, name, version, envelope, timestamp())
 
+        asked = {"name": name, "overlap_s": int(overlap)}
+        await before(Planned(org, "admin.vault.set", asked))
         row = await self._rows.put(org, name, make, keep)
-        told = {"org": org, "name": name, "version": row.version}
-        return Change(told, org, "admin.vault.set", {"name": name, "version": row.version, "overlap_s": int(overlap)})
+        return Change({"org": org, "name": name, "version": row.version}, {**asked, "version": row.version})
 
     async def listed(self, org: str | None) -> list[SecretInfo]:
         """See `shown`. Raises `StoreDown`."""
         return shown((await self._rows.all())[1], self._keks, org)
 
-    async def remove(self, org: str, name: str) -> Change:
+    async def remove(self, org: str, name: str, before: Before = unannounced) -> Change:
         """Take every value of a name away, at once. Raises `NotFound`, `StoreDown`."""
-        version = await self._rows.remove(org, name) if re.fullmatch(NAME, org) and re.fullmatch(NAME, name) else 0
+        if not any((row.org, row.name) == (org, name) for row in (await self._rows.all())[1]):
+            raise _nothing()
+        await before(Planned(org, "admin.vault.remove", {"name": name}, closes=True))
+        version = await self._rows.remove(org, name)
         if not version:
-            raise NotFound("the vault has no value of this name")
-        return Change({"org": org, "name": name, "version": version}, org, "admin.vault.remove", {"name": name, "version": version})
+            raise _nothing()
+        return Change({"org": org, "name": name, "version": version}, {"name": name, "version": version})
+
+    def rotation(self) -> Planned:
+        """What `rotate` is about to do, beside what else is wrapped anew with it."""
+        return Planned("default", "admin.vault.rotate", {"kek": self._keks.present.id})
 
     async def rotate(self) -> Change:
-        """Wrap everything under the present key, in one transaction. Raises `InvalidRequest`, having changed nothing, where a value
-        cannot be opened; `StoreDown`."""
+        """Wrap everything under the present key, in one transaction; `rotation` says so beforehand. Raises `InvalidRequest`, having changed
+        nothing, where a value cannot be opened; `StoreDown`."""
         present, known = self._keks.present, self._keks.known
 
         def change(row: Row) -> Row | None:
@@ -106,7 +113,7 @@ class VaultAdmin:
 
         count = await self._rows.rewrite(change)
         told = {"kek": present.id, "rewrapped": count}
-        return Change(told, "default", "admin.vault.rotate", told)
+        return Change(told, told)
 
     def opened(self, row: Row) -> str:
         """The value of a row. Raises `BrokenSeal`."""
@@ -115,6 +122,10 @@ class VaultAdmin:
     async def rows(self) -> tuple[int, list[Row]]:
         """See `Rows.all`."""
         return await self._rows.all()
+
+
+def _nothing() -> NotFound:
+    return NotFound("the vault has no value of this name")
 
 
 def with_days(rotated: Change, days: int) -> Change:

@@ -1,6 +1,7 @@
 """Another amount for a while: exact wherever it is counted, ended by the clock that counts, taken back at once, told of apart; and for whom."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,9 @@ from hub.call import Tokens
 from hub.config.money import AlertSpec, BudgetSpec
 from hub.refusal import BudgetExceeded, Denied, NotFound, Refusal, StoreDown
 from hub.store.epochs import BUDGETS
+from hub.store.postgres_migrations import migrations as postgres_migrations
 from hub.store.redis import Redis
+from hub.store.sqlite import migrations as sqlite_migrations
 from tests.budget.purse import ANN, BOB, EVE, GPT, InPostgres, InRedis, InSqlite, Purse, end, reserve, spend, usd
 from tests.services.redis import RedisServer
 
@@ -129,7 +132,7 @@ async def test_what_was_given_holds_after_a_restart_and_is_taken_back_at_once(pu
         await fresh.end(wide, ACME)
     flying = await reserve(again, "c", 1000)
     done = await fresh.end(one, ACME)
-    assert (done.kind, done.org, done.record["who"]) == ("admin.budget.restore", "acme", "core")
+    assert (done.shown["org"], done.record["who"]) == ("acme", "core")
     assert [(one.cap, one.left) for one in await again.standing(ANN, GPT)] == [(1000, -4000), (8000, 3000)]
     await end(flying.settle(1000, Tokens()))  # what was set aside is settled all the same
     assert (await refused(again, "d", 1)).data["budget"] == "team"
@@ -151,6 +154,63 @@ async def test_what_an_organisation_may_spend_in_all_is_changed_by_operators_of_
     assert [one.cap for one in await budgets.standing(ANN, GPT)] == [100]
     await desk.end(less, HUB)
     assert [one.cap for one in await budgets.standing(ANN, GPT)] == [1000]
+
+
+async def test_what_an_operator_of_the_hub_gave_is_ended_and_replaced_by_operators_alone(purse: Purse):
+    specs = (usd(1000, "user", "user"),)
+    budgets = await purse.make(*specs)
+    desk, other = await desk_of(purse, budgets, *specs), await desk_of(purse, await purse.make(*specs), *specs)
+    await desk.give("user", wish(9000, who="ann"), ACME)
+    less = (await desk.give("user", wish(100, mode="set", who="ann", org="acme"), HUB)).shown
+    assert (less["giver"], (await budgets.standing(ANN, GPT))[0].cap) == ("", 100)
+    for one in (desk, other):  # whether or not the process has heard of it
+        for change in (one.give("user", wish(5000, who="ann"), ACME), one.end(less["id"], ACME)):
+            with pytest.raises(Denied, match="operator"):
+                await change
+    everybody = (await desk.give("user", wish(500, mode="set", org="acme"), HUB)).shown["id"]
+    with pytest.raises(Denied, match="less can be given"):
+        await desk.give("user", wish(501, mode="set", who="bob"), ACME)
+    own = (await desk.give("user", wish(400, mode="set", who="bob"), ACME)).shown
+    assert (own["giver"], (await budgets.standing(BOB, GPT))[0].cap) == ("acme", 400)
+    assert (await desk.give("user", wish(450, mode="set", who="bob", org="acme"), HUB)).shown["replaced"] == own["id"]
+    assert (await budgets.standing(ANN, GPT))[0].cap == 100
+    for name in (less["id"], everybody):
+        await desk.end(name, HUB)
+    await desk.end((await desk.give("user", wish(9000, who="ann"), ACME)).shown["id"], ACME)
+    assert (await budgets.standing(ANN, GPT))[0].cap == 1000
+
+
+async def test_overrides_of_before_are_their_givers_where_the_key_tells_it(in_sqlite: InSqlite, in_postgres: InPostgres):
+    """The migration, run again on rows as they were: a key of an organisation, one of the hub's own, and one that is not in the table."""
+    keys = {"k-acme": "acme", "k-root": "default"}
+    insert = "INSERT INTO api_key (id, name, org, subject, roles, grants, mac, pepper, created, epoch) VALUES ('{0}', '{0}', '{1}', '', '[]', '[]', {2}, '', '', 1)"
+    for purse in (in_sqlite, in_postgres):
+        desk = await desk_of(purse, await purse.make(usd(1000, "user", "user")), usd(1000, "user", "user"))
+        for name in ("k-acme", "k-root", "k-file"):
+            await desk.give("user", wish(1, who=name), Giver("acme", name, "user:x"))
+        await migrate_again(purse, [insert.format(key, org, "x''" if purse is in_sqlite else "''") for key, org in keys.items()])
+        found = {one["by"]: one["giver"] for one in await desk.listed(None, ended=False)}
+        assert found == {"k-acme": "acme", "k-root": "", "k-file": ""}
+
+
+async def migrate_again(purse: InSqlite | InPostgres, before: list[str]) -> None:
+    if isinstance(purse, InSqlite):
+        (sql,) = [sql for _, name, sql in sqlite_migrations() if "override_givers" in name]
+        statements = [*before, "ALTER TABLE budget_override DROP COLUMN giver", *sql.split(";\n")]
+
+        def run(connection: sqlite3.Connection) -> None:
+            for statement in statements:
+                connection.execute(statement)
+
+        await purse.database.write(run)
+        return
+    (sql,) = [sql for _, name, sql in postgres_migrations() if "override_givers" in name]
+
+    async def go(connection: Any) -> None:
+        for statement in (*before, "ALTER TABLE budget_override DROP COLUMN giver", sql):
+            await connection.execute(statement)
+
+    await purse.postgres.write(go)
 
 
 async def test_one_for_the_same_is_replaced_and_the_narrowest_holds(purse: Purse):
@@ -274,9 +334,8 @@ async def test_what_was_changed_is_said_to_be_though_the_store_is_away_the_next_
     rows, away = desk._rows, AwayForReading(desk._rows)
     desk._rows = away
     given = await desk.give("user", wish(500), ACME)
-    assert given.kind == "admin.budget.override"
     ended = await desk.end(given.shown["id"], ACME)
-    assert ended.kind == "admin.budget.restore"
+    assert ended.shown["id"] == given.shown["id"]
     again = await desk.give("user", wish(700), ACME)
     assert (await budgets.standing(ANN, GPT))[0].cap == 1000
     desk._rows = rows
@@ -290,7 +349,7 @@ class AwayForReading:
     """Rows whose changes take hold, and that cannot be read afterwards."""
 
     def __init__(self, rows: Rows) -> None:
-        self.give, self.end, self.listed = rows.give, rows.end, rows.listed
+        self.give, self.end, self.find, self.listed = rows.give, rows.end, rows.find, rows.listed
 
     async def standing(self, since: int) -> tuple[int, list[Override]]:
         raise StoreDown("the database cannot be used at the moment")
@@ -303,12 +362,14 @@ async def test_organisations_need_not_be_declared(in_sqlite: InSqlite):
     desk = OverrideDesk(rows_of(in_sqlite), budgets)
     desk.configure((spec,), ())
     for asked, giver in ((wish(1), ACME), (wish(2, org="acme"), HUB)):
-        assert (await desk.give("user", asked, giver)).org == "acme"
+        given = await desk.give("user", asked, giver)
+        assert given.shown["org"] == "acme"
+    await desk.end(given.shown["id"], HUB)
     for org in ("a\0b", "x" * 257):
         with pytest.raises(Refusal, match="nobody"):
             await desk.give("user", wish(1, org=org), HUB)
     desk.configure((spec,), ("evil",))
-    assert (await desk.give("user", wish(3), ACME)).org == "acme"
+    assert (await desk.give("user", wish(3), ACME)).shown["org"] == "acme"
     with pytest.raises(Refusal, match="nobody"):
         await desk.give("user", wish(1, org="acme"), HUB)
     assert (await budgets.standing(ANN, GPT))[0].cap == 1003

@@ -11,6 +11,7 @@ from hub.budget.price_table import embedded_hash
 from hub.commands.app import run
 from tests.cli.test_commands import Shell
 from tests.support.hub import Hub, running, wait_for
+from tests.support.journal import changes
 from tests.support.several import several
 from tests.support.tables import edited
 
@@ -96,9 +97,9 @@ def test_a_table_goes_from_a_file_to_being_in_force_and_the_journal_says_so(hub:
     assert hub.json("prices", "reject")["decision"] == "rejected"
     assert hub.fails("prices", "reject") == "hub: no such price table is staged"
     records = [entry["record"] for entry in hub.json("audit", "tail", "--org", "-")]
-    changes = [(one["kind"], one["change"]) for one in records if one["kind"].startswith("admin.prices")]
-    assert [kind for kind, _ in changes] == ["admin.prices.stage", "admin.prices.confirm", "admin.prices.stage", "admin.prices.reject"]
-    assert changes[1][1] == {"table": diff["new"], "in_force": embedded_hash()}
+    assert changes(records, "admin.prices") == ["admin.prices.stage", "admin.prices.confirm", "admin.prices.stage", "admin.prices.reject"]
+    confirmed = next(one for one in records if one["kind"] == "admin.prices.confirm.intent")
+    assert confirmed["change"] == {"table": diff["new"], "in_force": embedded_hash()}
 
 
 def test_a_change_that_cannot_be_believed_is_refused_until_it_is_named(hub: Shell) -> None:

@@ -127,7 +127,7 @@ async def test_everything_verifies_after_a_stop_and_strangers_were_counted(own: 
     receipts = [(await ann.modern("tools/list")).headers["hub-receipt"]]
     assert own.stop() == 0
     sizes = verified(own.database)
-    assert sizes["default"] == len(records(own.database)) == 2 + 1 + 30 * 5 + 1  # two first keys, initialize, the calls, the last list
+    assert sizes["default"] == len(records(own.database)) == 4 + 1 + 30 * 5 + 1  # two first keys, initialize, the calls, the last list
     assert sizes["acme"] == 1
     receipt_stands(own.database, receipts[0])
     counted = [record for record in records(own.database, "-") if "refus" in record["kind"] or "unauth" in json.dumps(record)]

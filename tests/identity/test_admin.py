@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from hub.call import Credential, Grant
+from hub.change import Planned
 from hub.config.callers import KeySpec
 from hub.config.values import Secret
 from hub.identity.admin import Admin, declared
@@ -157,9 +158,16 @@ async def test_a_key_called_by_the_id_of_a_declared_one_does_not_shield_it(admin
 
 
 async def test_each_change_says_what_its_record_says(admin: Admin):
-    made = await admin.create("a", "ci", roles=("auditor",), grants=(Grant("demo"),))
-    gone = await admin.revoke("a", "ci")
-    assert (made.kind, gone.kind) == ("admin.key.create", "admin.key.revoke")
+    planned: list[Planned] = []
+
+    async def before(one: Planned) -> None:
+        planned.append(one)
+        assert [key.name for key in await admin.list("a") if not key.revoked] == [["ci"], []][one.kind == "admin.key.create"]
+
+    made = await admin.create("a", "ci", roles=("auditor",), grants=(Grant("demo"),), before=before)
+    gone = await admin.revoke("a", "ci", before=before)
+    assert [(one.org, one.kind, one.closes) for one in planned] == [("a", "admin.key.create", False), ("a", "admin.key.revoke", True)]
+    assert [one.record for one in planned] == [made.record, gone.record]
     for change in (made, gone):
         assert change.record["key"] == made.key.id
         assert change.record["roles"] == ["auditor"]

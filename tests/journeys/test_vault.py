@@ -17,7 +17,7 @@ import pytest
 from tests.cli.test_commands import Shell
 from tests.support import provider as scripted
 from tests.support.hub import Hub, running, wait_for
-from tests.support.journal import records, verified
+from tests.support.journal import changes, records, verified
 from tests.support.several import several
 
 KEY = "sk-canary-7d1e-%04d"
@@ -140,7 +140,7 @@ def test_a_key_is_changed_under_load_without_an_error_and_leaves_no_trace(tmp_pa
         assert ask(hub.url, hub.keys["ann"], model="other:gpt-5-mini").status_code == 502, "that provider takes another key by now"
     finally:
         assert hub.stop() == 0
-    kinds = [one["kind"] for one in records(hub.database) if one["kind"].startswith("admin.vault.")]
+    kinds = changes(records(hub.database), "admin.vault.")
     assert kinds == ["admin.vault.set"] * 9 + ["admin.vault.remove"]
     verified(hub.database)
     kept = b"".join(file.read_bytes() for file in (tmp_path / ".hub").rglob("*") if file.is_file()) + hub.log.read_bytes()
@@ -207,8 +207,8 @@ def test_commands_read_the_value_from_stdin_and_never_show_it(tmp_path: Path, mo
     assert shell.fails("vault", "remove", "openai", "--org", "acme") == "hub: the vault has no value of this name"
     monkeypatch.setattr(sys, "stdin", io.StringIO("sk-canary bad"))
     assert "sk-canary" not in shell.fails("vault", "set", "openai")
-    said = shell.json("audit", "tail", "--org", "acme")
-    assert [entry["record"]["kind"] for entry in said] == ["admin.vault.set", "admin.vault.set", "admin.vault.remove"]
+    said = [entry["record"] for entry in shell.json("audit", "tail", "--org", "acme")]
+    assert changes(said) == ["admin.vault.set", "admin.vault.set", "admin.vault.remove"]
     assert "canary" not in json.dumps(said)
 
 

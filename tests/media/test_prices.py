@@ -34,13 +34,13 @@ async def test_a_table_is_staged_confirmed_and_found_again_after_a_restart(store
     assert [(change.model, change.figure, change.old, change.new, change.percent) for change in found.changes] == [
         ("gpt-5-mini", "output", 2_000_000_000, 2_500_000_000, "+25.0 %")
     ]
-    assert (staged.kind, staged.record) == ("admin.prices.stage", {"table": found.new, "in_force": embedded_hash()})
+    assert staged.record == {"table": found.new, "in_force": embedded_hash()}
     assert book.hash == embedded_hash()
     assert (await first.state())["staged"]["hash"] == found.new
     with pytest.raises(NotFound):
         await first.decide(confirm=True, table="sha256:00")
     done = await first.decide(confirm=True, table=found.new)
-    assert (done.kind, done.record) == ("admin.prices.confirm", {"table": found.new, "in_force": embedded_hash()})
+    assert done.record == {"table": found.new, "in_force": embedded_hash()}
     price = book.find("openai", "openai", "gpt-5-mini")
     assert price is not None
     assert price.rates.output == 2_500_000_000
@@ -58,7 +58,7 @@ async def test_a_table_is_staged_confirmed_and_found_again_after_a_restart(store
 async def test_what_is_rejected_changes_nothing_and_the_hubs_own_can_be_taken_up_again(store: Store) -> None:
     changing, book = desk(store)
     found, _ = await changing.stage(one(7), allow=["*"])
-    assert (await changing.decide(confirm=False)).kind == "admin.prices.reject"
+    assert (await changing.decide(confirm=False)).record["table"] == found.new
     assert book.hash == embedded_hash()
     with pytest.raises(NotFound):
         await changing.decide(confirm=True)

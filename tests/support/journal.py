@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hub.audit.checkpoint import VerifierKey
+from hub.audit.entry import INTENT, OUTCOME, base
 from hub.audit.export import checkpoint, export, logs, snapshot
 from hub.audit.tree import leaf_hash
 from hub.audit.verify import parse_receipt, verify_export
@@ -17,6 +18,15 @@ Record = dict[str, Any]
 def records(database: Path | str, org: str = "default") -> list[Record]:
     """Everything in an organisation's log, by index, signed already or not."""
     return [json.loads(leaf) for leaf in leaves(database, org)]
+
+
+def changes(said: list[Record], of: str = "admin.") -> list[str]:
+    """Kinds of the changes that operators made, in the order in which they held. Each was announced before, by the same."""
+    begun = {(one["id"], base(one["kind"])): one for one in said if one["kind"].endswith(INTENT)}
+    ended = [one for one in said if one["kind"].startswith(of) and one["kind"].endswith(OUTCOME) and one["outcome"]["status"] == "ok"]
+    for one in ended:
+        assert begun[one["id"], base(one["kind"])]["actor"] == one["actor"]
+    return [base(one["kind"]) for one in ended]
 
 
 def leaves(database: Path | str, org: str = "default") -> list[bytes]:
