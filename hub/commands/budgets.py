@@ -1,8 +1,8 @@
 """`hub budgets`: which budgets there are, and raising one for a while, through the running hub or in its database."""
 
 import asyncio
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 import typer
@@ -44,44 +44,50 @@ def list_budgets(org: _Only = None, url: Url = None, admin_key: AdminKey = None,
     emit(found, table(("BUDGET", "SCOPE", "MATCH", "ORG", "WINDOW", "UNIT", "AMOUNT", "OVERRIDES"), rows), as_json)
 
 
-@app.command("raise")
-def raise_budget(
-    budget: _Budget,
-    amount: _Amount,
-    reason: _Reason,
-    until: _Until = "window",
-    who: _Who = "*",
-    org: _Org = "",
-    url: Url = None,
-    admin_key: AdminKey = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Add to what a budget may spend, for a while; it holds within a second in every process. One before it for the same is replaced.
+def _giving(mode: Literal["raise", "set"]) -> Callable[..., None]:
+    """What gives an override of one mode; both take the same."""
+
+    def give(
+        budget: _Budget,
+        amount: _Amount,
+        reason: _Reason,
+        until: _Until = "window",
+        who: _Who = "*",
+        org: _Org = "",
+        url: Url = None,
+        admin_key: AdminKey = None,
+        config: Config = None,
+        as_json: Json = False,
+    ) -> None:
+        from hub.commands import api, direct_budgets
+
+        wish = {"amount": amount, "reason": reason, "until": until, "who": who, "org": org, "mode": mode}
+        made = api.attempt("POST", f"{_AT}/{quote(budget, safe='')}/overrides", admin_key, url, config, wish)
+        if made is None:
+            made = asyncio.run(direct_budgets.give(config, budget, wish))
+        one = made["override"]
+        before = f" It replaces {one['replaced']}." if one["replaced"] else ""
+        what = "raised by" if mode == "raise" else "set to"
+        emit(made, f"{one['budget']} is {what} {one['amount']} {one['unit']} until {one['until']}: {one['id']}.{before}", as_json)
+
+    return give
+
+
+app.command(
+    "raise",
+    help="""Add to what a budget may spend, for a while; it holds within a second in every process. One before it for the same is replaced.
 
     Example: hub budgets raise team-day 25 --who core --reason "release week"
-    """
-    _give("raise", budget, {"amount": amount, "reason": reason, "until": until, "who": who, "org": org}, url, admin_key, config, as_json)
+    """,
+)(_giving("raise"))
 
-
-@app.command("set")
-def set_budget(
-    budget: _Budget,
-    amount: _Amount,
-    reason: _Reason,
-    until: _Until = "window",
-    who: _Who = "*",
-    org: _Org = "",
-    url: Url = None,
-    admin_key: AdminKey = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Put another amount in place of what a budget may spend, for a while: more, or less.
+app.command(
+    "set",
+    help="""Put another amount in place of what a budget may spend, for a while: more, or less.
 
     Example: hub budgets set everything 500 --until 2030-03-20T18:00:00+01:00 --reason "an agent runs wild"
-    """
-    _give("set", budget, {"amount": amount, "reason": reason, "until": until, "who": who, "org": org}, url, admin_key, config, as_json)
+    """,
+)(_giving("set"))
 
 
 @app.command("overrides")
@@ -126,24 +132,3 @@ def restore(
     if done is None:
         done = asyncio.run(direct_budgets.restore(config, override))
     emit(done, f"Took back the override of {done['ended']['budget']}.", as_json)
-
-
-def _give(
-    mode: Literal["raise", "set"],
-    budget: str,
-    wish: dict[str, Any],
-    url: str | None,
-    admin_key: str | None,
-    config: Path | None,
-    as_json: bool,
-) -> None:
-    from hub.commands import api, direct_budgets
-
-    body = {**wish, "mode": mode}
-    made = api.attempt("POST", f"{_AT}/{quote(budget, safe='')}/overrides", admin_key, url, config, body)
-    if made is None:
-        made = asyncio.run(direct_budgets.give(config, budget, body))
-    one = made["override"]
-    before = f" It replaces {one['replaced']}." if one["replaced"] else ""
-    what = "raised by" if mode == "raise" else "set to"
-    emit(made, f"{one['budget']} is {what} {one['amount']} {one['unit']} until {one['until']}: {one['id']}.{before}", as_json)

@@ -16,6 +16,8 @@ from hub.config.callers import LimitSpec
 from hub.refusal import Limited
 from hub.store.redis import Redis
 from hub.store.sqlite import Database
+from tests.budget.purse import CLOCK, InPostgres, InSqlite, Purse
+from tests.budget.purse import InRedis as PurseInRedis
 from tests.services.redis import RedisServer
 from tests.support.patience import as_the_hub_waits, patient_stores
 
@@ -23,8 +25,6 @@ __all__ = ["as_the_hub_waits", "patient_stores"]
 
 NOON = 1_900_000_800 - 1_900_000_800 % 86_400 + 43_200
 TOOL = Target("time", "tool", "get_time")
-CLOCK = "redis.call('HMGET', 'clock', 'seconds', 'micros')"
-"""What the scripts read in place of TIME."""
 
 
 class World(Protocol):
@@ -122,6 +122,38 @@ async def shared(store: Redis, redis: RedisServer) -> AsyncIterator[InRedis]:
 def world(request: pytest.FixtureRequest) -> World:
     """Both, one after the other."""
     return request.getfixturevalue({"memory": "memory", "redis": "shared"}[request.param])
+
+
+@pytest.fixture
+async def in_sqlite(tmp_path: Path) -> AsyncIterator[InSqlite]:
+    """Budgets, counted by one process that keeps its ledger in SQLite."""
+    purse = InSqlite(tmp_path / "hub.db")
+    yield purse
+    await purse.close()
+
+
+@pytest.fixture
+async def in_postgres(emptied_url: str) -> AsyncIterator[InPostgres]:
+    """The same in PostgreSQL."""
+    purse = InPostgres(emptied_url)
+    await purse.open()
+    yield purse
+    await purse.close()
+
+
+@pytest.fixture
+async def in_redis(store: Redis, redis: RedisServer, emptied_url: str) -> AsyncIterator[PurseInRedis]:
+    """Budgets that several processes count, in Redis, with their ledger in PostgreSQL."""
+    purse = PurseInRedis(store, redis, emptied_url)
+    await purse.open()
+    yield purse
+    await purse.close()
+
+
+@pytest.fixture(params=["in_sqlite", "in_postgres", "in_redis"])
+def purse(request: pytest.FixtureRequest) -> Purse:
+    """Each kind of store, one after the other."""
+    return request.getfixturevalue(request.param)
 
 
 def caller(key: str = "k1", *, org: str = "default", subject: str = "user:ann", name: str = "ci") -> Caller:

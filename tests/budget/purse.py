@@ -18,8 +18,10 @@ from hub.config.values import Dollars
 from hub.store.postgres import Postgres
 from hub.store.redis import Redis
 from hub.store.sqlite import Database
-from tests.budget.conftest import CLOCK
 from tests.services.redis import RedisServer
+
+CLOCK = "redis.call('HMGET', 'clock', 'seconds', 'micros')"
+"""What the scripts read in place of TIME."""
 
 NOON = 1_900_000_800 - 1_900_000_800 % 86_400 + 43_200
 GPT = Target("openai", "model", "gpt-5-mini")

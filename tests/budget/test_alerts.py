@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,21 +53,6 @@ async def egress() -> AsyncIterator[Egress]:
     await egress.open()
     yield egress
     await egress.close()
-
-
-@pytest.fixture
-async def in_sqlite(tmp_path: Path) -> AsyncIterator[InSqlite]:
-    purse = InSqlite(tmp_path / "hub.db")
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture
-async def in_postgres(emptied_url: str) -> AsyncIterator[InPostgres]:
-    purse = InPostgres(emptied_url)
-    await purse.open()
-    yield purse
-    await purse.close()
 
 
 @pytest.fixture(params=["in_sqlite", "in_postgres"])

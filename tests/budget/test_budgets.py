@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,38 +10,7 @@ from hub.call import Tokens
 from hub.config.callers import LimitSpec
 from hub.config.money import BudgetSpec
 from hub.refusal import BudgetExceeded, Limited, Refusal, Unpriced
-from hub.store.redis import Redis
-from tests.budget.purse import ANN, BOB, CLAUDE, EVE, GPT, InPostgres, InRedis, InSqlite, Purse, end, reserve, spend, usd
-from tests.services.redis import RedisServer
-
-
-@pytest.fixture
-async def in_sqlite(tmp_path: Path) -> AsyncIterator[InSqlite]:
-    purse = InSqlite(tmp_path / "hub.db")
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture
-async def in_postgres(emptied_url: str) -> AsyncIterator[InPostgres]:
-    purse = InPostgres(emptied_url)
-    await purse.open()
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture
-async def in_redis(store: Redis, redis: RedisServer, emptied_url: str) -> AsyncIterator[InRedis]:
-    purse = InRedis(store, redis, emptied_url)
-    await purse.open()
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture(params=["in_sqlite", "in_postgres", "in_redis"])
-def purse(request: pytest.FixtureRequest) -> Purse:
-    """Each kind of store, one after the other."""
-    return request.getfixturevalue(request.param)
+from tests.budget.purse import ANN, BOB, CLAUDE, EVE, GPT, Purse, end, reserve, spend, usd
 
 
 async def refused(budgets: Budgets, call: str, bound: int | None, **more) -> Refusal:

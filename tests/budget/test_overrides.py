@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,43 +26,12 @@ from hub.config.money import AlertSpec, BudgetSpec
 from hub.refusal import BudgetExceeded, Denied, NotFound, Refusal, StoreDown
 from hub.store.epochs import BUDGETS
 from hub.store.postgres_migrations import migrations as postgres_migrations
-from hub.store.redis import Redis
 from hub.store.sqlite import migrations as sqlite_migrations
 from tests.budget.purse import ANN, BOB, EVE, GPT, InPostgres, InRedis, InSqlite, Purse, end, reserve, spend, usd
-from tests.services.redis import RedisServer
 
 ACME = Giver("acme", "k9", "user:boss")
 HUB = Giver(None, "k0", "user:root")
 ORGS = ("default", "acme", "evil")
-
-
-@pytest.fixture
-async def in_sqlite(tmp_path: Path) -> AsyncIterator[InSqlite]:
-    purse = InSqlite(tmp_path / "hub.db")
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture
-async def in_postgres(database_url: str) -> AsyncIterator[InPostgres]:
-    purse = InPostgres(database_url)
-    await purse.open()
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture
-async def in_redis(store: Redis, redis: RedisServer, database_url: str) -> AsyncIterator[InRedis]:
-    purse = InRedis(store, redis, database_url)
-    await purse.open()
-    yield purse
-    await purse.close()
-
-
-@pytest.fixture(params=["in_sqlite", "in_postgres", "in_redis"])
-def purse(request: pytest.FixtureRequest) -> Purse:
-    """Each kind of store, one after the other."""
-    return request.getfixturevalue(request.param)
 
 
 def rows_of(purse: Purse) -> Rows:
@@ -353,6 +321,32 @@ class AwayForReading:
 
     async def standing(self, since: int) -> tuple[int, list[Override]]:
         raise StoreDown("the database cannot be used at the moment")
+
+
+async def test_a_fault_that_nobody_thought_of_is_said_once_and_followed_by_the_next_look(
+    in_sqlite: InSqlite, caplog: pytest.LogCaptureFixture
+):
+    budgets = await in_sqlite.make(usd(1000, "user", "user"))
+    desk, other = [await desk_of(in_sqlite, budgets, usd(1000, "user", "user")) for _ in range(2)]
+    given = (await other.give("user", wish(500), ACME)).shown["id"]
+    rows, desk._rows = desk._rows, Faulty(desk._rows)
+    epoch, _ = await rows.standing(0)
+    for _ in range(3):
+        await desk.follow({BUDGETS: epoch})
+    assert [one.exc_info is not None for one in caplog.records if one.name == "hub.budget"] == [True]
+    desk._rows = rows
+    await desk.follow({BUDGETS: epoch})
+    assert [one.id for one in desk._known(0)] == [given]
+
+
+class Faulty:
+    """Rows whose reading fails as nobody expects."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.give, self.end, self.find, self.listed = rows.give, rows.end, rows.find, rows.listed
+
+    async def standing(self, since: int) -> tuple[int, list[Override]]:
+        raise ValueError("a row that nobody thought of")
 
 
 async def test_organisations_need_not_be_declared(in_sqlite: InSqlite):

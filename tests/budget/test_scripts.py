@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hub.budget.gcra import admit
 from hub.budget.scripts import CLOCK, RENEW, TAKE
-from tests.budget.conftest import CLOCK as TEST_CLOCK
+from tests.budget.purse import CLOCK as TEST_CLOCK
 from tests.services.redis import RedisServer
 
 NOW = 1_800_000_000_000_000

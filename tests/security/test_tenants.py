@@ -386,6 +386,23 @@ def test_nothing_is_made_in_anothers_organisation(world: World) -> None:
     assert world.ask("villain", "DELETE", "/admin/v1/vault/canary-secret").status_code == 200
 
 
+def test_what_an_operator_of_the_hub_overrode_is_his_to_end_and_no_administrators_to_lift(world: World) -> None:
+    at, eve = "/admin/v1/budgets/everyone-month/overrides", {"org": "evil", "who": "eve", "until": "window", "reason": "runs wild"}
+    less = world.ask("root", "POST", at, {**eve, "mode": "set", "amount": "1"}).json()["override"]
+    wide = world.ask("root", "POST", at, {**eve, "mode": "set", "amount": "2", "who": "*"}).json()["override"]
+    for who in ("villain", "boss-of-evil"):
+        for one in (less, wide):
+            assert world.ask(who, "DELETE", f"/admin/v1/budgets/overrides/{one['id']}").status_code == 403
+        for more in ({}, {"mode": "set", "amount": "0.5"}, {"who": "*"}, {"who": "canary-else"}):
+            refused = world.ask(who, "POST", at, {**eve, "amount": "5", **more})
+            assert (refused.status_code, refused.json()["code"]) == (403, "denied"), refused.text
+    standing = world.ask("villain", "GET", "/admin/v1/budgets/overrides").json()["overrides"]
+    assert {one["id"] for one in standing} == {less["id"], wide["id"]}
+    assert {one["giver"] for one in standing} == {""}
+    for one in (less, wide):
+        assert world.ask("root", "DELETE", f"/admin/v1/budgets/overrides/{one['id']}").status_code == 200
+
+
 def test_anothers_virtual_server_session_and_stream_are_not_there(world: World) -> None:
     before = world.reached()
     old = (("mcp-protocol-version", LEGACY),)
