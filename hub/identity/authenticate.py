@@ -6,7 +6,6 @@ had no time to ask, who comes waits until it has asked. It knows keys, not grant
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,33 +18,13 @@ from hub.config.callers import KeySpec
 from hub.identity.admin import Admin, Change, Created, Details, declared
 from hub.identity.cuts import Cuts
 from hub.identity.entry import NO_UNITS, Entry, KeyInfo, Mac, entry_of, pepper_id, seal
+from hub.identity.looks import Looks, Unheard
 from hub.identity.recognise import Recogniser
 from hub.identity.rows import Changes, Keys, Row
-from hub.refusal import StoreDown
+
+__all__ = ["Identity", "Unheard"]
 
 logger = logging.getLogger(__name__)
-
-POLL = 0.25
-"""Seconds from one look at the store to the next, where nobody says that there is something to see."""
-
-REST = 0.02
-"""Seconds from one look to the next, however often somebody says so: what a flood of such words costs the store is bounded."""
-
-WAITING = 1000
-"""How many others are told at most that the store was asked again."""
-
-TICK = 0.1
-"""Seconds between looks at how long the store has been silent."""
-
-STALE = 1.0
-"""Seconds between polls, and after the last good one until everybody is refused (a revocation must hold within this time)."""
-
-PATIENCE = 5.0
-"""Seconds that a caller waits at most for the store to be asked, where that is late. Answered or not, it is long before."""
-
-
-class Unheard(StoreDown):
-    """The store has not answered for a second."""
 
 
 class Identity:
@@ -84,42 +63,28 @@ class Identity:
         self._changed: Callable[[], None] | None = None
         self._everywhere: Callable[[], Awaitable[None]] | None = None
         self._followers: list[Callable[[Mapping[str, int]], Awaitable[None]]] = []
-        self._told = asyncio.Event()
-        self._then: list[Callable[[], object]] = []
-        """What to call when the store has been asked again."""
-        self._silenced: Callable[[], None] | None = None
-        self._seen = float("-inf")
-        """When the store last answered while this process was one that may serve."""
-        self._heard = float("-inf")
-        """When it last answered."""
-        self._silent = False
-        """Whether it did not answer when it was last asked, or will not be asked again."""
-        self._asked: list[asyncio.Future[None]] = []
-        """Who waits for the end of a look at the store."""
-        self.barred = False
+        self._looks = Looks(self._look, clock)
         self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
-        self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Load every key and begin to poll. Raises `StoreDown`, and `ValueError` where a declared key clashes with a stored one."""
         await self.refresh()
         self._reconcile(self._specs)
-        self._tasks.append(asyncio.create_task(self._poll(), name="identity-poll"))
-        if self._silenced is not None:
-            self._tasks.append(asyncio.create_task(self._attend(self._silenced), name="identity-silence"))
+        self._looks.begin()
 
     async def close(self) -> None:
         """Stop polling. From a second later nobody is let in."""
-        self._silent = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self._looks.close()
+
+    @property
+    def barred(self) -> bool:
+        """Whether nobody is let in because this process may not be the one that is to serve."""
+        return self._looks.barred
 
     @property
     def fresh(self) -> bool:
         """Whether callers can be let in at all: the store answered within the last second."""
-        return self._clock() - self._seen <= STALE
+        return self._looks.fresh
 
     def authenticate(self, credential: Credential) -> Caller:
         """The caller this credential stands for.
@@ -127,8 +92,8 @@ class Identity:
         Raises `Unauthenticated`, in one shape and after the same work whether the key is absent, malformed, unknown, wrong, expired or
         revoked; `Unheard`, for everybody, while what is known may be out of date.
         """
-        if self._clock() - self._seen > STALE:
-            raise _unheard()
+        if not self._looks.fresh:
+            raise Unheard
         return self._known(credential)
 
     async def authenticate_anew(self, credential: Credential) -> Caller:
@@ -137,24 +102,8 @@ class Identity:
 
         A process that has more to do than it can do looks late. What it finds then is as good as ever for who waited for it.
         """
-        now = self._clock()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while self._seen < now:
-                    await self._looked()
-        except TimeoutError:
-            self._silent = True
-            raise _unheard() from None
+        await self._looks.anew()
         return self._known(credential)
-
-    async def _looked(self) -> None:
-        """Return when a look at the store has ended. Raises `Unheard` where there is no use in it."""
-        if self._silent or self.barred:
-            raise _unheard()
-        ended = asyncio.get_running_loop().create_future()
-        self._asked.append(ended)
-        self._told.set()
-        await ended
 
     def declare(self, keys: tuple[KeySpec, ...], units: Units = NO_UNITS) -> None:
         """Replace the declared keys and what keys may belong to, all at once. Who is no longer among them is revoked, and cut at once.
@@ -196,7 +145,7 @@ class Identity:
 
         For a store that others can reach while this process cannot. Said before `open`.
         """
-        self._silenced = cut
+        self._looks.on_silence(cut)
 
     def on_change(self, changed: Callable[[], None], everywhere: Callable[[], Awaitable[None]]) -> None:
         """Have `changed()` called when this process has changed the keys in the store, so that others can be told to `look`; `everywhere()`
@@ -221,9 +170,7 @@ class Identity:
     def look(self, then: Callable[[], object] | None = None) -> None:
         """The keys in the store have changed, or may have: take it over soon, and then call `then`. However often this is called, one look
         is under way and one more to come."""
-        if then is not None and len(self._then) < WAITING:
-            self._then.append(then)
-        self._told.set()
+        self._looks.soon(then)
 
     async def create(self, org: str, name: str, *, before: Before = unannounced, **details: Unpack[Details]) -> Created:
         """See `Admin.create`; when it returns, this process knows the key."""
@@ -268,30 +215,18 @@ class Identity:
 
     def bar(self) -> None:
         """Let nobody in, at once, until `unbar`: this process may not be the one that is to serve."""
-        self.barred = True
-        self._seen = float("-inf")
+        self._looks.bar()
 
     async def unbar(self) -> None:
         """Let callers in again. Raises `StoreDown`, and then they are let in once the store is heard of."""
-        self.barred = False
+        self._looks.unbar()
         await self.refresh()
 
     async def refresh(self) -> None:
         """Take over what has changed in the store, and cut what has been revoked or has expired. Raises `StoreDown`."""
-        asked, self._asked = self._asked, []
-        try:
-            await self._refresh()
-            self._silent = False
-        except Exception:
-            self._silent = True
-            asked += self._asked  # who came meanwhile would hear no more
-            raise
-        finally:
-            for ended in asked:
-                if not ended.done():
-                    ended.set_result(None)
+        await self._looks.now()
 
-    async def _refresh(self) -> None:
+    async def _look(self) -> None:
         async with self._turn:
             changes = await self._keys.changes(self._epochs, self._clock)
             if changes.rows or changes.tombstones:
@@ -302,9 +237,7 @@ class Identity:
             for key_id in changes.tombstones:
                 self._end(key_id, buried=True)
             self._epochs = changes.epochs  # last: what could not be taken over is asked for again
-            self._heard = changes.at
-            if not self.barred:
-                self._seen = changes.at
+            self._looks.answered(changes.at)
         self._cuts.cut_expired()
         for follow in self._followers:
             await follow(changes.epochs)
@@ -359,36 +292,6 @@ class Identity:
     def _warn(self, info: KeyInfo) -> None:
         for _, sentence in self._units.faults(info) if self._units else ():
             logger.warning("key %s may use nothing: %s", info.id, sentence)
-
-    async def _poll(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL - REST):
-                    await self._told.wait()
-            self._told.clear()
-            asked = len(self._then)
-            try:
-                await self.refresh()
-                for then in self._then[:asked]:
-                    then()
-                del self._then[:asked]
-            except Exception as error:
-                if self.fresh:  # said while it matters, not four times a second for as long as it lasts
-                    logger.warning("keys could not be refreshed: %s", getattr(error, "detail", "") or error)
-            await asyncio.sleep(REST)
-
-    async def _attend(self, cut: Callable[[], None]) -> None:
-        """Where this process itself stood still for a while, the store may have an answer waiting: that is no silence."""
-        before = self._clock()
-        while True:
-            await asyncio.sleep(TICK)
-            before, awake = self._clock(), self._clock() - before < 5 * TICK
-            if awake and before - self._heard > STALE:
-                cut()
-
-
-def _unheard() -> Unheard:
-    return Unheard("keys cannot be checked at the moment", retry_after=1.0)
 
 
 def _same_caller(before: Entry, after: Entry | None) -> bool:

@@ -9,7 +9,8 @@ import contextlib
 from functools import partial
 from math import inf
 
-from hub.identity.authenticate import STALE, Identity
+from hub.identity.authenticate import Identity
+from hub.identity.looks import STALE
 from hub.refusal import StoreDown
 from hub.store.redis import Redis
 from hub.store.resp import ReplyError

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hub.identity import authenticate
+from hub.identity import looks
 from tests.support.media import store
 from tests.support.patience import as_the_hub_waits, patient_stores
 
@@ -14,7 +14,7 @@ __all__ = ["Counted", "as_the_hub_waits", "patient_stores", "store"]
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a test is of anything else, nobody is refused because a poll took a second."""
-    monkeypatch.setattr(authenticate, "STALE", 30.0)
+    monkeypatch.setattr(looks, "STALE", 30.0)
 
 
 class Counted:

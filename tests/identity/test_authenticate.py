@@ -10,10 +10,11 @@ import pytest
 from hub.call import Caller, Credential, Grant
 from hub.config.callers import GrantSpec, KeySpec
 from hub.config.values import Secret
-from hub.identity import authenticate
-from hub.identity.authenticate import POLL, STALE, Identity, Unheard
+from hub.identity import looks
+from hub.identity.authenticate import Identity, Unheard
 from hub.identity.entry import seal
 from hub.identity.keys import _check, mint
+from hub.identity.looks import POLL, STALE
 from hub.refusal import StoreDown, Unauthenticated
 from tests.identity.conftest import Counted
 from tests.support.media import Store
@@ -222,7 +223,7 @@ async def test_without_word_from_the_store_for_a_second_nobody_is_let_in(opened:
     identity = await opened(clock=clock)
     made = await identity.create("default", "ci")
     async with store.deaf():
-        clock.now += authenticate.STALE
+        clock.now += looks.STALE
         identity.authenticate(Credential(made.text))
         assert identity.fresh
         clock.now += 0.01
@@ -240,7 +241,7 @@ async def test_who_comes_when_the_last_look_is_too_old_is_let_in_by_the_next_whi
     kept, going = await other.create("default", "kept"), await other.create("default", "going")
     await identity.refresh()
     await other.revoke(None, "going")
-    clock.now += authenticate.STALE + 0.1
+    clock.now += looks.STALE + 0.1
     with pytest.raises(Unheard):
         identity.authenticate(Credential(kept.text))
     came = [asyncio.ensure_future(identity.authenticate_anew(Credential(made.text))) for made in (kept, going, kept)]
@@ -250,35 +251,35 @@ async def test_who_comes_when_the_last_look_is_too_old_is_let_in_by_the_next_whi
 
 
 async def test_many_who_come_too_late_cost_the_store_one_look_and_where_it_is_silent_none(opened: Open, store: Store, monkeypatch):
-    clock, looks, down, look = Clock(1000.0), [], False, store.keys.changes
-    monkeypatch.setattr(authenticate, "POLL", 1000.0)
+    clock, looked_at, down, look = Clock(1000.0), [], False, store.keys.changes
+    monkeypatch.setattr(looks, "POLL", 1000.0)
     identity = await opened(clock=clock)
     made = await identity.create("default", "ci")
 
     async def looked(*arguments):
-        looks.append(down)
+        looked_at.append(down)
         if down:
             raise StoreDown("down")
         return await look(*arguments)
 
     monkeypatch.setattr(store.keys, "changes", looked)
     for down in (False, True, True):
-        clock.now += authenticate.STALE + 0.1
+        clock.now += looks.STALE + 0.1
         came = [identity.authenticate_anew(Credential(made.text)) for _ in range(50)]
         found = await asyncio.gather(*came, return_exceptions=True)
         assert all(isinstance(one, StoreDown if down else Caller) for one in found)
-    assert looks == [False, True]
+    assert looked_at == [False, True]
     down = False
     await identity.refresh()
     await identity.authenticate_anew(Credential(made.text))
 
 
 async def test_a_store_that_never_answers_is_waited_for_once(opened: Open, store: Store, monkeypatch):
-    monkeypatch.setattr(authenticate, "PATIENCE", 0.05)
-    monkeypatch.setattr(authenticate, "POLL", 1000.0)
+    monkeypatch.setattr(looks, "PATIENCE", 0.05)
+    monkeypatch.setattr(looks, "POLL", 1000.0)
     clock = Clock(1000.0)
     identity = await opened(clock=clock)
-    clock.now += authenticate.STALE + 0.1
+    clock.now += looks.STALE + 0.1
 
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
@@ -286,14 +287,14 @@ async def test_a_store_that_never_answers_is_waited_for_once(opened: Open, store
     monkeypatch.setattr(store.keys, "changes", never)
     with pytest.raises(Unheard):
         await identity.authenticate_anew(Credential(""))
-    monkeypatch.setattr(authenticate, "PATIENCE", 1000.0)
+    monkeypatch.setattr(looks, "PATIENCE", 1000.0)
     async with asyncio.timeout(30):
         with pytest.raises(Unheard):
             await identity.authenticate_anew(Credential(""))
 
 
 async def test_polling_keeps_it_fresh_with_nothing_to_do(identity: Identity, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(authenticate, "STALE", STALE)
+    monkeypatch.setattr(looks, "STALE", STALE)
     await asyncio.sleep(STALE + POLL)  # what is waited for is the passing of time itself
     await until(lambda: identity.fresh)
 
@@ -352,7 +353,7 @@ async def test_a_closed_identity_goes_stale(opened: Open):
     clock = Clock(0.0)
     identity = await opened(clock=clock)
     await identity.close()
-    clock.now = authenticate.STALE + 0.1
+    clock.now = looks.STALE + 0.1
     with pytest.raises(Unheard):
         identity.authenticate(Credential(""))
     with pytest.raises(Unheard):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from hub.call import Credential
-from hub.identity import authenticate
-from hub.identity.authenticate import POLL, REST, Identity
+from hub.identity import looks
+from hub.identity.authenticate import Identity
+from hub.identity.looks import POLL, REST
 from hub.identity.relay import CHANGED, STALE, Relay
 from hub.identity.rows_postgres import PostgresKeys
 from hub.refusal import Unauthenticated
@@ -60,10 +61,10 @@ async def test_what_one_process_changes_others_know_before_they_would_ask(
     monkeypatch: pytest.MonkeyPatch, emptied_url: str, redis_url: str
 ) -> None:
     for name in ("POLL", "STALE"):
-        monkeypatch.setattr(authenticate, name, 60.0)  # nobody asks by himself as long as this test runs
+        monkeypatch.setattr(looks, name, 60.0)  # nobody asks by himself as long as this test runs
     async with process(emptied_url, redis_url) as here, process(emptied_url, redis_url) as there:
-        looks: list[None] = []
-        monkeypatch.setattr(here, "look", lambda _: looks.append(None))
+        looked: list[None] = []
+        monkeypatch.setattr(here, "look", lambda _: looked.append(None))
         cut: list[str] = []
         there.on_revoke(cut.append)
         for n in range(20):
@@ -72,12 +73,12 @@ async def test_what_one_process_changes_others_know_before_they_would_ask(
             await here.revoke("acme", made.key.id)
             await until(lambda text=made.text: not lets_in(there, text))
             assert cut[-1] == made.key.id
-        assert not looks, "a process was told what it had said itself"
+        assert not looked, "a process was told what it had said itself"
         other = Redis(redis_url)
         await other.open()
         for word in (b"", b"\xff" * 1000, b"somebody"):  # whatever is said, it only has the store asked
             Signals(other).publish(CHANGED, word)
-        await until(lambda: len(looks) == 3)
+        await until(lambda: len(looked) == 3)
         await other.close()
 
 
@@ -85,7 +86,7 @@ async def test_what_was_changed_here_holds_everywhere_once_it_is_said_to(
     monkeypatch: pytest.MonkeyPatch, emptied_url: str, redis_url: str, redis: RedisServer
 ) -> None:
     for name in ("POLL", "STALE"):
-        monkeypatch.setattr(authenticate, name, 60.0)
+        monkeypatch.setattr(looks, name, 60.0)
     async with (
         process(emptied_url, redis_url) as here,
         process(emptied_url, redis_url) as there,
@@ -147,7 +148,7 @@ async def test_signals_that_do_not_come_leave_the_polls_as_they_were(counted: tu
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 async def test_while_the_store_is_silent_it_is_said_again_and_again(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
     stale = 2.0  # eight polls
-    monkeypatch.setattr(authenticate, "STALE", stale)
+    monkeypatch.setattr(looks, "STALE", stale)
     identity = Identity(store.keys, PEPPER)
     said: list[float] = []
     identity.on_silence(lambda: said.append(time.monotonic()))
@@ -159,7 +160,7 @@ async def test_while_the_store_is_silent_it_is_said_again_and_again(monkeypatch:
         since = time.monotonic()
         await until(lambda: len(said) >= 3)
         assert said[0] - since < stale + POLL + 10.0  # and what a busy machine adds
-    await until(lambda: identity._heard > since + stale)
+    await until(lambda: identity._looks.heard > since + stale)
     said.clear()
     await asyncio.sleep(2 * POLL)
     assert said == []
