@@ -154,16 +154,7 @@ class Hub:
         """Bring everything up. Raises what the first part that cannot start raises; what was started by then is stopped."""
         if self.fleet.host is None:
             self.guard.start()
-        self.medium.on_commit(self.metrics.committed)
-        self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
-        self.metrics.spans = self.shipping.tallies
-        self.metrics.contents_lost = lambda: self.keeper.lost
-        self.metrics.usage_aside = lambda: self.medium.usage.aside
-        self.metrics.inflight(lambda: float(len(self.clients)))
-        self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
-        self.metrics.rooms = lambda: [(one.budget, one.scope, one.unit, one.left, one.reserved) for one in self.budgets.rooms()]
-        self.metrics.budget_refusals = lambda: self.budgets.refusals.counts
-        self.metrics.attempts, self.metrics.deployments = lambda: self.router.counts, self.router.breakers
+        self._tell_metrics()
         await self.medium.open(self.identity.bar, self._seated_again)
         await self.commons.open()
         await self.journal.open()
@@ -332,6 +323,19 @@ class Hub:
     def _configure_models(self, config: Config) -> None:
         self.providers.configure(config.providers)
         self.router.configure(config.providers, config.models)
+
+    def _tell_metrics(self) -> None:
+        """What `/metrics` asks of the parts, each time somebody looks."""
+        self.medium.on_commit(self.metrics.committed)
+        self.metrics.config, self.metrics.configs = lambda: self.loaded.hash, self.commons.configs
+        self.metrics.spans = self.shipping.tallies
+        self.metrics.contents_lost = lambda: self.keeper.lost
+        self.metrics.usage_aside = lambda: self.medium.usage.aside
+        self.metrics.inflight(lambda: float(len(self.clients)))
+        self.metrics.upstreams = lambda: [(u.name, u.state, u.status()["breaker"] != "closed") for u in self.fleet.own()]
+        self.metrics.rooms = lambda: [(one.budget, one.scope, one.unit, one.left, one.reserved) for one in self.budgets.rooms()]
+        self.metrics.budget_refusals = lambda: self.budgets.refusals.counts
+        self.metrics.attempts, self.metrics.deployments = lambda: self.router.counts, self.router.breakers
 
     async def _seated_again(self) -> None:
         """Nobody is let in before what another hub counted meanwhile is counted here."""
