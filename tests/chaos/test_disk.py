@@ -130,7 +130,8 @@ async def test_a_journal_that_fails_between_intent_and_outcome_says_that_the_cal
         assert hub.stop() == 0, hub.tail
         hub.start()
         assert hub.stop() == 0, hub.tail
-        outcomes = {record.says["intent"]: record.says for record in journal(hub.database).records if record.phase == "outcome"}
+        said = [record.says for record in journal(hub.database).records if record.phase == "outcome"]
+        outcomes = {one["intent"]: one for one in said if not one["kind"].startswith("admin.")}  # the first keys have theirs too
         assert [outcomes[at]["outcome"]["status"] for at in sorted(outcomes)] == ["unknown", "unknown", "ok"]
         call = answer.headers["x-request-id"]
         assert call in [says["id"] for says in outcomes.values() if says["outcome"]["status"] == "unknown"]
