@@ -113,7 +113,7 @@ def ledger(database: Path) -> Spent:
 
 def counted(found: Journal) -> Spent:
     """The same as the counters had it after the last call, which was alone, from its record; and as the records of all calls have it."""
-    outcomes = [record.says for record in found.records if record.phase == "outcome"]
+    outcomes = [record.says for record in found.records if record.phase == "outcome" and not record.says["kind"].startswith("admin.")]
     left = {one["budget"]: one["left"] for one in outcomes[-1]["budgets"]}
     money = AMOUNTS["money"][1] * 10**9 - _nano(left["money"])
     asked, written = (AMOUNTS[name][1] - int(left[name]) for name in ("asked", "written"))
