@@ -15,6 +15,7 @@ from hub.call import Caller, Credential
 from hub.change import Before, unannounced
 from hub.config.belonging import Units
 from hub.config.callers import KeySpec
+from hub.identity import looks
 from hub.identity.admin import Admin, Change, Created, Details, declared
 from hub.identity.cuts import Cuts
 from hub.identity.entry import NO_UNITS, Entry, KeyInfo, Mac, entry_of, pepper_id, seal
@@ -92,7 +93,7 @@ class Identity:
         Raises `Unauthenticated`, in one shape and after the same work whether the key is absent, malformed, unknown, wrong, expired or
         revoked; `Unheard`, for everybody, while what is known may be out of date.
         """
-        if not self._looks.fresh:
+        if self._clock() - self._looks.seen > looks.STALE:  # `fresh`, with a call less for each call of everybody
             raise Unheard
         return self._known(credential)
 
