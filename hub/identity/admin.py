@@ -101,10 +101,9 @@ class Admin:
 
     async def find(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = ()) -> KeyInfo | None:
         """The live key that `revoke` would end. Raises `StoreDown`."""
-        if not possible(name_or_id):
+        if not possible(name_or_id) or not possible(org or ""):
             return None
-        live = [key for key in await self.list(org, declared=declared) if not key.revoked and name_or_id in (key.id, key.name)]
-        return min(live, key=lambda key: (key.id != name_or_id, key.source == "declared"), default=None)
+        return await self._keys.live(org, name_or_id, declared)
 
     async def revoke(self, org: str | None, name_or_id: str, *, declared: Sequence[KeyInfo] = (), before: Before = unannounced) -> Change:
         """Revoke a live key of an organisation (None: of any), stored or declared.

@@ -59,6 +59,10 @@ class Keys(Protocol):
         """Every stored key there ever was, of one organisation or of all, oldest first; and when declared ones were revoked, by id."""
         ...
 
+    async def live(self, org: str | None, name_or_id: str, declared: Sequence[KeyInfo]) -> KeyInfo | None:
+        """The key that `revoke` would end."""
+        ...
+
     async def add(self, rows: Sequence[Row], *, first: bool = False) -> bool:
         """Store new keys, all or none. False where a live key has one of the names: one that has expired gives its name up.
 

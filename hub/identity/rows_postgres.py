@@ -43,6 +43,10 @@ class PostgresKeys:
     async def listed(self, org: str | None) -> tuple[list[KeyInfo], dict[str, str]]:
         return await self._postgres.read(lambda connection: _listed(connection, org), org=org or "*")
 
+    async def live(self, org: str | None, name_or_id: str, declared: Sequence[KeyInfo]) -> KeyInfo | None:
+        mine = meant(declared, org, name_or_id)
+        return await self._postgres.read(lambda connection: _meant(connection, org, name_or_id, mine), org=org or "*")
+
     async def add(self, rows: Sequence[Row], *, first: bool = False) -> bool:
         try:
             return await self._turns.change(lambda connection: _add(connection, rows, first), lambda connection: _stand(connection, rows))
@@ -99,15 +103,24 @@ async def _stand(connection: Connection, rows: Sequence[Row]) -> bool | None:
     return await connection.fetchval("SELECT true FROM api_key WHERE id = $1", rows[0].info.id)
 
 
-async def _revoke(connection: Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
+async def _meant(connection: Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo]) -> KeyInfo | None:
+    """The live key of this id or name, stored or declared."""
     stored = await _live(connection, org, name_or_id)
     if stored is not None and not shadows(stored, name_or_id, declared):
-        await _end(connection, stored, at)
         return stored
     for key in declared:
-        if await _bury(connection, key, at):
+        if not await connection.fetchval("SELECT true FROM key_tombstone WHERE id = $1", key.id):
             return key
     return None
+
+
+async def _revoke(connection: Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
+    found = await _meant(connection, org, name_or_id, declared)
+    if found is not None and found.source == "declared":
+        await _bury(connection, found, at)
+    elif found is not None:
+        await _end(connection, found, at)
+    return found
 
 
 async def _revoked(connection: Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
@@ -121,7 +134,7 @@ async def _revoked(connection: Connection, org: str | None, name_or_id: str, dec
 
 async def _live(connection: Connection, org: str | None, name_or_id: str) -> KeyInfo | None:
     """The key of this id or name that was not revoked. An id wins over a name."""
-    where = _OF + " AND revoked = '' AND $2 IN (id, name) ORDER BY id = $2 DESC LIMIT 1"
+    where = _OF + " AND revoked = '' AND (id = $2 OR name = $2) ORDER BY id = $2 DESC LIMIT 1"
     found = await connection.fetchrow(_SELECT + where, org, name_or_id)
     return None if found is None else row(tuple(found)).info
 
@@ -131,10 +144,6 @@ async def _end(connection: Connection, info: KeyInfo, at: str) -> None:
     await connection.execute("UPDATE api_key SET revoked = $1, epoch = $2 WHERE id = $3", at, epoch, info.id)
 
 
-async def _bury(connection: Connection, info: KeyInfo, at: str) -> bool:
-    """False where it was ended before."""
-    if await connection.fetchval("SELECT true FROM key_tombstone WHERE id = $1", info.id):
-        return False
+async def _bury(connection: Connection, info: KeyInfo, at: str) -> None:
     row = (info.id, info.name, info.org, at, await bump_postgres(connection, info.org))
     await connection.execute("INSERT INTO key_tombstone (id, name, org, revoked, epoch) VALUES ($1, $2, $3, $4, $5)", *row)
-    return True

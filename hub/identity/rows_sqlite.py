@@ -28,6 +28,9 @@ class SqliteKeys:
     async def listed(self, org: str | None) -> tuple[list[KeyInfo], dict[str, str]]:
         return await self._database.read(lambda connection: listed(connection, org))
 
+    async def live(self, org: str | None, name_or_id: str, declared: Sequence[KeyInfo]) -> KeyInfo | None:
+        return await self._database.read(lambda connection: _meant(connection, org, name_or_id, declared))
+
     async def add(self, rows: Sequence[Row], *, first: bool = False) -> bool:
         return await self._database.write(lambda connection: _add(connection, rows, first))
 
@@ -71,12 +74,21 @@ def _add(connection: sqlite3.Connection, rows: Sequence[Row], first: bool) -> bo
     return True
 
 
-def _revoke(connection: sqlite3.Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
+def _meant(connection: sqlite3.Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo]) -> KeyInfo | None:
+    """The live key of this id or name, stored or declared."""
     stored, mine = _live(connection, name_or_id), meant(declared, org, name_or_id)
     if stored is not None and org in (None, stored.org) and not shadows(stored, name_or_id, mine):
-        _end(connection, stored, at)
         return stored
-    return next((key for key in mine if _bury(connection, key, at)), None)
+    return next((key for key in mine if not _buried(connection, key)), None)
+
+
+def _revoke(connection: sqlite3.Connection, org: str | None, name_or_id: str, declared: Sequence[KeyInfo], at: str) -> KeyInfo | None:
+    found = _meant(connection, org, name_or_id, declared)
+    if found is not None and found.source == "declared":
+        _bury(connection, found, at)
+    elif found is not None:
+        _end(connection, found, at)
+    return found
 
 
 def _live(connection: sqlite3.Connection, name_or_id: str) -> KeyInfo | None:
@@ -90,12 +102,12 @@ def _end(connection: sqlite3.Connection, info: KeyInfo, at: str) -> None:
     connection.execute("UPDATE api_key SET revoked = ?, epoch = ? WHERE id = ?", (at, bump_sqlite(connection, info.org), info.id))
 
 
-def _bury(connection: sqlite3.Connection, info: KeyInfo, at: str) -> bool:
-    """False where it was ended before."""
-    if connection.execute("SELECT 1 FROM key_tombstone WHERE id = ?", (info.id,)).fetchone() is not None:
-        return False
+def _buried(connection: sqlite3.Connection, info: KeyInfo) -> bool:
+    return connection.execute("SELECT 1 FROM key_tombstone WHERE id = ?", (info.id,)).fetchone() is not None
+
+
+def _bury(connection: sqlite3.Connection, info: KeyInfo, at: str) -> None:
     epoch = bump_sqlite(connection, info.org)
     connection.execute(
         "INSERT INTO key_tombstone (id, name, org, revoked, epoch) VALUES (?, ?, ?, ?, ?)", (info.id, info.name, info.org, at, epoch)
     )
-    return True
