@@ -39,6 +39,10 @@ class Unreached(UpstreamDown):
     """No connection could be made: nothing was sent."""
 
 
+class UnreachedInTime(UpstreamTimeout):
+    """No connection could be made in time: nothing was sent."""
+
+
 class ResponseHeaders(Mapping[str, str]):
     """Header fields of an answer. Names compare without case; fields of one name are joined by a comma."""
 
@@ -266,7 +270,7 @@ def _translate(problem: Exception, *, answering: bool) -> Unavailable:
         case ssl.SSLError():
             return UpstreamDown("no secure connection to the server can be made", detail=detail)
         case TimeoutError():
-            return UpstreamTimeout("the server could not be connected to in time", detail=detail)
+            return UnreachedInTime("the server could not be connected to in time", detail=detail)
         case Gone() if not answering:
             return UpstreamDown("the server closed the connection without an answer", detail=detail)
         case Broken() | Gone():

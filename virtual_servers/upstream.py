@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from hub.call import Call, Chunk, Emit, Reply, Usage, timestamp
 from hub.config.mcp import UpstreamSpec
-from hub.egress import Egress
+from hub.egress import Egress, UnreachedInTime
 from hub.refusal import InvalidParams, Unavailable, UpstreamDown, UpstreamFault, UpstreamTimeout
 from hub.routing.bulkhead import Bulkhead, Busy
 from virtual_servers import rpc
@@ -106,13 +106,16 @@ class McpUpstream:
         if 0 < call.deadline < until:
             until = call.deadline
         self._running += 1
+        reached = False
         try:
             if self._gate.room:
                 self._gate.room -= 1
             else:
                 await self._gate.wait(min(until, now + self.spec.timeout))
             try:
-                reply = await self._send(call, emit, until)
+                link = self._link or await self._up(until)
+                reached = True
+                reply = await self._send(link, call, emit, until)
             finally:
                 self._gate.leave()
         except Busy:
@@ -120,7 +123,7 @@ class McpUpstream:
             raise
         except Unavailable as problem:
             self._error = self._said(problem)
-            self._breakers.fail(call.org, problem, time.monotonic())
+            self._breakers.fail(call.org, time.monotonic(), reached=reached and not isinstance(problem, UpstreamDown | UnreachedInTime))
             raise
         except BaseException:
             self._breakers.abandon(call.org)
@@ -194,8 +197,7 @@ class McpUpstream:
 
     # One call
 
-    async def _send(self, call: Call, emit: Emit, until: float) -> Reply:
-        link = self._link or await self._up(until)
+    async def _send(self, link: Link, call: Call, emit: Emit, until: float) -> Reply:
         ask = self._ask(call, emit, until, modern=link.modern)
         try:
             message = await link.ask(ask)

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from hub.config.mcp import Breaker
+from hub.dial import Dialer
 from hub.refusal import InvalidParams, UpstreamDown, UpstreamFault, UpstreamTimeout
 from hub.telemetry.trace import continued
 
@@ -323,3 +325,33 @@ async def test_parameters_that_are_no_object_are_the_callers_fault(kit, http, sc
     server = await script(http.server(NEWER, lambda request: None))
     with pytest.raises(InvalidParams):
         await kit.call(kit.upstream(url=server.url), "tool", payload=b"[1]")
+
+
+async def test_a_server_that_does_not_start_is_left_alone_by_every_organisation(kit, script):
+    """Nothing of theirs was asked: the next is not to wait for it as long again."""
+    server = await script(lambda _: None)
+    upstream = kit.upstream(url=server.url, start_timeout=0.5, breaker=Breaker(failures=2, open_for=60.0))
+    for org in ("a", "b"):
+        with pytest.raises(UpstreamTimeout):
+            await kit.call(upstream, "x", org=org)
+    with pytest.raises(UpstreamDown, match="left alone"):
+        await kit.call(upstream, "x", org="c")
+
+
+async def test_a_server_that_takes_no_connection_in_time_is_left_alone_by_every_organisation(kit, http, script, monkeypatch):
+    def answer(request):
+        return http.body(http.result(request.message["id"], {"content": []}), Connection="close")
+
+    server = await script(http.server("2025-11-25", answer))
+    upstream = kit.upstream(url=server.url, breaker=Breaker(failures=2, open_for=60.0))
+    assert (await kit.call(upstream, "x", org="a")).result
+
+    async def swallowed(*_):
+        raise TimeoutError
+
+    monkeypatch.setattr(Dialer, "_connect", swallowed)
+    for org in ("a", "b"):
+        with pytest.raises(UpstreamTimeout):
+            await kit.call(upstream, "x", org=org)
+    with pytest.raises(UpstreamDown, match="left alone"):
+        await kit.call(upstream, "x", org="c")

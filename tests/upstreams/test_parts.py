@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.config.mcp import Breaker as BreakerSpec
-from hub.refusal import UpstreamDown, UpstreamFault, UpstreamTimeout
+from hub.refusal import UpstreamTimeout
 from hub.routing.breaker import Breaker
 from hub.routing.bulkhead import Bulkhead
 from virtual_servers import catalog, headers, mirror, rpc
@@ -56,15 +56,15 @@ def test_values_out_of_range_or_of_another_type_have_no_header():
 def test_a_server_that_cannot_be_reached_is_left_alone_by_all_and_one_that_fails_one_organisation_by_that_one():
     breakers = Breakers(BreakerSpec(failures=2, open_for=10))
     for org in ("a", "b"):
-        breakers.fail(org, UpstreamDown("gone"), 0)
+        breakers.fail(org, 0, reached=False)
     assert [breakers.admit(org, 1) for org in ("a", "b", "c")] == [9, 9, 9]
     assert breakers.admit("c", 10) == 0  # the one that tries
     assert breakers.admit("a", 10) > 0
-    breakers.fail("c", UpstreamTimeout("late"), 11)  # it was reached; the next tries
+    breakers.fail("c", 11, reached=True)  # it was reached; the next tries
     assert breakers.admit("a", 11) == 0
     breakers.succeed("a")
     assert breakers.state(11) == "closed"
-    breakers.fail("c", UpstreamFault("odd"), 12)
+    breakers.fail("c", 12, reached=True)
     assert (breakers.state(12), breakers.admit("c", 12)) == ("open", 10)
     assert [breakers.admit(org, 12) for org in ("a", "b")] == [0, 0]
     breakers.succeed("a")
@@ -78,10 +78,21 @@ def test_a_server_that_cannot_be_reached_is_left_alone_by_all_and_one_that_fails
 
 def test_who_is_refused_for_itself_does_not_take_the_one_try_of_all():
     breakers = Breakers(BreakerSpec(failures=1, open_for=10))
-    breakers.fail("a", UpstreamTimeout("late"), 5)
-    breakers.fail("b", UpstreamDown("gone"), 0)
+    breakers.fail("a", 5, reached=True)
+    breakers.fail("b", 0, reached=False)
     assert breakers.admit("a", 12) == 3
     assert breakers.admit("b", 12) == 0
+
+
+def test_an_organisation_that_failed_and_does_not_come_back_is_not_shown_for_ever():
+    breakers = Breakers(BreakerSpec(failures=1, open_for=10))
+    breakers.fail("a", 0, reached=True)
+    assert [breakers.state(now) for now in (9, 10, 1000)] == ["open", "half-open", "half-open"]
+    assert breakers.admit("b", 1) == 0
+    breakers.succeed("b")
+    assert [breakers.state(now) for now in (9, 10, 1000)] == ["open", "closed", "closed"]
+    assert breakers.admit("a", 1000) == 0
+    assert breakers.admit("a", 1000) > 0, "it is let in by one call at a time all the same"
 
 
 def test_the_breaker_opens_after_failures_in_a_row_and_tries_once():
