@@ -60,9 +60,15 @@ class Deed:
         return self
 
     async def __aexit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
-        """What did not come to `done` ends here: refused, or nobody knows whether it was made."""
-        begun, self._begun = [one for one in self._begun if not one.alone], []
-        ends = [self._end(one, *_became(error), {}) for one in begun]
+        """What did not come to `done` ends here: refused, or nobody knows whether it was made.
+
+        Of what has no intent and was refused nothing stands, so nothing is said here; where nobody knows, its one record says so.
+        """
+        (status, code), begun = _became(error), self._begun
+        self._begun = []
+        ends = [
+            self._end(one, status, code, one.planned.record if one.alone else {}) for one in begun if not one.alone or status == "unknown"
+        ]
         if isinstance(error, asyncio.CancelledError):  # nobody waits any more
             for end in ends:
                 end.add_done_callback(_seen)

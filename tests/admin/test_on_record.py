@@ -245,6 +245,32 @@ async def test_what_closes_something_has_one_record_where_the_journal_is_back_wh
     await inside.process.start()
 
 
+@pytest.mark.parametrize(("fails", "code"), [(lambda: StoreDown("away"), "store_unavailable"), (asyncio.CancelledError, "cancelled")])
+async def test_what_closes_something_without_an_intent_is_on_record_also_where_nobody_knows_whether_it_was_made(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, fails: Callable[[], BaseException], code: str
+) -> None:
+    """The key is revoked, and who asked for it does not hear so."""
+    assert (await inside.ask("POST", "/admin/v1/keys", {"name": "old", "roles": ["auditor"]})).status_code == 201
+    rows, stack = inside.process.medium.keys, contextlib.ExitStack()
+    whole = rows.revoke
+
+    async def revoke(*args: Any, **more: Any) -> Any:
+        stack.close()
+        await whole(*args, **more)
+        raise fails()
+
+    monkeypatch.setattr(rows, "revoke", revoke)
+    stack.enter_context(inside.away())
+    with contextlib.suppress(asyncio.CancelledError):
+        assert (await inside.refused("DELETE", "/admin/v1/keys/old"))[:2] == (503, code)
+    await inside.process.journal.append("default", {"id": "last", "ts": "2026-01-01T00:00:00Z", "kind": "last"})
+    assert (await inside.names())[0] == {"root", "ci"}
+    said = [one for one in records(inside.database) if one["kind"].startswith(("admin.key.revoke", "admin.refused"))]
+    assert [(one["kind"], one["change"]["name"], one["outcome"]) for one in said] == [
+        ("admin.key.revoke", "old", {"status": "unknown", "code": code})
+    ]
+
+
 async def test_what_is_refused_after_it_was_announced_has_one_end_and_no_second_record(inside: Inside) -> None:
     assert (await inside.ask("POST", "/admin/v1/keys", {"name": "one", "roles": ["auditor"]})).status_code == 201
     assert (await inside.refused("POST", "/admin/v1/keys", {"name": "one", "roles": ["auditor"]}))[:2] == (400, "invalid_request")
