@@ -8,12 +8,13 @@ change says beforehand what it will be (`hub.change`), and returns what is then.
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from hub.budget.budgets import Budgets, instant, shown
-from hub.budget.override_rows import Rows
+from hub.budget.override_rows import Fits, Rows
 from hub.budget.override_vet import Giver, Wish, endable, lowers, none_stands, told, vetted, visible, within
 from hub.budget.overrides import Override, Overrides
 from hub.budget.tiers import Rule, rules_of
@@ -93,9 +94,10 @@ class OverrideDesk:
         which nobody would put on record.
         """
         one = vetted(self._rules, budget, wish, giver, self._budgets.now(), self._orgs)
-        if giver.org is not None:
-            within(one, self._rules, self._known(one.given))
-        change = await give(self._rows, one, before)
+        fits = None if giver.org is None else partial(within, one, self._rules)
+        if fits is not None:
+            fits(self._known(one.given))
+        change = await give(self._rows, one, before, fits)
         await self._announce()
         return change
 
@@ -134,11 +136,11 @@ class OverrideDesk:
             self._seen = epoch
 
 
-async def give(rows: Rows, one: Override, before: Before = unannounced) -> Change:
-    """Keep an override that was vetted."""
+async def give(rows: Rows, one: Override, before: Before = unannounced, fits: Fits | None = None) -> Change:
+    """Keep an override that was vetted, if it still `fits` then."""
     record = _record(one) | {"reason": one.reason}
     await before(Planned(one.org, "admin.budget.override", record))
-    replaced = await rows.give(one)
+    replaced = await rows.give(one, fits)
     return Change({**told(one), "replaced": replaced}, record | ({"replaced": replaced} if replaced else {}))
 
 

@@ -1,6 +1,6 @@
 """Overrides of budgets in PostgreSQL, changed by whichever process is asked and seen by all of them."""
 
-from hub.budget.override_rows import COLUMNS, in_place_of, room_beside, row, values
+from hub.budget.override_rows import COLUMNS, Fits, room_beside, row, values
 from hub.budget.overrides import Override
 from hub.store.epochs import BUDGETS, bump_postgres
 from hub.store.postgres import Connection, Postgres
@@ -8,6 +8,7 @@ from hub.store.postgres_turns import Turns
 
 _NAMES = ", ".join(COLUMNS)
 _STANDING = f"SELECT {_NAMES} FROM budget_override WHERE ended = 0 AND until > $1"  # noqa: S608 (constants)
+_BESIDE = f"{_STANDING} AND basis = $2"
 _LISTED = (
     f"SELECT {_NAMES} FROM budget_override WHERE ($1::text IS NULL OR org = $1) "  # noqa: S608 (constants)
     'AND ($2::bigint IS NULL OR ended = 0 AND until > $2) ORDER BY given DESC, id COLLATE "C" DESC LIMIT $3'
@@ -16,7 +17,7 @@ _COUNT = "SELECT count(*) FROM budget_override WHERE org = $1 AND ended = 0 AND 
 _INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join(f'${n}' for n in range(1, len(COLUMNS) + 1))})"  # noqa: S608
 _BEFORE = (
     "UPDATE budget_override SET ended = $1, ended_by = $2 WHERE basis = $3 AND org = $4 AND who = $5 AND ended = 0 AND until > $1 "
-    "RETURNING id, giver"
+    "RETURNING id"
 )
 _END = (
     f"UPDATE budget_override SET ended = $1, ended_by = $2 WHERE id = $3 AND ended = 0 AND until > $1 "  # noqa: S608 (constants)
@@ -44,12 +45,13 @@ class PostgresOverrides:
         found = await self._postgres.read(lambda connection: connection.fetch(_LISTED, org, since, limit), org=org or "*")
         return [row(tuple(one)) for one in found]
 
-    async def give(self, one: Override) -> str:
+    async def give(self, one: Override, fits: Fits | None = None) -> str:
         before = [""]
 
         async def give(connection: Connection) -> str:
+            if fits is not None:
+                fits([row(tuple(found)) for found in await connection.fetch(_BESIDE, one.given, one.basis)])
             ended = await connection.fetchrow(_BEFORE, one.given, one.by, one.basis, one.org, one.who)
-            in_place_of(None if ended is None else ended["giver"], one)
             room_beside(await connection.fetchval(_COUNT, one.org, one.given))
             await connection.execute(_INSERT, *values(one))
             await bump_postgres(connection, BUDGETS)

@@ -3,13 +3,12 @@
 Every change bumps the epoch of budgets in the same transaction (`hub.store.epochs`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from msgspec import convert
 from msgspec.structs import astuple
 
-from hub.budget.override_vet import not_yours
 from hub.budget.overrides import Override
 from hub.refusal import InvalidParams
 
@@ -17,6 +16,10 @@ COLUMNS = tuple(Override.__struct_fields__)
 
 MOST_STANDING = 1000
 """Of one organisation, or for all, at a time. Every process has all that stand in memory, and reads them whenever one changes."""
+
+
+Fits = Callable[[Sequence[Override]], None]
+"""Called with those that stand of the same basis: raises where one more may not."""
 
 
 class Rows(Protocol):
@@ -30,9 +33,9 @@ class Rows(Protocol):
         """The newest of an organisation (None: of all and every one). `since`: only those that stand, as above; None: ended ones too."""
         ...
 
-    async def give(self, one: Override) -> str:
+    async def give(self, one: Override, fits: Fits | None = None) -> str:
         """Keep one. Another for the same that stands ends with that; its id, empty where there was none. Raises `InvalidParams` where as
-        many of the organisation stand as may, `Denied` where the other is an operator's of the hub and this one is not."""
+        many of the organisation stand as may, and what `fits` raises, which no other change comes between."""
         ...
 
     async def find(self, name: str) -> Override | None:
@@ -49,12 +52,6 @@ def room_beside(standing: int) -> None:
     """Whether one more may stand beside so many of its organisation. Raises `InvalidParams`."""
     if standing >= MOST_STANDING:
         raise InvalidParams(f"{MOST_STANDING} overrides of one organisation hold already: take one of them back")
-
-
-def in_place_of(before: str | None, one: Override) -> None:
-    """Whether `one` may take the place of another that `before` gave (None: there is no other). Raises `Denied`."""
-    if before == "" and one.giver:
-        raise not_yours()
 
 
 def values(one: Override) -> tuple[Any, ...]:

@@ -2,13 +2,14 @@
 
 import sqlite3
 
-from hub.budget.override_rows import COLUMNS, in_place_of, room_beside, row, values
+from hub.budget.override_rows import COLUMNS, Fits, room_beside, row, values
 from hub.budget.overrides import Override
 from hub.store.epochs import BUDGETS, bump_sqlite
 from hub.store.sqlite import Database
 
 _NAMES = ", ".join(COLUMNS)
 _STANDING = f"SELECT {_NAMES} FROM budget_override WHERE ended = 0 AND until > ?"  # noqa: S608 (constants)
+_BESIDE = f"{_STANDING} AND basis = ?"
 _LISTED = (
     f"SELECT {_NAMES} FROM budget_override WHERE (?1 IS NULL OR org = ?1) AND (?2 IS NULL OR ended = 0 AND until > ?2) "  # noqa: S608
     "ORDER BY given DESC, id DESC LIMIT ?3"
@@ -16,8 +17,7 @@ _LISTED = (
 _COUNT = "SELECT count(*) FROM budget_override WHERE org = ? AND ended = 0 AND until > ?"
 _INSERT = f"INSERT INTO budget_override ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 (constants)
 _BEFORE = (
-    "UPDATE budget_override SET ended = ?, ended_by = ? WHERE basis = ? AND org = ? AND who = ? AND ended = 0 AND until > ? "
-    "RETURNING id, giver"
+    "UPDATE budget_override SET ended = ?, ended_by = ? WHERE basis = ? AND org = ? AND who = ? AND ended = 0 AND until > ? RETURNING id"
 )
 _END = (
     f"UPDATE budget_override SET ended = ?1, ended_by = ?2 WHERE id = ?3 AND ended = 0 AND until > ?1 "  # noqa: S608 (constants)
@@ -39,8 +39,8 @@ class SqliteOverrides:
     async def listed(self, org: str | None, *, since: int | None, limit: int) -> list[Override]:
         return await self._database.read(lambda connection: listed(connection, org, since, limit))
 
-    async def give(self, one: Override) -> str:
-        return await self._database.write(lambda connection: _give(connection, one))
+    async def give(self, one: Override, fits: Fits | None = None) -> str:
+        return await self._database.write(lambda connection: _give(connection, one, fits))
 
     async def find(self, name: str) -> Override | None:
         return await self._database.read(lambda connection: _find(connection, name))
@@ -65,9 +65,10 @@ def _find(connection: sqlite3.Connection, name: str) -> Override | None:
     return None if found is None else row(found)
 
 
-def _give(connection: sqlite3.Connection, one: Override) -> str:
+def _give(connection: sqlite3.Connection, one: Override, fits: Fits | None) -> str:
+    if fits is not None:
+        fits([row(found) for found in connection.execute(_BESIDE, (one.given, one.basis))])
     before = connection.execute(_BEFORE, (one.given, one.by, one.basis, one.org, one.who, one.given)).fetchall()
-    in_place_of(before[0][1] if before else None, one)
     room_beside(int(connection.execute(_COUNT, (one.org, one.given)).fetchone()[0]))
     connection.execute(_INSERT, values(one))
     bump_sqlite(connection, BUDGETS)
