@@ -58,7 +58,7 @@ class _Routes:
 
     async def rotate(self, request: Request, caller: Caller) -> Response:
         async with self._admin.deed(caller) as deed:
-            await deed.begin(self._vault.rotation())
+            await deed.begin(await self._vault.rotation())
             days = await self._keeper.rotate()
             change = with_days(await self._vault.rotate(), days)
             await self._admin.done(deed, change.record)

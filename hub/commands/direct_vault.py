@@ -35,7 +35,7 @@ async def rotate(config: Path | None) -> dict[str, Any]:
     async with opened(config) as (rooms, journal):
         admin = VaultAdmin(rooms.vault, wrapping)
         async with Deed(journal, ACTOR) as deed:
-            await deed.begin(admin.rotation())
+            await deed.begin(await admin.rotation())
             days = await Keeper(rooms.contents, wrapping).rotate()
             made = with_days(await admin.rotate(), days)
             await deed.done(made.record)

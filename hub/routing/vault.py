@@ -119,8 +119,8 @@ class Vault:
     async def remove(self, org: str, name: str, before: Before = unannounced) -> Change:
         return await self._announced(await self._admin.remove(org, name, before))
 
-    def rotation(self) -> Planned:
-        return self._admin.rotation()
+    async def rotation(self) -> Planned:
+        return await self._admin.rotation()
 
     async def rotate(self) -> Change:
         return await self._announced(await self._admin.rotate())

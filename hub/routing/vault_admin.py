@@ -93,27 +93,30 @@ class VaultAdmin:
             raise _nothing()
         return Change({"org": org, "name": name, "version": version}, {"name": name, "version": version})
 
-    def rotation(self) -> Planned:
-        """What `rotate` is about to do, beside what else is wrapped anew with it."""
+    async def rotation(self) -> Planned:
+        """What `rotate` is about to do, beside what else is wrapped anew with it. Raises `InvalidRequest` where it could not, so that
+        nothing of it is done; `StoreDown`."""
+        for row in (await self._rows.all())[1]:
+            self._rewrapped(row)
         return Planned("default", "admin.vault.rotate", {"kek": self._keks.present.id})
 
     async def rotate(self) -> Change:
         """Wrap everything under the present key, in one transaction; `rotation` says so beforehand. Raises `InvalidRequest`, having changed
         nothing, where a value cannot be opened; `StoreDown`."""
-        present, known = self._keks.present, self._keks.known
-
-        def change(row: Row) -> Row | None:
-            if row.envelope.kek == present.id:
-                return None
-            try:
-                envelope = rewrap(known, present, row.about, row.envelope)
-            except BrokenSeal as broken:
-                raise InvalidRequest(f"{row.org}/{row.name} cannot be opened: {broken}; nothing was changed") from None
-            return Row(row.org, row.name, row.version, envelope, row.created, row.expires)
-
-        count = await self._rows.rewrite(change)
-        told = {"kek": present.id, "rewrapped": count}
+        count = await self._rows.rewrite(self._rewrapped)
+        told = {"kek": self._keks.present.id, "rewrapped": count}
         return Change(told, told)
+
+    def _rewrapped(self, row: Row) -> Row | None:
+        """It under the present key; None where it is so already."""
+        present = self._keks.present
+        if row.envelope.kek == present.id:
+            return None
+        try:
+            envelope = rewrap(self._keks.known, present, row.about, row.envelope)
+        except BrokenSeal as broken:
+            raise InvalidRequest(f"{row.org}/{row.name} cannot be opened: {broken}; nothing was changed") from None
+        return Row(row.org, row.name, row.version, envelope, row.created, row.expires)
 
     def opened(self, row: Row) -> str:
         """The value of a row. Raises `BrokenSeal`."""

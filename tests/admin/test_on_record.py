@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from msgspec.structs import replace
 
 from hub.app import Hub as Process
 from hub.audit.deed import Deed
@@ -243,6 +244,23 @@ async def test_what_closes_something_has_one_record_where_the_journal_is_back_wh
     verified(inside.database)
     inside.process = Process(inside.loaded)
     await inside.process.start()
+
+
+async def test_where_one_secret_cannot_be_wrapped_anew_nothing_is(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor the keys of captured content: what is said to be refused has not been done in part."""
+    assert (await inside.ask("PUT", "/admin/v1/vault/old", {"value": SECRET})).status_code == 200
+    await inside.process.medium.vault.rewrite(lambda row: replace(row, envelope=replace(row.envelope, kek="another")))
+    done: list[str] = []
+
+    async def rotate() -> int:
+        done.append("days")
+        return 1
+
+    monkeypatch.setattr(inside.process.keeper, "rotate", rotate)
+    status, code, detail = await inside.refused("POST", "/admin/v1/vault/rotate")
+    assert (status, code, done) == (400, "invalid_request", [])
+    assert "nothing was changed" in detail
+    assert ends(records(inside.database)) == [("admin.vault.set", "ok", "")]
 
 
 @pytest.mark.parametrize(("fails", "code"), [(lambda: StoreDown("away"), "store_unavailable"), (asyncio.CancelledError, "cancelled")])
