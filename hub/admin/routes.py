@@ -30,7 +30,7 @@ from hub.identity.giving import Wanted, ended, given
 from hub.identity.roles import Permission, may, scope, why_not
 from hub.pipeline import authenticate
 from hub.plan import Steps
-from hub.refusal import Denied, Internal, InvalidParams, JournalDown, OutcomeUnrecorded, Refusal, Unauthenticated
+from hub.refusal import Denied, Internal, InvalidParams, JournalDown, OutcomeUnrecorded, Refusal, Unauthenticated, Unavailable
 from hub.routing.vault import Vault
 from hub.telemetry.metrics import CONTENT_TYPE
 
@@ -125,7 +125,7 @@ class Admin:
         try:
             await journal.append(caller.org, record.event("admin.refused", actor=_actor(caller), change=asked, outcome=outcome))
         except JournalDown as down:
-            return down
+            return refusal if isinstance(refusal, Unavailable) else down  # who asked for a change is not told that it was not made
         return refusal
 
     async def _health(self, request: Request) -> Response:

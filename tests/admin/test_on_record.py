@@ -223,6 +223,23 @@ async def test_a_journal_that_goes_away_in_between_leaves_the_intent_which_the_n
     assert ends(records(inside.database)) == [("admin.key.revoke", "ok", ""), ("admin.key.create", "unknown", "recovered")]
 
 
+async def test_of_a_change_that_may_have_been_made_it_is_not_said_that_the_journal_kept_it_from_being_made(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = inside.process.medium.keys
+    whole, stack = rows.add, contextlib.ExitStack()
+
+    async def add(*args: Any, **more: Any) -> bool:
+        await whole(*args, **more)
+        stack.enter_context(inside.away())
+        raise StoreDown("the database does not answer")
+
+    monkeypatch.setattr(rows, "add", add)
+    assert (await inside.refused("POST", "/admin/v1/keys", {"name": "new", "roles": ["auditor"]}))[:2] == (503, "store_unavailable")
+    stack.close()
+    assert (await inside.names())[0] == {"root", "ci", "new"}
+
+
 async def test_what_closes_something_has_one_record_where_the_journal_is_back_when_it_is_done(
     inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
