@@ -72,8 +72,13 @@ MOST_REQUESTS = 10_000
 """Searches of one call: they are dear, so that an absurd number would be an absurd amount."""
 
 
-def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
-    """`requests` counts the provider's own web searches. Where the total says that reasoning came on top of the output, it is added."""
+def from_openai(usage: OpenAI, requests: int = 0) -> Tokens | None:
+    """`requests` counts the provider's own web searches. Where the total says that reasoning came on top of the output, it is added.
+
+    None where neither direction is counted: that is no report, and least of all one of nothing.
+    """
+    if usage.prompt_tokens is usage.completion_tokens is usage.input_tokens is usage.output_tokens is None:
+        return None
     inward = usage.prompt_tokens_details or usage.input_tokens_details or _NO_DETAILS
     outward = usage.completion_tokens_details or usage.output_tokens_details or _NO_DETAILS
     taken = _first(usage.prompt_tokens, usage.input_tokens)
@@ -96,7 +101,10 @@ def from_openai(usage: OpenAI, requests: int = 0) -> Tokens:
     )
 
 
-def from_anthropic(usage: Anthropic) -> Tokens:
+def from_anthropic(usage: Anthropic) -> Tokens | None:
+    """None as of `from_openai`."""
+    if usage.input_tokens is usage.output_tokens is usage.cache_read_input_tokens is usage.cache_creation_input_tokens is None:
+        return None
     read, written = _first(usage.cache_read_input_tokens), _first(usage.cache_creation_input_tokens)
     kept = _first(usage.cache_creation.ephemeral_1h_input_tokens) if usage.cache_creation else 0
     if usage.cache_creation:

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hub.call import Tokens
+from hub.llm import messages
 from hub.llm.relay import Relay, usage_of
-from hub.sse import Overflow
+from hub.sse import Overflow, Parser
 from tests.llm.answers import STREAMS, WHOLE, sse
 from tests.llm.matrix import DIALECTS
 
@@ -118,8 +119,29 @@ def test_an_event_without_end_is_bounded() -> None:
 def test_a_whole_reply_tells_its_usage_without_being_built(dialect: Any) -> None:
     assert usage_of(json.dumps(WHOLE[dialect]["usage"], indent=1).encode(), dialect) == CACHED[dialect]
     assert usage_of(b'{"usage":null}', dialect) is None
-    assert usage_of(b'{"usage":{"prompt_tokens":"many"}}', dialect) in (None, Tokens())
+    assert usage_of(b'{"usage":{"prompt_tokens":"many"}}', dialect) is None
     assert usage_of(b'{"usage":', dialect) is None
+
+
+@pytest.mark.parametrize(
+    "usage", ["{}", '{"total_tokens":9}', '{"prompt_tokens":null,"output_tokens":null}', '{"service_tier":"standard"}']
+)
+def test_a_usage_without_a_count_reports_nothing(usage: str) -> None:
+    """It would be an answer for nothing; what came is estimated instead."""
+    for kind in ("chat", "responses", "messages", "embeddings", "completions"):
+        assert usage_of(f'{{"usage":{usage}}}'.encode(), kind) is None
+    said = "message_start", f'{{"type":"message_start","message":{{"id":"m","usage":{usage}}}}}'
+    over = "message_stop", '{"type":"message_stop"}'
+    raw = "".join(f"event: {name}\ndata: {data}\n\n" for name, data in (said, over)).encode()
+    relay = Relay("messages")
+    relay.feed(raw)
+    assert (relay.ended, relay.tokens) == (True, None)
+    reader = messages.Reader()
+    found = [one for event in Parser(1 << 20).feed(raw) for one in reader.feed(event)]
+    assert [getattr(one, "usage", None) for one in found] == [None] * len(found)
+    relay = Relay("responses")
+    relay.feed(f'data: {{"type":"response.completed","response":{{"id":"r","usage":{usage}}}}}\n\n'.encode())
+    assert (relay.ended, relay.tokens) == (True, None)
 
 
 @pytest.mark.parametrize(
