@@ -214,9 +214,15 @@ class _Run:
                 headers = _waiting(headers, attempts.soonest)
             return Served(error=answer.body or b"{}", usage=usage, facts=facts, status=answer.status, headers=headers)
         if self._kept and isinstance(found, Passing) and (said := announced(answer.body)) is not None:
-            await self._keep(said, whole=True)
-            if self._background and said.status in RUNNING:
-                await self._later(self._response)
+            running = self._background and said.status in RUNNING
+            try:
+                await self._keep(said, whole=True)
+            except BaseException:
+                if running:
+                    self._later(said.id)  # the provider goes on with it
+                raise
+            if running:
+                await self._later(said.id)
                 facts["background"] = True
         return Served(result=answer.body, usage=usage, facts=facts, headers=headers)
 

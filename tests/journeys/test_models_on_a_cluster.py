@@ -28,7 +28,7 @@ MOST = 1000
 
 def config(url: str) -> dict[str, Any]:
     grants = [{"model": "*"}]
-    names = ("ann", "bob", "planner", "stopper", "killer", "streamer", "counter")
+    names = ("ann", "bob", "planner", "stopper", "killer", "streamer", "keeper", "counter")
     return {
         "keys": [{"name": "root", "roles": ["admin"]}, *({"name": name, "subject": f"user:{name}", "grants": grants} for name in names)],
         "providers": {"openai": {"wire": "openai", "base_url": f"{url}/v1", "like": "openai"}},
@@ -242,6 +242,23 @@ def test_what_a_killed_one_was_streaming_another_settles(hub: Cluster, shelf: Sh
         wait_for(lambda: left(asking) == 10_000_000_000 - EACH)
         assert asking.responses.retrieve(made).status == "completed"
     wait_for(lambda: [worker["state"] for worker in two.standing()["workers"]] == ["serving"] * WORKERS)
+
+
+def test_an_answer_whose_id_could_not_be_kept_is_paid_as_it_was_used(
+    hub: Cluster, shelf: Shelf, database_name: str, postgres_server: PostgresServer
+) -> None:
+    """Its client does not get it, and its provider goes on with it all the same."""
+    before = set(shelf.kept)
+    postgres_server.sql("ALTER TABLE stored_response RENAME TO hidden", database_name)
+    try:
+        with client(hub, "keeper") as taking, pytest.raises(openai.InternalServerError):
+            begin(taking)
+    finally:
+        postgres_server.sql("ALTER TABLE hidden RENAME TO stored_response", database_name)
+    [made] = set(shelf.kept) - before
+    shelf.finish(made)
+    [row] = wait_for(lambda: rows(hub, "keeper"))
+    assert (row["status"], row["cost_nano_usd"]) == ("ok", EACH)
 
 
 def test_what_one_had_begun_to_settle_that_dies_with_redis_another_settles(
