@@ -105,7 +105,7 @@ class Background:
             return _nothing()
         else:
             one, written = self._begun(caller, response, target, due)
-        if one.task is None and not one.ending:
+        if one.task is None and one.last is None:  # also while it is written how it ended: that may come to nothing
             one.task = asyncio.create_task(self._tend(one, FIRST), name="background-response")
         return asyncio.shield(written)
 

@@ -145,6 +145,35 @@ async def test_a_database_that_is_away_keeps_it_waiting(rows: Rows, monkeypatch:
     await where.close()
 
 
+async def test_a_stream_that_breaks_while_the_database_fails_at_its_end_goes_on_being_waited_for(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, due, asked, go = room(rows), Settled(), asyncio.Event(), asyncio.Event()
+    await where.follow(ANN, "r", TARGET, cast("Due", due))
+    looked = asyncio.Event()
+
+    async def away(*_: Any) -> bool:
+        asked.set()
+        await go.wait()
+        raise StoreDown("away")
+
+    async def look(*_: Any) -> None:
+        looked.set()
+
+    monkeypatch.setattr(background, "FIRST", 0.01)
+    monkeypatch.setattr(Background, "_look", look)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(rows), "end", away)
+        seen = asyncio.create_task(where.seen(ANN, "r", DONE))  # a client asks for it beside its stream
+        await asked.wait()
+        await where.tend(ANN, "r", TARGET, cast("Due", due))
+        go.set()
+        assert await seen is None
+    await asyncio.wait_for(looked.wait(), 30)
+    assert due.said == []
+    await where.close()
+
+
 async def test_many_that_are_taken_over_at_once_are_asked_for_a_few_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
     under_way, most, asked, go = 0, 0, 0, asyncio.Event()
 
