@@ -1,7 +1,11 @@
 """The numbered migrations of a PostgreSQL database: forward only, each in one transaction, by one process at a time."""
 
+import asyncio
+import time
 from importlib import resources
 from typing import Any
+
+import asyncpg
 
 from hub.store.base import LaterVersion
 from hub.store.postgres_link import Connection, quoted
@@ -10,7 +14,11 @@ LOCK = 0x68756200  # "hub", then a number
 """The advisory lock under which migrations are applied."""
 
 PATIENCE = 600.0
-"""Seconds that a migration may take, and that another process waits for it."""
+"""Seconds that a migration may take, and that another process waits for it, or all of them for who reads what they change."""
+
+LOCKS, PAUSE = 1000, 2.0
+"""Milliseconds that a step waits for a lock at a time, and seconds until it tries again: whoever comes to a table that it waits for, behind
+an export or a dump, stands behind it, and so would the calls of hubs that serve."""
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS hub_migration (
@@ -38,6 +46,19 @@ async def migrate(connection: Connection) -> list[str]:
     found, done = migrations(), list[str]()
     if await applied(connection) == found[-1][0]:
         return done
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            await _migrated(connection, found, done)
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(PAUSE)
+        else:
+            return done
+
+
+async def _migrated(connection: Connection, found: list[tuple[int, str, str]], done: list[str]) -> None:
     for number, name, sql in found:
         await _in_turn(connection)
         try:
@@ -46,13 +67,13 @@ async def migrate(connection: Connection) -> list[str]:
                 raise LaterVersion
             if last < number:
                 await connection.execute(_step(number, name, sql), timeout=PATIENCE)
-                done.append(name)
             await connection.execute("COMMIT", timeout=PATIENCE)
+            if last < number:
+                done.append(name)
         except Exception:
             if not connection.is_closed():
                 await connection.execute("ROLLBACK")
             raise
-    return done
 
 
 async def _in_turn(connection: Connection) -> None:
@@ -62,6 +83,7 @@ async def _in_turn(connection: Connection) -> None:
         "SET LOCAL lock_timeout = 0",
         "SET LOCAL idle_in_transaction_session_timeout = 0",
         f"SELECT pg_advisory_xact_lock({LOCK})",
+        f"SET LOCAL lock_timeout = {LOCKS}",
         "SELECT set_config('hub.org', '*', true)",
     ]
     await connection.execute("; ".join(begin), timeout=PATIENCE)

@@ -13,7 +13,7 @@ import pytest
 
 from hub.refusal import StoreDown
 from hub.store import postgres as postgres_module
-from hub.store import postgres_pool
+from hub.store import postgres_migrations, postgres_pool
 from hub.store.base import LaterVersion
 from hub.store.postgres import Ambiguous, Postgres, applied, connect, migrations
 from tests.services.postgres import PostgresServer
@@ -493,6 +493,33 @@ async def test_many_processes_migrate_at_once_and_each_step_is_applied_once(data
     rows = await connection.fetch("SELECT number FROM hub_migration ORDER BY number")
     assert [row["number"] for row in rows] == [number for number, _, _ in migrations()]
     await connection.close()
+
+
+async def test_a_migration_that_waits_for_a_long_reader_does_not_have_writers_wait_behind_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """As one does for an export of the journal, or a dump, beside hubs that serve."""
+    found = migrations()
+    with monkeypatch.context() as before:
+        before.setattr(postgres_migrations, "migrations", lambda: [one for one in found if one[0] < 21])
+        older = Postgres(database_url, connections=4, patience=PATIENCE)
+        await older.open()
+    reader, other = await connect(database_url, PATIENCE), await connect(database_url, PATIENCE)
+    await reader.execute("BEGIN; SELECT size FROM journal_org; SELECT org FROM journal_record")
+    newer = Postgres(database_url)
+    opening = asyncio.create_task(newer.open())
+    waits = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted"
+    async with asyncio.timeout(30):
+        while not await other.fetchval(waits):
+            assert not opening.done()
+            await asyncio.sleep(0.01)
+    await older.write(lambda c: c.execute("UPDATE journal_org SET size = size"))
+    assert not opening.done()
+    await reader.execute("COMMIT")
+    await opening
+    assert await applied(other) == found[-1][0]
+    for one in (reader, other, older, newer):
+        await one.close()
 
 
 async def test_a_later_versions_database_is_refused(store: Postgres, database_url: str):
