@@ -21,7 +21,7 @@ AT_ONCE = 8
 """Of these under way: each asks the ledger, and Redis where there is one, and calls are not to stand behind them."""
 
 MOST_LEFT = 10_000
-"""Rows that are remembered to be of a later version; beyond it all are looked at again."""
+"""Rows that are remembered to be of a later version from one look to the next; beyond it all are looked at again."""
 
 
 class Keeper:
@@ -66,8 +66,6 @@ class Keeper:
         """It cannot be read: a process of a later version settles it."""
         if row.call in self._left:
             return
-        if len(self._left) >= MOST_LEFT:
-            self._left.clear()
         self._left.add(row.call)
         log.warning("a background response is left to a later version of the hub, which it is of", extra=fields(response=row.response))
 
@@ -96,6 +94,8 @@ class Keeper:
 
     async def _take_over(self) -> None:
         """Raises `StoreDown`, when what is under way has come to its end."""
+        if len(self._left) >= MOST_LEFT:  # not meanwhile: rows that are forgotten on the way would be found again without end
+            self._left.clear()
         while True:
             rows = await self._rows.claim(LEASE, TOGETHER, self._left)
             turns = asyncio.Semaphore(AT_ONCE)

@@ -13,6 +13,7 @@ from hub.call import Caller, Target, Tokens
 from hub.llm import background, background_keeper, background_postgres, background_sqlite
 from hub.llm.background import Background
 from hub.llm.background_ended import Ended
+from hub.llm.background_keeper import Keeper
 from hub.llm.background_postgres import PostgresBackground
 from hub.llm.background_rows import Row, Rows
 from hub.llm.background_sqlite import SqliteBackground
@@ -338,6 +339,21 @@ async def test_what_a_later_version_has_written_is_left_to_it_and_told_once(
     assert caplog.text.count("later version") == 1
     assert "Traceback" not in caplog.text
     assert [row.call for row in await rows.claim(LONG, 9)] == ["later"], "nobody looks after it but who can"
+
+
+async def test_a_look_ends_however_many_rows_are_of_a_later_version(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background_keeper, "TOGETHER", 3)
+    monkeypatch.setattr(background_keeper, "MOST_LEFT", 5)
+    for at in range(12):
+        await rows.put(Row(f"c{at}", "acme", "user:ann", "r", "one", "m", 0, "{}"), 0)
+    await rows.free()
+
+    async def leave(row: Row) -> None:
+        keeper.leave(row)
+
+    keeper = Keeper(rows, list[str], lambda *_: None, leave, alone=False)
+    await asyncio.wait_for(keeper._take_over(), 60)
+    assert len(await rows.claim(LONG, 99)) == 12, "for a process of that version"
 
 
 async def test_what_a_dead_process_waited_for_is_taken_over_many_at_a_time(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
