@@ -1,10 +1,11 @@
 """Overrides of budgets: for a while another amount holds than the configuration says. Plain values, and which of them hold for a count.
 
 Of those that hold for one count the narrowest does: of the one it counts for, else of everybody in the organisation, else of all
-organisations. When that one ends, the next wider holds, and last what is configured. There is at most one for each of these. Pure.
+organisations. When that one ends, the next wider holds, and last what is configured. There is at most one for each of these. What an
+organisation gave holds within what an operator of the hub gave to more of them, whichever came first. Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -72,8 +73,19 @@ class Overrides:
             return rule
         basis = rule.basis
         places = ((basis, org, who), (basis, org, ALL), (basis, ALL, ALL))
-        steps: Steps = tuple((found.cap(rule.cap), found.until) for at in places if (found := self._given.get(at)) is not None)
-        return replace(rule, steps=steps) if steps else rule
+        found = [self._given[at] for at in places if at in self._given]
+        return replace(rule, steps=_steps(found, rule.cap)) if found else rule
+
+
+def _steps(found: Sequence[Override], configured: int) -> Steps:
+    """What holds until when, of overrides for one count, the narrowest first: the first that is not over does."""
+    steps: list[tuple[int, int]] = []
+    for place, one in enumerate(found):
+        cap = one.cap(configured)
+        if one.giver:
+            steps += [(min(cap, each.cap(configured)), min(one.until, each.until)) for each in found[place + 1 :] if not each.giver]
+        steps.append((cap, one.until))
+    return tuple(steps)
 
 
 NONE = Overrides()

@@ -199,6 +199,48 @@ async def test_one_for_the_same_is_replaced_and_the_narrowest_holds(purse: Purse
     assert await caps() == [1500, 1500]
 
 
+async def test_what_an_organisation_gave_before_an_operator_said_less_holds_within_that_and_anew_when_it_is_over(purse: Purse):
+    specs = (usd(1000, "user", "user"),)
+    budgets = await purse.make(*specs)
+    desk = await desk_of(purse, budgets, *specs)
+    await desk.give("user", wish(8000, who="ann"), ACME)
+    await desk.give("user", wish(100, mode="set", who="bob"), ACME)
+
+    async def caps() -> list[int]:
+        return [(await budgets.standing(who, GPT))[0].cap for who in (ANN, BOB)]
+
+    assert await caps() == [9000, 100]
+    await desk.give("user", wish(500, "2030-03-17T12:30:00Z", mode="set", org="acme"), HUB)
+    assert await caps() == [500, 100]
+    assert await count(budgets, 20, "wild", 100) == 5
+    await purse.pass_(1800)
+    assert await caps() == [9000, 100]
+
+
+@given(st.data())
+def test_of_overrides_that_hold_by_turns_each_moment_has_the_narrowest_within_what_operators_gave(data: st.DataObject):
+    """Against the rule said plainly, moment by moment."""
+    rule = next(iter(rules_of((usd(1000, "user", "user"),))))
+    gave = st.tuples(st.integers(1, 20), st.integers(1, 9), st.sampled_from(["", "acme"]))
+    drawn = [data.draw(st.none() | gave) for _ in range(3)]
+    places = [("acme", "ann"), ("acme", ALL), (ALL, ALL)]
+    given_: list[Override] = []
+    for (org, who), one in zip(places, drawn, strict=True):
+        if one is not None:
+            amount, until, giver = one
+            names = (f"{org}{who}", org, rule.name, rule.basis, rule.scope, who, rule.unit)
+            given_.append(Override(*names, "set", amount, 0, until, "why", "k", "s", giver=giver if org != ALL else ""))
+    applied = Overrides(given_).applied(rule, "acme", "ann")
+    for now in range(10):
+        standing = [one for one in given_ if one.until > now]
+        wanted = rule.cap
+        if standing:
+            narrowest, *wider = standing
+            by_operators = [one.amount for one in wider if not one.giver]
+            wanted = min([narrowest.amount, *(by_operators[:1] if narrowest.giver else [])])
+        assert next((cap for cap, until in applied.steps if until > now), rule.cap) == wanted
+
+
 async def test_thresholds_are_told_again_of_the_raised_amount(tmp_path: Path):
     purse = InSqlite(tmp_path / "hub.db")
     told: list[tuple[int, int]] = []
