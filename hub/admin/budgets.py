@@ -45,7 +45,7 @@ class _Routes:
         org = own or wish.org or "default"
         if wish.who != ALL and org != ALL and await self._counts_keys(budget, own):
             key = await self._identity.find(org, wish.who)
-            if key is None or key.revoked:
+            if key is None:
                 raise InvalidParams("no live key of the organisation has this name or id")
             wish = replace(wish, who=key.id)
         async with self._admin.deed(caller) as deed:

@@ -40,7 +40,7 @@ async def give(config: Path | None, budget: str, body: dict[str, Any]) -> dict[s
         if wish.who != ALL and org != ALL and any(rule.name == budget and rule.scope == "key" for rule in rules):
             admin = Admin(rooms.keys, secrets_of(loaded).derive(KEY_PEPPER))
             key = await admin.find(org, wish.who, declared=declared_keys(config))
-            if key is None or key.revoked:
+            if key is None:
                 raise Failed("no live key of the organisation has this name or id")
             wish = replace(wish, who=key.id)
         one = vetted(rules, budget, wish, _OPERATOR, _now(), loaded.config.orgs)
