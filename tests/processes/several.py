@@ -57,13 +57,13 @@ class Several(Hub):
             return await connection.response()
 
     @contextlib.asynccontextmanager
-    async def lines(self, count: int) -> "AsyncGenerator[list[Line]]":
-        """So many kept connections, opened at once, with the worker each has come to; and more, until every worker has one."""
+    async def lines(self, count: int, each: int = 1) -> "AsyncGenerator[list[Line]]":
+        """So many kept connections, opened at once, with the worker each has come to; and more, until every worker has `each`."""
         connections = await asyncio.gather(*(Connection.open(self.address) for _ in range(count)))
         lines = [Line(self, connection) for connection in connections]
         try:
             await asyncio.gather(*(line.whose() for line in lines))
-            while len({line.worker for line in lines}) < self.workers:
+            while min(Counter(line.worker for line in lines)[number] for number in range(1, self.workers + 1)) < each:
                 lines.append(Line(self, await Connection.open(self.address)))
                 await lines[-1].whose()
             yield lines

@@ -37,10 +37,8 @@ def replicas(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres
 @contextlib.asynccontextmanager
 async def everywhere(replicas: Replicas) -> AsyncGenerator[list[list[Line]]]:
     """Of each of the four processes two kept connections."""
-    async with replicas[0].lines(10) as first, replicas[1].lines(10) as second:
-        groups = [[line for line in lines if line.worker == number] for lines in (first, second) for number in (1, 2)]
-        assert min(map(len, groups)) >= 2
-        yield [group[:2] for group in groups]
+    async with replicas[0].lines(4, each=2) as first, replicas[1].lines(4, each=2) as second:
+        yield [[line for line in lines if line.worker == number][:2] for lines in (first, second) for number in (1, 2)]
 
 
 async def say(line: Line, key: str, method: str, params: dict[str, Any]) -> None:
