@@ -63,7 +63,7 @@ class Several(Hub):
         lines = [Line(self, connection) for connection in connections]
         try:
             await asyncio.gather(*(line.whose() for line in lines))
-            while min(Counter(line.worker for line in lines)[number] for number in range(1, self.workers + 1)) < each:
+            while sum(count >= each for count in Counter(line.worker for line in lines).values()) < self.workers:
                 lines.append(Line(self, await Connection.open(self.address)))
                 await lines[-1].whose()
             yield lines
