@@ -5,9 +5,8 @@ process, and at once where the change was made here: a process that cannot look 
 change says beforehand what it will be (`hub.change`), and returns what is then.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,8 +20,8 @@ from hub.budget.tiers import Rule, rules_of
 from hub.budget.window import MICROS
 from hub.change import Before, Planned, unannounced
 from hub.config.money import BudgetSpec
-from hub.refusal import Refusal
 from hub.store.epochs import BUDGETS
+from hub.store.follower import Follower
 
 logger = logging.getLogger("hub.budget")
 
@@ -40,7 +39,7 @@ class Change(Struct, frozen=True):
 
 
 class OverrideDesk:
-    """Of one process. `open` it, then have `follow` called with the epochs of the store whenever they were looked at."""
+    """Of one process. `open` it, then have `following.look` called with the epochs of the store whenever they were looked at."""
 
     def __init__(self, rows: Rows, budgets: Budgets) -> None:
         self._rows = rows
@@ -49,10 +48,7 @@ class OverrideDesk:
         self._specs: dict[str, BudgetSpec] = {}
         self._orgs: frozenset[str] = frozenset()
         self._standing: list[Override] = []
-        self._seen = -1
-        self._away = False
-        self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
-        self._changed: Callable[[], None] | None = None
+        self.following = Follower(BUDGETS, self._read, "overrides of budgets cannot be read; they stay as last known", logger)
 
     def configure(self, budgets: tuple[BudgetSpec, ...], orgs: Collection[str]) -> None:
         """The budgets, and the organisations that are declared, if any are."""
@@ -60,32 +56,9 @@ class OverrideDesk:
         self._specs = {spec.name: spec for spec in budgets}
         self._orgs = frozenset(orgs)
 
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """Have `changed()` called when this process has changed what the store holds, so that others can be told to look."""
-        self._changed = changed
-
     async def open(self) -> None:
         """Have what stands hold, before anybody calls. Raises `StoreDown`."""
-        await self._refresh()
-
-    async def follow(self, epochs: Mapping[str, int]) -> None:
-        """Take over what has changed, if anything has. Never raises: what could not be read is read the next time."""
-        if epochs.get(BUDGETS, 0) != self._seen:
-            await self._take_over()
-
-    async def _take_over(self) -> None:
-        try:
-            await self._refresh()
-        except Refusal as refusal:
-            if not self._away:
-                logger.warning("overrides of budgets cannot be read; they stay as last known: %s", refusal.detail or refusal.message)
-            self._away = True
-        except Exception:  # nobody thought of it: keys, which are looked at with them, must go on all the same
-            if not self._away:
-                logger.exception("overrides of budgets cannot be read; they stay as last known")
-            self._away = True
-        else:
-            self._away = False
+        await self.following.refresh()
 
     async def give(self, budget: str, wish: Wish, giver: Giver, before: Before = unannounced) -> Change:
         """Raises `NotFound`, `Denied`, `InvalidParams`, `StoreDown`; when it returns it holds in this process. So it is with `end`.
@@ -98,7 +71,7 @@ class OverrideDesk:
         if fits is not None:
             fits(self._known(one.given))
         change = await give(self._rows, one, before, fits)
-        await self._announce()
+        await self.following.announce()
         return change
 
     async def end(self, name: str, giver: Giver, before: Before = unannounced) -> Change:
@@ -106,7 +79,7 @@ class OverrideDesk:
         now = self._budgets.now()
         one = await named(self._rows, name, giver, now)
         change = await end(self._rows, one, giver, now, before, closes=lowers(one, self._rules, self._known(now)))
-        await self._announce()
+        await self.following.announce()
         return change
 
     async def listed(self, org: str | None, *, ended: bool) -> list[dict[str, Any]]:
@@ -123,17 +96,11 @@ class OverrideDesk:
         """Those that stand, as last taken over."""
         return [one for one in self._standing if one.until > now]
 
-    async def _announce(self) -> None:
-        if self._changed is not None:
-            self._changed()
-        await self._take_over()
-
-    async def _refresh(self) -> None:
-        async with self._turn:
-            epoch, standing = await self._rows.standing(self._budgets.now() - SLACK)
-            self._standing = standing
-            self._budgets.override(Overrides(sorted(standing, key=lambda one: one.given)))
-            self._seen = epoch
+    async def _read(self) -> int:
+        epoch, standing = await self._rows.standing(self._budgets.now() - SLACK)
+        self._standing = standing
+        self._budgets.override(Overrides(sorted(standing, key=lambda one: one.given)))
+        return epoch
 
 
 async def give(rows: Rows, one: Override, before: Before = unannounced, fits: Fits | None = None) -> Change:

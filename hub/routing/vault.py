@@ -4,17 +4,15 @@ What changes in the store is taken over when the epochs of its keys are looked a
 everywhere, and at once where the change was made here. While the store is away the values stay as last known. It knows no provider.
 """
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
 
 from hub.change import Before, Planned, unannounced
-from hub.refusal import Refusal
 from hub.routing.vault_admin import OVERLAP, Change, SecretInfo, VaultAdmin, moment
 from hub.routing.vault_rows import Row
 from hub.store.envelope import BrokenSeal
 from hub.store.epochs import VAULT
+from hub.store.follower import Follower
 from hub.telemetry.logs import fields
 
 logger = logging.getLogger("hub.vault")
@@ -57,57 +55,31 @@ class Slot:
 
 
 class Vault:
-    """`open` it, then have `follow` called with the epochs of the store whenever they were looked at."""
+    """`open` it, then have `following.look` called with the epochs of the store whenever they were looked at."""
 
     def __init__(self, admin: VaultAdmin) -> None:
         self._admin = admin
         self._slots: dict[_Name, Slot] = {}
         self._opened: dict[tuple[str, str, int], tuple[Row, Value]] = {}
         self._broken: set[Row] = set()
-        self._seen = -1
-        self._away = False
-        self._turn = asyncio.Lock()  # what is read of the store is taken over in the order in which it was true
-        self._changed: Callable[[], None] | None = None
+        self.following = Follower(VAULT, self._read, "the vault cannot be read; values stay as last known", logger)
 
     def slot(self, org: str, name: str) -> Slot:
         """Where the value of this name is, also of one that does not exist yet."""
         return self._slots.setdefault((org, name), Slot())
 
-    def on_change(self, changed: Callable[[], None]) -> None:
-        """Have `changed()` called when this process has changed what the store holds, so that others can be told to look."""
-        self._changed = changed
-
     async def open(self) -> None:
         """Read everything. Where the store does not answer, what needs it is refused until it does: the rest can go on."""
-        await self.follow({})
-
-    async def follow(self, epochs: Mapping[str, int]) -> None:
-        """Take over what has changed, if anything has. Never raises: what could not be read is read the next time."""
-        if epochs.get(VAULT, 0) != self._seen:
-            await self._follow()
-
-    async def _follow(self) -> None:
-        try:
-            await self.refresh()
-        except Refusal as refusal:
-            if not self._away:
-                logger.warning(
-                    "the vault cannot be read; values stay as last known", extra=fields(detail=refusal.detail or refusal.message)
-                )
-            self._away = True
-        except Exception:  # nobody thought of it: keys, which are looked at with it, must go on all the same
-            if not self._away:
-                logger.exception("the vault cannot be read; values stay as last known")
-            self._away = True
-        else:
-            self._away = False
+        await self.following.look({})
 
     async def refresh(self) -> None:
         """Raises `StoreDown`."""
-        async with self._turn:
-            epoch, rows = await self._admin.rows()
-            self._take_over(rows)
-            self._seen = epoch
+        await self.following.refresh()
+
+    async def _read(self) -> int:
+        epoch, rows = await self._admin.rows()
+        self._take_over(rows)
+        return epoch
 
     async def put(self, org: str, name: str, value: str, overlap: float = OVERLAP, before: Before = unannounced) -> Change:
         """See `VaultAdmin.put`; when it returns, this process uses the value. So it is with the others.
@@ -129,9 +101,7 @@ class Vault:
         return await self._admin.listed(org)
 
     async def _announced(self, change: Change) -> Change:
-        if self._changed is not None:
-            self._changed()
-        await self._follow()
+        await self.following.announce()
         return change
 
     def _take_over(self, rows: list[Row]) -> None:

@@ -66,7 +66,7 @@ async def test_of_three_thousand_against_a_raised_room_exactly_what_fits_is_admi
     given = await desk.give("b", wish(500_000, "2030-03-17T13:00:00Z", org="acme"), HUB)
     assert given.shown["until"] == "2030-03-17T13:00:00Z"
     epoch, _ = await rows_of(purse).standing(0)
-    await second.follow({BUDGETS: epoch})  # as every process does when it looks
+    await second.following.look({BUDGETS: epoch})  # as every process does when it looks
     halves = [count(one, 1500, f"r{n}", 1000) for n, one in enumerate((budgets, other if shared else budgets))]
     assert sum(await asyncio.gather(*halves)) == 500
     assert await count(budgets, 1, "evil", 999_500, caller=EVE) == 1  # another organisation's is as configured
@@ -351,7 +351,7 @@ async def test_what_was_changed_is_said_to_be_though_the_store_is_away_the_next_
     assert (await budgets.standing(ANN, GPT))[0].cap == 1000
     desk._rows = rows
     epoch, standing = await rows.standing(0)
-    await desk.follow({BUDGETS: epoch})
+    await desk.following.look({BUDGETS: epoch})
     assert [one.id for one in standing] == [again.shown["id"]]
     assert (await budgets.standing(ANN, GPT))[0].cap == 1700
 
@@ -375,10 +375,10 @@ async def test_a_fault_that_nobody_thought_of_is_said_once_and_followed_by_the_n
     rows, desk._rows = desk._rows, Faulty(desk._rows)
     epoch, _ = await rows.standing(0)
     for _ in range(3):
-        await desk.follow({BUDGETS: epoch})
+        await desk.following.look({BUDGETS: epoch})
     assert [one.exc_info is not None for one in caplog.records if one.name == "hub.budget"] == [True]
     desk._rows = rows
-    await desk.follow({BUDGETS: epoch})
+    await desk.following.look({BUDGETS: epoch})
     assert [one.id for one in desk._known(0)] == [given]
 
 

@@ -47,7 +47,7 @@ async def test_a_value_is_set_replaced_and_removed_and_no_version_comes_twice(st
     present = slot.present
     await here.refresh()
     assert slot.present is present, "what did not change is the same object"
-    await there.follow(await store.epochs())
+    await there.following.look(await store.epochs())
     assert (text(far.present), text(far.before)) == (KEY % 2, KEY % 1)
     await here.put("acme", "openai", KEY % 3, overlap=0)
     assert (text(slot.present), slot.before) == (KEY % 3, None)
@@ -127,13 +127,13 @@ async def test_while_the_store_is_away_values_stay_and_a_start_refuses_what_need
     credentials = Credentials(spec, fresh.slot("acme", "openai"))
     away = _Away()
     known._admin._rows = fresh._admin._rows = away  # type: ignore[assignment]
-    await known.follow({VAULT: 99})
+    await known.following.look({VAULT: 99})
     assert text(known.slot("acme", "openai").present) == KEY % 1
     await fresh.open()
     with pytest.raises(NoCredential):
         credentials.present()
     fresh._admin._rows = store.vault
-    await fresh.follow({})
+    await fresh.following.look({})
     assert credentials.present().bearer.head("POST", parse("https://x/"), 0, b"").count((KEY % 1).encode()) == 1
 
 
