@@ -134,6 +134,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         incoming, self._incoming = self._incoming, None
         self._transport = None
+        del self._parser  # it holds this connection: a circle, for the collector to find
         if incoming is not None:
             if not incoming.begun:
                 incoming.error = Gone("closed without an answer")

@@ -1,6 +1,7 @@
 """The pool of one destination: bounded, fair, and never handing out what is closed."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -269,3 +270,15 @@ async def test_closing_ends_calls_waiters_and_connections(pool_of, house):
     with pytest.raises(Gone):
         await pool.get()
     assert pool.empty
+
+
+async def test_a_connection_that_has_ended_leaves_nothing_for_the_collector(house, pool_of):
+    pool = pool_of(3)
+    gc.collect()
+    gc.disable()
+    try:
+        await asyncio.gather(*(use(pool, b"/%d" % number) for number in range(3)))
+        await pool.close()
+        await until(lambda: not [one for one in gc.get_objects() if isinstance(one, Connection)])
+    finally:
+        gc.enable()

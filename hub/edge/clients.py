@@ -73,8 +73,9 @@ class Clients:
         self._running.pop(running, None)
         if self._empty is not None and not self._running:
             self._empty.set()
-        if running.watch is not None:
-            running.watch.cancel()
+        watch, running.watch = running.watch, None  # what it is cancelled with holds `running`: a circle, for the collector to find
+        if watch is not None:
+            watch.cancel()
 
     def cut_key(self, key_id: str) -> None:
         """Cut every request of a key that was revoked or has expired."""
@@ -109,15 +110,17 @@ class Clients:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(WATCH_AFTER)
-            now = time.monotonic()
-            for running in self._running:  # in order of arrival: the first young one ends the look
-                if running.since > now - WATCH_AFTER:
-                    break
-                if running.reading:
-                    if running.since < now - self._body_timeout:
-                        running.cut("body_timeout")
-                elif running.watch is None:
-                    running.watch = asyncio.create_task(_watch(running), name="client-watch")
+            self._look(time.monotonic())
+
+    def _look(self, now: float) -> None:
+        for running in self._running:  # in order of arrival: the first young one ends the look
+            if running.since > now - WATCH_AFTER:
+                break
+            if running.reading:
+                if running.since < now - self._body_timeout:
+                    running.cut("body_timeout")
+            elif running.watch is None:
+                running.watch = asyncio.create_task(_watch(running), name="client-watch")
 
 
 async def _watch(running: Running) -> None:

@@ -1,0 +1,39 @@
+"""Requests under way: what is kept of one ends with it."""
+
+import asyncio
+import gc
+from typing import Any
+
+from hub.edge.clients import Clients, Running
+from hub.edge.exchange import Exchange
+from tests.support.hub import eventually
+
+
+async def never() -> Any:
+    await asyncio.Event().wait()
+
+
+async def nowhere(message: Any) -> None:
+    raise AssertionError(message)
+
+
+async def answered(clients: Clients) -> bool:
+    """Whether a client was watched that stayed until its answer was complete."""
+    running = clients.enter(Exchange({"headers": []}, never, nowhere, "r"))
+    running.reading = False
+    await eventually(lambda: running.watch is not None)
+    clients.leave(running)
+    return len(clients) == 0
+
+
+async def test_a_client_that_was_watched_leaves_nothing_for_the_collector() -> None:
+    clients = Clients()
+    clients.start()
+    gc.collect()
+    gc.disable()
+    try:
+        assert await asyncio.gather(*(asyncio.create_task(answered(clients)) for _ in range(3))) == [False, False, True]
+        await eventually(lambda: not [one for one in gc.get_objects() if isinstance(one, (Running, Exchange))], 2)
+    finally:
+        gc.enable()
+        await clients.stop()
