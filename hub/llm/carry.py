@@ -40,12 +40,18 @@ class Whole(Struct, frozen=True):
 
 
 class Stream(Protocol):
-    """A stream on its way. `last` are its final bytes, which wait for the record of its end; `failed`: they say that it went wrong."""
+    """A stream on its way. `last` are its final bytes, which wait for the record of its end; `failed`: they say that it went wrong.
+
+    `tokens`: what the provider has said of its consumption so far; `told`: it has said so of the whole answer.
+    """
 
     last: bytes
 
     @property
     def tokens(self) -> Tokens | None: ...
+
+    @property
+    def told(self) -> bool: ...
 
     @property
     def failed(self) -> bool: ...
@@ -98,6 +104,10 @@ class Passed:
     @property
     def tokens(self) -> Tokens | None:
         return self._relay.tokens
+
+    @property
+    def told(self) -> bool:
+        return self._relay.told
 
     @property
     def failed(self) -> bool:
@@ -178,6 +188,7 @@ _DIALECTS: dict[str, Any] = {"chat": chat, "responses": responses, "messages": m
 class _Translated:
     def __init__(self, reader: Any, writer: Any, names: Names) -> None:
         self.tokens: Tokens | None = None
+        self.told = False
         self.failed = False
         self.last = b""
         self._reader = reader
@@ -205,6 +216,7 @@ class _Translated:
         written: bytes = self._writer.write(restored_event(event, self._names))
         if isinstance(event, Finished | Failed):
             self.failed = isinstance(event, Failed)
+            self.told = usage is not None
             self.last += written
             return b""
         return written

@@ -148,8 +148,9 @@ class Charge:
         if reply.error:
             spent, tokens = 0, Tokens()
         elif tokens is None:
-            broken = reply.is_error and self._amount is not None
-            spent, tokens, status = self._cut(held) if broken else self._unsaid(held, reply)
+            partly = self._amount is not None and (reply.is_error or self._seen is not None)
+            tokens, estimated = self._cut(held) if partly else self._unsaid(held, reply)
+            spent, status = self._spent(tokens), "estimated" if estimated else status
             facts |= _told(spent, tokens, status)
         else:
             spent = None if price is None else cost(price, tokens)
@@ -205,31 +206,34 @@ class Charge:
         if not held.sent or self._amount is None:
             with held:
                 return None
-        spent, tokens, status = self._cut(held)
+        tokens, estimated = self._cut(held)
+        spent, status = self._spent(tokens), "estimated" if estimated else "error"
         held.settle(spent, tokens, self._facts(status, microseconds))
         by: dict[str, Any] = {"unpriced": True} if self._quote is None else {"price": self._quote.told()}
         return _told(spent, tokens, status) | by
 
-    def _cut(self, held: Reservation) -> tuple[int | None, Tokens, str]:
-        """What a stream cost that did not come to its end, and how that is known: `estimated`, or `error` where the provider said it.
+    @property
+    def _seen(self) -> Tokens | None:
+        """What was said of a stream's consumption while it came."""
+        return None if self._stream is None else self._stream.tokens
+
+    def _cut(self, held: Reservation) -> tuple[Tokens, bool]:
+        """What a stream consumed that did not come to its end, or to a report at its end; whether that is an estimate.
 
         The output is what it reported, or what it had streamed by then if that is more; the input what it reported, else the least. It is
         never more than what was set aside.
         """
         assert self._amount is not None
-        seen = self._stream.tokens if self._stream is not None else None
+        seen = self._seen
         known = seen or held.least_tokens
         came = min(self._amount.tokens, held.tokens.output)
-        status = "estimated" if seen is None or came > seen.output else "error"
-        tokens = msgspec.structs.replace(known, output=max(known.output, came))
-        return self._spent(tokens), tokens, status
+        return msgspec.structs.replace(known, output=max(known.output, came)), seen is None or came > seen.output
 
-    def _unsaid(self, held: Reservation, reply: Served) -> tuple[int | None, Tokens, str]:
-        """What an answer cost whose provider does not say what it consumed: both directions are estimated from their bytes."""
+    def _unsaid(self, held: Reservation, reply: Served) -> tuple[Tokens, bool]:
+        """What an answer consumed whose provider does not say: both directions are estimated from their bytes."""
         came = self._amount.tokens if self._amount is not None else -(-len(reply.result) // BYTES_A_TOKEN)
         read = held.tokens.input if self._kept else prompt_tokens(self._head)
-        tokens = Tokens(input=min(read, held.tokens.input), output=min(came, held.tokens.output))
-        return self._spent(tokens), tokens, "estimated"
+        return Tokens(input=min(read, held.tokens.input), output=min(came, held.tokens.output)), True
 
     def _spent(self, tokens: Tokens) -> int | None:
         """What estimated usage costs; never more than was set aside."""

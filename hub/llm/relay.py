@@ -81,8 +81,8 @@ def usage_of(body: bytes, kind: Kind) -> Tokens | None:
 class Relay:
     """One stream of a provider's, on its way to a client of the same dialect.
 
-    `tokens`: the usage seen so far, None before any. `ended`: the dialect's own end was seen, so nothing was cut off. `fault`: an error
-    came in band. Not every provider of chat ends with `[DONE]`.
+    `tokens`: the usage seen so far, None before any; `told`: it says what the whole answer consumed. `ended`: the dialect's own end was
+    seen, so nothing was cut off. `fault`: an error came in band. Not every provider of chat ends with `[DONE]`.
     """
 
     def __init__(self, dialect: Dialect, *, strip: bool = False, limit: int = MAX_EVENT) -> None:
@@ -96,6 +96,7 @@ class Relay:
         self._edge = b""
         self._anthropic: Anthropic | None = None
         self.tokens: Tokens | None = None
+        self.told = False
         self.ended = False
         self.fault: Fault | None = None
 
@@ -177,7 +178,7 @@ class Relay:
         if chunk.get("error"):
             self.fault = fault_of(chunk, 0, "openai")
             return False
-        self.tokens = usage_of_chat(chunk) or self.tokens
+        self._tell(usage_of_chat(chunk))
         return self._strip and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
 
     def _messages(self, event: dict[str, Any]) -> None:
@@ -194,6 +195,8 @@ class Relay:
                 return
             self._anthropic = merged(self._anthropic, later) if self._anthropic else later
             self.tokens = from_anthropic(self._anthropic)
+            if kind == "message_delta" and later.output_tokens is not None:  # a start says what was read, and nearly nothing of the rest
+                self.told = True
 
     def _responses(self, event: dict[str, Any]) -> None:
         kind, response = event.get("type"), event.get("response")
@@ -206,7 +209,11 @@ class Relay:
             self.fault = fault_of(members, 0, "openai")
         if kind in _ENDED:
             self.ended = True
-            self.tokens = usage_of_responses(members) or self.tokens
+            self._tell(usage_of_responses(members))
+
+    def _tell(self, tokens: Tokens | None) -> None:
+        if tokens is not None:
+            self.tokens, self.told = tokens, True
 
 
 def _last_end(block: bytes) -> int:

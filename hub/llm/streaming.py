@@ -69,7 +69,7 @@ async def streamed(
     last = stream.last if announcement is None else announcement.rest() + stream.last
     digest.update(last)
     whole = b"sha256:" + digest.hexdigest().encode()
-    return Served(result=last, is_error=stream.failed, usage=Usage(0, size, stream.tokens), committed=whole)
+    return Served(result=last, is_error=stream.failed, usage=Usage(0, size, stream.tokens if stream.told else None), committed=whole)
 
 
 def _heard(announcement: Announcement, out: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Streams cut short are paid by what came of them: the client left, the provider died, the key was revoked, the hub was killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -165,6 +166,27 @@ def test_a_provider_that_never_says_what_it_consumed_is_paid_for_what_went_both_
         assert row["cost"] == row["input"] * INPUT + row["output"] * OUTPUT
     ends = [one for one in records(hub.database) if one["kind"].startswith("llm.") and one["kind"].endswith(".outcome")]
     assert [one["estimated"] for one in ends] == [True] * 3
+
+
+@pytest.mark.parametrize("ends", ["in order", "in an error"])
+def test_a_report_at_the_start_of_messages_is_not_taken_for_the_whole(hub: Hub, behind: scripted.Provider, ends: str) -> None:
+    """Where nothing is reported at the end, what had come is paid, whoever the client is and however it ends."""
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    silent = [event for event in scripted.messages_stream("m") if b"message_delta" not in event]
+    events = silent if ends == "in order" else [*silent[:-1], scripted.named(error)]
+    for _ in range(2):
+        behind.script.append(scripted.stream(events))
+    failing = contextlib.nullcontext() if ends == "in order" else pytest.raises((anthropic.APIError, openai.APIError))
+    with anthropic.Anthropic(base_url=hub.url, api_key=hub.keys["ann"], max_retries=0) as asking, failing:
+        list(asking.messages.create(model="wise", messages=TALK, max_tokens=64, stream=True))
+    with client(hub) as asking, failing:
+        list(asking.chat.completions.create(model="wise", messages=TALK, stream=True))
+    same, translated = wait_for(lambda: found if len(found := rows(hub)) == 2 else None)
+    for row in (same, translated):
+        assert (row["status"], row["output"], row["cost"]) == ("estimated", 3, row["input"] * CLAUDE_INPUT + 3 * CLAUDE_OUTPUT)
+        assert row["input"] == 9, "as it was reported"
+    assert outcome(hub)["estimated"] is True
+    assert outcome(hub)["outcome"]["status"] == ("ok" if ends == "in order" else "error")
 
 
 def test_what_the_provider_reported_counts_where_it_did(hub: Hub, behind: scripted.Provider) -> None:

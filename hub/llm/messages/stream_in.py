@@ -22,6 +22,8 @@ class Reader(TypedReader):
         self._reason = ""
         self._sequence = ""
         self._usage: Anthropic | None = None
+        self._told = False
+        """Whether it has been said what the whole answer consumed."""
 
     def _event(self, source: Members, kind: str) -> list[Event]:
         """Events of a kind nobody knew are to be let pass, says the reference."""
@@ -39,7 +41,7 @@ class Reader(TypedReader):
                 return self._end(source)
             case "message_stop":
                 self._over = True
-                usage = from_anthropic(self._usage) if self._usage else None
+                usage = from_anthropic(self._usage) if self._usage and self._told else None
                 return [*self._track.stop(), Finished(stop_of(self._reason), self._sequence, usage)]
             case "ping":
                 return [Ping()]
@@ -90,5 +92,6 @@ class Reader(TypedReader):
         later = read_usage(source.any("usage"))
         if later is not None:
             self._usage = merged(self._usage, later) if self._usage else later
+            self._told = self._told or later.output_tokens is not None
         explanation = explained(delta.members("stop_details"))
         return [*self._track.add(Refused(), explanation), *self._track.stop()] if explanation else []
