@@ -187,7 +187,6 @@ _DIALECTS: dict[str, Any] = {"chat": chat, "responses": responses, "messages": m
 
 class _Translated:
     def __init__(self, reader: Any, writer: Any, names: Names) -> None:
-        self.tokens: Tokens | None = None
         self.told = False
         self.failed = False
         self.last = b""
@@ -195,6 +194,10 @@ class _Translated:
         self._writer = writer
         self._names = names
         self._parser = sse.Parser(MAX_EVENT)
+
+    @property
+    def tokens(self) -> Tokens | None:
+        return self._reader.usage
 
     def feed(self, chunk: bytes) -> bytes:
         try:
@@ -210,13 +213,10 @@ class _Translated:
             raise UpstreamFault(_CUT)
 
     def _write(self, event: Any) -> bytes:
-        usage = getattr(event, "usage", None)
-        if usage is not None:
-            self.tokens = usage
         written: bytes = self._writer.write(restored_event(event, self._names))
         if isinstance(event, Finished | Failed):
             self.failed = isinstance(event, Failed)
-            self.told = usage is not None
+            self.told = isinstance(event, Finished) and event.usage is not None
             self.last += written
             return b""
         return written

@@ -139,6 +139,7 @@ class Charge:
         is settled then.
         """
         held, price, tokens = self._held, self._price, reply.usage.tokens
+        reported = tokens
         if held is None:
             return reply
         assert self._call is not None
@@ -151,13 +152,14 @@ class Charge:
             partly = self._amount is not None and (reply.is_error or self._seen is not None)
             tokens, estimated = self._cut(held) if partly else self._unsaid(held, reply)
             spent, status = self._spent(tokens), "estimated" if estimated else status
+            reported = None if estimated else tokens
             facts |= _told(spent, tokens, status)
         else:
             spent = None if price is None else cost(price, tokens)
         settling = held.settle(spent, tokens, self._facts(status, microseconds))
         if settling is not None:
             await settling
-        usage = msgspec.structs.replace(reply.usage, cost=spent)
+        usage = msgspec.structs.replace(reply.usage, tokens=reported, cost=spent)
         if spent is not None:
             facts["cost"] = spent
         if self._quote is not None and not reply.error:

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import orjson
 
 from hub import sse
+from hub.call import Tokens
 from hub.llm.canonical import Event, Failed, Fault
 from hub.llm.fields import Members
 from hub.refusal import UpstreamFault
@@ -18,6 +19,8 @@ class TypedReader(ABC):
 
     def __init__(self) -> None:
         self._over = False
+        self.usage: Tokens | None = None
+        """What has been said so far of the consumption."""
 
     def feed(self, event: sse.Event) -> list[Event]:
         """`[DONE]`, with which gateways end what they do not know, says nothing."""

@@ -176,7 +176,7 @@ class Relay:
 
     def _chat(self, chunk: dict[str, Any]) -> bool:
         if chunk.get("error"):
-            self.fault = fault_of(chunk, 0, "openai")
+            self._fail(fault_of(chunk, 0, "openai"))
             return False
         self._tell(usage_of_chat(chunk))
         return self._strip and chunk.get("choices") == [] and isinstance(chunk.get("usage"), dict)
@@ -184,7 +184,7 @@ class Relay:
     def _messages(self, event: dict[str, Any]) -> None:
         kind = event.get("type")
         if kind == "error":
-            self.fault = fault_of(event, 0, "anthropic")
+            self._fail(fault_of(event, 0, "anthropic"))
         elif kind == "message_stop":
             self.ended = True
         holder: Any = event.get("message") if kind == "message_start" else event if kind == "message_delta" else None
@@ -210,6 +210,10 @@ class Relay:
         if kind in _ENDED:
             self.ended = True
             self._tell(usage_of_responses(members))
+
+    def _fail(self, fault: Fault) -> None:
+        """What was said by now may be of a part only, as where each chunk says it."""
+        self.fault, self.told = fault, False
 
     def _tell(self, tokens: Tokens | None) -> None:
         if tokens is not None:

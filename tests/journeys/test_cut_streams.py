@@ -73,6 +73,15 @@ def chat_events(words: int) -> list[bytes]:
     return [b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in chunks]
 
 
+def streamed(hub: Hub, dialect: str, model: str) -> None:
+    if dialect == "chat":
+        with client(hub) as asking:
+            list(asking.chat.completions.create(model=model, messages=TALK, max_tokens=64, stream=True))
+    else:
+        with anthropic.Anthropic(base_url=hub.url, api_key=hub.keys["ann"], max_retries=0) as asking:
+            list(asking.messages.create(model=model, messages=TALK, max_tokens=64, stream=True))
+
+
 def rows(hub: Hub) -> list[dict[str, Any]]:
     with sqlite3.connect(f"file:{hub.database}?mode=ro", uri=True) as connection:
         connection.row_factory = sqlite3.Row
@@ -196,6 +205,41 @@ def test_what_the_provider_reported_counts_where_it_did(hub: Hub, behind: script
         list(asking.chat.completions.create(model="fast", messages=TALK, max_tokens=64, stream=True))
     assert (row(hub)["status"], row(hub)["input"], row(hub)["output"]) == ("error", 9, 40)
     assert outcome(hub)["estimated"] is False
+
+
+@pytest.mark.parametrize("ends", ["in an error", "in nothing"])
+@pytest.mark.parametrize("front", ["same", "other"])
+def test_what_was_reported_before_the_end_counts_in_translation_too(hub: Hub, behind: scripted.Provider, front: str, ends: str) -> None:
+    """Some providers report in each chunk, some only in their first; a broken-off stream is paid by the last report, or by what came after."""
+    chunks = [json.loads(event[6:]) for event in chat_events(4)]
+    usages = [{"prompt_tokens": 90, "completion_tokens": 5 * number, "total_tokens": 90 + 5 * number} for number in range(5)]
+    each = [{**chunk, "usage": usage} for chunk, usage in zip(chunks, usages, strict=True)]
+    for said in (each, [each[0], *chunks[1:]]):
+        last: Any = b'data: {"error": {"message": "no", "type": "server_error"}}\n\n' if ends == "in an error" else scripted.cut
+        behind.script.append(scripted.stream([*(b"data: " + json.dumps(one).encode() + b"\n\n" for one in said), last]))
+    begun = [event for event in scripted.messages_stream("m") if not (b"message_delta" in event or b"message_stop" in event)]
+    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 40}}
+    error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+    last = scripted.named(error) if ends == "in an error" else scripted.cut
+    behind.script.append(scripted.stream([*begun, scripted.named(delta), last]))
+    for number, model in enumerate(("fast", "fast", "wise"), 1):
+        with pytest.raises((anthropic.APIError, openai.APIError)):
+            streamed(hub, "chat" if (model == "fast") == (front == "same") else "messages", model)
+        wait_for(lambda number=number: len(rows(hub)) == number)
+    assert [(row["status"], row["input"], row["output"]) for row in rows(hub)] == [
+        ("error", 90, 20),
+        ("estimated", 90, 12),
+        ("error", 9, 40),
+    ]
+    assert [row["cost"] for row in rows(hub)] == [
+        90 * INPUT + 20 * OUTPUT,
+        90 * INPUT + 12 * OUTPUT,
+        9 * CLAUDE_INPUT + 40 * CLAUDE_OUTPUT,
+    ]
+    wait_for(lambda: outcome(hub)["usage"] == {"input": 9, "output": 40})
+    assert outcome(hub)["estimated"] is False
+    if ends == "in an error":
+        assert hub.total("hub_model_tokens_total") == 90 + 20 + 9 + 40, "as reported, and no estimate"
 
 
 def test_a_key_revoked_in_the_midst_pays_for_what_had_come(hub: Hub, behind: scripted.Provider) -> None:

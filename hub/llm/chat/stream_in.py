@@ -33,7 +33,8 @@ class Reader:
         self._over = False
         self._finish: str | None = None
         self._sequence = ""
-        self._usage: Tokens | None = None
+        self.usage: Tokens | None = None
+        """What has been said so far of the consumption: some providers say it in each chunk."""
         self._calls: dict[int, tuple[int, str]] = {}
         """By a call's index in the stream: the index of its part, its id."""
         self._count = 0
@@ -62,7 +63,7 @@ class Reader:
             return self._fail(_TRUNCATED)
         self._over = True
         stop = stop_of(self._finish, bool(self._calls), bool(self._sequence))
-        return [*self._track.stop(), Finished(stop, self._sequence, self._usage)]
+        return [*self._track.stop(), Finished(stop, self._sequence, self.usage)]
 
     def _fail(self, fault: Fault) -> list[Event]:
         self._over = True
@@ -74,7 +75,7 @@ class Reader:
         if not self._started and (chunk.get("id") or chunk.get("choices")):  # Azure begins with a chunk that says nothing yet
             self._started, self._id = True, source.text("id", "")
             events.append(Started(self._id, source.text("model", ""), source.whole("created") or 0))
-        self._usage = usage_of(chunk) or self._usage
+        self.usage = usage_of(chunk) or self.usage
         for choice in source.each("choices"):
             if choice.whole("index"):
                 continue

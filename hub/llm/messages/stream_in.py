@@ -21,7 +21,7 @@ class Reader(TypedReader):
         """The provider's index of the open block."""
         self._reason = ""
         self._sequence = ""
-        self._usage: Anthropic | None = None
+        self._counts: Anthropic | None = None
         self._told = False
         """Whether it has been said what the whole answer consumed."""
 
@@ -41,8 +41,7 @@ class Reader(TypedReader):
                 return self._end(source)
             case "message_stop":
                 self._over = True
-                usage = from_anthropic(self._usage) if self._usage and self._told else None
-                return [*self._track.stop(), Finished(stop_of(self._reason), self._sequence, usage)]
+                return [*self._track.stop(), Finished(stop_of(self._reason), self._sequence, self.usage if self._told else None)]
             case "ping":
                 return [Ping()]
             case "error":
@@ -51,9 +50,9 @@ class Reader(TypedReader):
                 return []
 
     def _start(self, message: Members) -> list[Event]:
-        self._usage = read_usage(message.any("usage"))
-        known = from_anthropic(self._usage) if self._usage else None
-        return [Started(message.text("id", ""), message.text("model", ""), 0, known)]
+        self._counts = read_usage(message.any("usage"))
+        self.usage = from_anthropic(self._counts) if self._counts else None
+        return [Started(message.text("id", ""), message.text("model", ""), 0, self.usage)]
 
     def _open(self, source: Members) -> list[Event]:
         self._block = source.whole("index")
@@ -91,7 +90,8 @@ class Reader(TypedReader):
         self._sequence = delta.text("stop_sequence", "") or self._sequence
         later = read_usage(source.any("usage"))
         if later is not None:
-            self._usage = merged(self._usage, later) if self._usage else later
+            self._counts = merged(self._counts, later) if self._counts else later
+            self.usage = from_anthropic(self._counts)
             self._told = self._told or later.output_tokens is not None
         explanation = explained(delta.members("stop_details"))
         return [*self._track.add(Refused(), explanation), *self._track.stop()] if explanation else []

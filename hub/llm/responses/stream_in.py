@@ -44,9 +44,12 @@ class Reader(TypedReader):
             case "response.completed" | "response.incomplete":
                 self._over = True
                 response = _response(source)
-                return [*self._track.stop(), Finished(stop_of(response, self._calls), "", usage_of(response.values))]
+                self.usage = usage_of(response.values)
+                return [*self._track.stop(), Finished(stop_of(response, self._calls), "", self.usage)]
             case "response.failed":
-                return self._fail(fault_of(_response(source).values, 0, "openai"))
+                response = _response(source)
+                self.usage = usage_of(response.values)
+                return self._fail(fault_of(response.values, 0, "openai"))
             case "error":
                 return self._fail(fault_of(source.values, 0, "openai"))
             case _:
