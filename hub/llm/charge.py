@@ -151,6 +151,7 @@ class Charge:
         elif tokens is None:
             partly = self._amount is not None and (reply.is_error or self._seen is not None)
             tokens, estimated = self._cut(held) if partly else self._unsaid(held, reply)
+            estimated = estimated or not reply.is_error  # it came to its end, and of that nothing was said
             spent, status = self._spent(tokens), "estimated" if estimated else status
             reported = None if estimated else tokens
             facts |= _told(spent, tokens, status)

@@ -207,6 +207,15 @@ def test_what_the_provider_reported_counts_where_it_did(hub: Hub, behind: script
     assert outcome(hub)["estimated"] is False
 
 
+@pytest.mark.parametrize("dialect", ["messages", "chat"])
+def test_a_report_at_the_start_is_an_estimate_also_of_an_answer_that_is_as_short(hub: Hub, behind: scripted.Provider, dialect: str) -> None:
+    events = [event for event in scripted.messages_stream("m") if b"message_delta" not in event]
+    behind.script.append(scripted.stream([event for event in events if not (b"there" in event or b'"."' in event or b"Hello" in event)]))
+    streamed(hub, dialect, "wise")
+    assert (row(hub)["status"], row(hub)["input"], row(hub)["output"]) == ("estimated", 9, 1)
+    assert outcome(hub)["estimated"] is True
+
+
 @pytest.mark.parametrize("ends", ["in an error", "in nothing"])
 @pytest.mark.parametrize("front", ["same", "other"])
 def test_what_was_reported_before_the_end_counts_in_translation_too(hub: Hub, behind: scripted.Provider, front: str, ends: str) -> None:
