@@ -138,12 +138,12 @@ class Charge:
         """Spend what the answer cost; it bears that from then on. An answer that is the provider's error costs nothing. What is due later
         is settled then.
         """
-        held, price, tokens = self._held, self._price, reply.usage.tokens
-        reported = tokens
+        held, price = self._held, self._price
         if held is None:
             return reply
         assert self._call is not None
         assert isinstance(reply, Served)
+        reported = tokens = self._reported(reply)
         status = "error" if reply.error or reply.is_error else "ok"
         facts = dict(reply.facts or {})
         if reply.error:
@@ -172,6 +172,13 @@ class Charge:
             self._standing.note(held.caller, held.left)
             facts["budgets"] = [_standing(left) for left in held.left]
         return msgspec.structs.replace(reply, usage=usage, facts=facts)
+
+    def _reported(self, reply: Served) -> Tokens | None:
+        """What the provider says that the answer consumed. Who streamed words and counts none of them has not said it."""
+        tokens = reply.usage.tokens
+        if tokens is not None and not tokens.output and self._amount is not None and self._amount.length:
+            return None
+        return tokens
 
     def due(self) -> Due:
         """What another process is to settle it by, should this one die."""

@@ -198,6 +198,19 @@ def test_a_report_at_the_start_of_messages_is_not_taken_for_the_whole(hub: Hub, 
     assert outcome(hub)["outcome"]["status"] == ("ok" if ends == "in order" else "error")
 
 
+def test_words_of_which_none_are_counted_are_not_for_nothing(hub: Hub, behind: scripted.Provider) -> None:
+    usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 9}}
+    first, *rest = chat_events(7)
+    for words in (rest, []):
+        behind.script.append(scripted.stream([first, b"data: " + json.dumps(usage).encode() + b"\n\n", *words, b"data: [DONE]\n\n"]))
+    with client(hub) as asking:
+        for _ in range(2):
+            list(asking.chat.completions.create(model="fast", messages=TALK, max_tokens=64, stream=True))
+    said, silent = wait_for(lambda: found if len(found := rows(hub)) == 2 else None)
+    assert (said["status"], said["input"], said["output"], said["cost"]) == ("estimated", 9, 21, 9 * INPUT + 21 * OUTPUT)
+    assert (silent["status"], silent["input"], silent["output"]) == ("ok", 9, 0)
+
+
 def test_what_the_provider_reported_counts_where_it_did(hub: Hub, behind: scripted.Provider) -> None:
     usage = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 40, "total_tokens": 49}}
     behind.script.append(scripted.stream([*chat_events(2), b"data: " + json.dumps(usage).encode() + b"\n\n", scripted.cut]))
