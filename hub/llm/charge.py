@@ -149,9 +149,7 @@ class Charge:
         if reply.error:
             spent, tokens = 0, Tokens()
         elif tokens is None:
-            partly = self._amount is not None and (reply.is_error or self._seen is not None)
-            tokens, estimated = self._cut(held) if partly else self._unsaid(held, reply)
-            estimated = estimated or not reply.is_error  # it came to its end, and of that nothing was said
+            tokens, estimated = self._inferred(held, reply)
             spent, status = self._spent(tokens), "estimated" if estimated else status
             reported = None if estimated else tokens
             facts |= _told(spent, tokens, status)
@@ -239,11 +237,18 @@ class Charge:
         came = min(self._amount.tokens, held.tokens.output)
         return msgspec.structs.replace(known, output=max(known.output, came)), seen is None or came > seen.output
 
-    def _unsaid(self, held: Reservation, reply: Served) -> tuple[Tokens, bool]:
+    def _inferred(self, held: Reservation, reply: Served) -> tuple[Tokens, bool]:
+        """What an answer consumed of whose end nothing was said; whether that is an estimate."""
+        if self._amount is None or not (reply.is_error or self._seen is not None):
+            return self._unsaid(held, reply), True
+        tokens, estimated = self._cut(held)
+        return tokens, estimated or not reply.is_error
+
+    def _unsaid(self, held: Reservation, reply: Served) -> Tokens:
         """What an answer consumed whose provider does not say: both directions are estimated from their bytes."""
         came = self._amount.tokens if self._amount is not None else -(-len(reply.result) // BYTES_A_TOKEN)
         read = held.tokens.input if self._kept else prompt_tokens(self._head)
-        return Tokens(input=min(read, held.tokens.input), output=min(came, held.tokens.output)), True
+        return Tokens(input=min(read, held.tokens.input), output=min(came, held.tokens.output))
 
     def _spent(self, tokens: Tokens) -> int | None:
         """What estimated usage costs; never more than was set aside."""
