@@ -19,7 +19,7 @@ from hub.llm.chat.reply import usage_of as usage_of_chat
 from hub.llm.errors import Dialect, fault_of
 from hub.llm.head import Kind
 from hub.llm.responses.reply import usage_of as usage_of_responses
-from hub.llm.usage import Anthropic, from_anthropic, merged
+from hub.llm.usage import Anthropic, Reported, from_anthropic
 
 MAX_EVENT = 32 * 1024 * 1024
 """Bytes of one event; longer ones raise `hub.sse.Overflow`. Answers with images come in one."""
@@ -94,7 +94,7 @@ class Relay:
         self._held: list[bytes] = []
         self._size = 0
         self._edge = b""
-        self._anthropic: Anthropic | None = None
+        self._reported = Reported()
         self.tokens: Tokens | None = None
         self.told = False
         self.ended = False
@@ -193,10 +193,8 @@ class Relay:
                 later = msgspec.convert(cast("dict[str, Any]", holder).get("usage"), Anthropic)
             except msgspec.ValidationError:
                 return
-            self._anthropic = merged(self._anthropic, later) if self._anthropic else later
-            self.tokens = from_anthropic(self._anthropic)
-            if kind == "message_delta" and later.output_tokens is not None:  # a start says what was read, and nearly nothing of the rest
-                self.told = True
+            self._reported.take(later, at_end=kind == "message_delta")
+            self.tokens, self.told = self._reported.tokens, self._reported.whole
 
     def _responses(self, event: dict[str, Any]) -> None:
         kind, response = event.get("type"), event.get("response")

@@ -65,6 +65,24 @@ class Anthropic(Struct):
     output_tokens_details: _OutputDetails | None = None
 
 
+class Reported:
+    """What a stream of messages has said of its consumption so far. `whole`: also at its end, and so of all of it; its start says what was
+    read, and nearly nothing of the rest."""
+
+    __slots__ = ("_counts", "tokens", "whole")
+
+    def __init__(self) -> None:
+        self._counts: Anthropic | None = None
+        self.tokens: Tokens | None = None
+        self.whole = False
+
+    def take(self, usage: Anthropic, *, at_end: bool) -> None:
+        """`at_end`: it came with `message_delta`."""
+        self._counts = merged(self._counts, usage) if self._counts else usage
+        self.tokens = from_anthropic(self._counts)
+        self.whole = self.whole or (at_end and usage.output_tokens is not None)
+
+
 _NO_DETAILS = _Details()
 _MOST = (1 << 31) - 1
 """No call has more of anything."""

@@ -72,10 +72,6 @@ class Vault:
         """Read everything. Where the store does not answer, what needs it is refused until it does: the rest can go on."""
         await self.following.look({})
 
-    async def refresh(self) -> None:
-        """Raises `StoreDown`."""
-        await self.following.refresh()
-
     async def _read(self) -> int:
         epoch, rows = await self._admin.rows()
         self._take_over(rows)

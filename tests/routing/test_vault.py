@@ -45,7 +45,7 @@ async def test_a_value_is_set_replaced_and_removed_and_no_version_comes_twice(st
         assert text(slot.present) == KEY % version
     assert text(slot.before) == KEY % 1
     present = slot.present
-    await here.refresh()
+    await here.following.refresh()
     assert slot.present is present, "what did not change is the same object"
     await there.following.look(await store.epochs())
     assert (text(far.present), text(far.before)) == (KEY % 2, KEY % 1)
@@ -90,7 +90,7 @@ async def test_everything_is_wrapped_anew_at_once_or_not_at_all(store: Store) ->
     only = vault(store, keks(TWO))
     await only.open()
     assert [text(only.slot("acme", f"p{n}").present) for n in range(3)] == [KEY % 9, KEY % 1, KEY % 2]
-    await old.refresh()
+    await old.following.refresh()
     assert text(old.slot("acme", "p1").present) == KEY % 1, "what cannot be opened here does not take away what is known"
     assert {info.problem for info in await old.listed(None)} == {"it is wrapped under a key this hub does not have"}
     await old.put("acme", "p4", KEY % 4)
@@ -111,7 +111,7 @@ async def test_rows_that_were_changed_swapped_or_copied_are_refused(store: Store
     assert again.slot("rival", "one").present is None
     assert text(again.slot("acme", "one").present) == KEY % 1
     await store.change("UPDATE vault_secret SET version = 7 WHERE org = 'acme'")
-    await again.refresh()
+    await again.following.refresh()
     assert text(again.slot("acme", "one").present) == KEY % 1, "last known"
     last = vault(store)
     await last.open()

@@ -1,5 +1,7 @@
 """A Messages stream, read: server-sent events in, canonical events out. Source: docs.anthropic.com/en/api/messages-streaming. Pure."""
 
+from typing import Any
+
 from hub.llm.canonical import Delta, Event, Finished, Ping, Reasoning, Refused, Started, Text, ToolCall
 from hub.llm.errors import fault_of
 from hub.llm.fields import Members
@@ -7,7 +9,7 @@ from hub.llm.messages.reply import explained, read_block, read_usage, stop_of
 from hub.llm.reading import TypedReader
 from hub.llm.seals import unseal
 from hub.llm.tracks import Track
-from hub.llm.usage import Anthropic, from_anthropic, merged
+from hub.llm.usage import Reported
 from hub.refusal import UpstreamFault
 
 _DELTAS = {"text_delta": "text", "input_json_delta": "partial_json", "thinking_delta": "thinking"}
@@ -21,9 +23,7 @@ class Reader(TypedReader):
         """The provider's index of the open block."""
         self._reason = ""
         self._sequence = ""
-        self._counts: Anthropic | None = None
-        self._told = False
-        """Whether it has been said what the whole answer consumed."""
+        self._reported = Reported()
 
     def _event(self, source: Members, kind: str) -> list[Event]:
         """Events of a kind nobody knew are to be let pass, says the reference."""
@@ -41,7 +41,7 @@ class Reader(TypedReader):
                 return self._end(source)
             case "message_stop":
                 self._over = True
-                return [*self._track.stop(), Finished(stop_of(self._reason), self._sequence, self.usage if self._told else None)]
+                return [*self._track.stop(), Finished(stop_of(self._reason), self._sequence, self.usage if self._reported.whole else None)]
             case "ping":
                 return [Ping()]
             case "error":
@@ -50,8 +50,7 @@ class Reader(TypedReader):
                 return []
 
     def _start(self, message: Members) -> list[Event]:
-        self._counts = read_usage(message.any("usage"))
-        self.usage = from_anthropic(self._counts) if self._counts else None
+        self._take(message.any("usage"), at_end=False)
         return [Started(message.text("id", ""), message.text("model", ""), 0, self.usage)]
 
     def _open(self, source: Members) -> list[Event]:
@@ -84,14 +83,16 @@ class Reader(TypedReader):
         text = delta.text(_DELTAS[kind], "")
         return [Delta(self._track.index, text)] if text else []
 
+    def _take(self, value: Any, *, at_end: bool) -> None:
+        usage = read_usage(value)
+        if usage is not None:
+            self._reported.take(usage, at_end=at_end)
+            self.usage = self._reported.tokens
+
     def _end(self, source: Members) -> list[Event]:
         delta = source.members("delta") or Members({}, "delta", UpstreamFault)
         self._reason = delta.text("stop_reason", "") or self._reason
         self._sequence = delta.text("stop_sequence", "") or self._sequence
-        later = read_usage(source.any("usage"))
-        if later is not None:
-            self._counts = merged(self._counts, later) if self._counts else later
-            self.usage = from_anthropic(self._counts)
-            self._told = self._told or later.output_tokens is not None
+        self._take(source.any("usage"), at_end=True)
         explanation = explained(delta.members("stop_details"))
         return [*self._track.add(Refused(), explanation), *self._track.stop()] if explanation else []
